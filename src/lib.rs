@@ -1,0 +1,12 @@
+//! The house of sidegate.
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod body;
+pub mod config;
+pub mod gate;
+pub mod jose;
+pub mod model;
+pub mod proxy;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,166 @@
+//! The words that every floor shares.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::watch;
+use zeroize::Zeroize;
+
+/// A moment in whole seconds since 1970 (the NumericDate of RFC 7519, without a fraction).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// The time from `self` to `later`; zero if that has passed.
+    pub fn until(self, later: UnixTime) -> Duration {
+        Duration::from_secs(later.0.saturating_sub(self.0))
+    }
+
+    pub fn plus(self, seconds: u64) -> UnixTime {
+        UnixTime(self.0.saturating_add(seconds))
+    }
+
+    pub fn minus(self, seconds: u64) -> UnixTime {
+        UnixTime(self.0.saturating_sub(seconds))
+    }
+}
+
+/// The clock: the system's, plus an offset that only tests move.
+///
+/// It is read once per request; everything below takes the moment as an argument.
+#[derive(Debug, Clone)]
+pub struct Time {
+    offset: Arc<watch::Sender<i64>>,
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Time { offset: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+impl Time {
+    pub fn now(&self) -> UnixTime {
+        let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        UnixTime(system.saturating_add_signed(*self.offset.borrow()))
+    }
+
+    /// Moves the clock; sleepers look at it again.
+    pub fn advance(&self, seconds: i64) {
+        self.offset.send_modify(|offset| *offset += seconds);
+    }
+
+    /// Returns once `deadline` has come, also if the clock was moved there.
+    pub async fn sleep_until(&self, deadline: UnixTime) {
+        let mut moved = self.offset.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let now = self.now();
+            if now >= deadline {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(now.until(deadline)) => {}
+                _ = moved.changed() => {}
+            }
+        }
+    }
+
+    /// Sleeps for `duration` of this clock. Under a second, the system's clock alone decides.
+    pub async fn sleep(&self, duration: Duration) {
+        if duration < Duration::from_secs(1) {
+            tokio::time::sleep(duration).await;
+        } else {
+            self.sleep_until(self.now().plus(duration.as_secs())).await;
+        }
+    }
+}
+
+/// A value that cannot be printed, is compared in constant time and is wiped when dropped.
+#[derive(Clone)]
+pub struct Secret<T: Zeroize>(T);
+
+impl<T: Zeroize> Secret<T> {
+    pub fn new(value: T) -> Self {
+        Secret(value)
+    }
+
+    /// The value itself. Every call is a place to review.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"…\"")
+    }
+}
+
+impl<T: Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_ref(), other.0.as_ref()).is_ok()
+    }
+}
+
+impl<T: Zeroize> Drop for Secret<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    Unix,
+}
+
+impl Peer {
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        }
+    }
+}
+
+/// What the server knows of the connection that a request came on.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Index into the listeners of the configuration.
+    pub listener: usize,
+    /// The direct peer, or the one that a trusted PROXY header names.
+    pub peer: Peer,
+    pub tls: bool,
+    /// The worker thread that carries the connection; it has upstream connections of its own.
+    pub worker: usize,
+}
+
+/// What is known of one request from its first moment.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub now: UnixTime,
+    pub started: std::time::Instant,
+    pub id: RequestId,
+    /// The client's address: the peer, or what a trusted proxy said.
+    pub client: Option<IpAddr>,
+    pub connection: Arc<Connection>,
+}
+
+/// 128 random bits, written in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u128);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A failure of something below us, boxed where only its text matters.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
