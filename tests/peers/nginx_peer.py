@@ -6,6 +6,10 @@ import json
 import os
 import socket
 import subprocess
+import time
+
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 import harness
 from harness import WORK, Issuer, Peer, Program, Sidegate, ask, bearer, free_port, route, upstream
@@ -169,6 +173,18 @@ class Nginx(Peer):
         self.assertEqual((seen["user"], seen["email"]), ("alice", "alice@example.com"))
         self.assertTrue(seen["authorization"].startswith("Bearer ey"), seen)
         self.assertNotIn(self.token, seen["authorization"])
+
+    def test_the_internal_token_verifies_by_the_published_key_set_wherever_it_is_published(self):
+        published = "/.well-known/sidegate/jwks.json"
+        inner = self.headers_seen()["authorization"].removeprefix("Bearer ")
+        for port in (self.sidegate.port, self.sidegate.health_port):
+            keys = KeySet.import_key_set(ask(port, published).json())
+            self.assertTrue(all("d" not in key.as_dict() for key in keys.keys))
+            verified = jwt.decode(inner, keys, algorithms=["ES256"])
+            claims = verified.claims
+            self.assertEqual((claims["iss"], claims["aud"]), ("https://sidegate.internal", "nginx"))
+            self.assertEqual(claims["sub"], "alice")
+            self.assertLessEqual(claims["exp"] - time.time(), 120)
 
     def test_what_a_client_claims_to_be_is_stripped_in_every_spelling(self):
         with socket.create_connection(("127.0.0.1", self.sidegate.port), timeout=10) as wire:
