@@ -160,9 +160,9 @@ class Nginx(Peer):
     def test_pipelined_requests_are_answered_in_order(self):
         with socket.create_connection(("127.0.0.1", self.sidegate.port), timeout=10) as wire:
             for number in range(5):
-                last = "Connection: close\r\n" if number == 4 else ""
                 wire.sendall(
-                    f"GET /headers?{number} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {self.token}\r\n{last}\r\n".encode()
+                    f"GET /headers?{number} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {self.token}\r\n"
+                    f"Connection: {'close' if number == 4 else 'keep-alive'}\r\n\r\n".encode()
                 )
             answers = b"".join(iter(lambda: wire.recv(65536), b"")).decode()
         uris = [line for line in answers.splitlines() if line.startswith("uri=")]
