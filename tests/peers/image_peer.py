@@ -80,6 +80,23 @@ class Image(Peer):
         self.assertEqual(self.image["Labels"]["org.opencontainers.image.version"], "0.0.0-test")
         self.assertEqual(self.image["Labels"]["org.opencontainers.image.licenses"], "Apache-2.0 OR MIT")
 
+    def test_the_build_context_holds_all_that_the_binary_is_made_of(self):
+        recipe = WORK / "Dockerfile.context"
+        recipe.write_text("FROM scratch\nCOPY . /\n")
+        buildah("build", "-t", "context:test", "-f", recipe, ROOT)
+        container = buildah("from", "--pull-never", "context:test").strip()
+        context = buildah("mount", container).strip()
+        target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+        checked = subprocess.run(
+            ["cargo", "check", "--locked", "--bin", "sidegate", "--target-dir", target],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=context,
+        )
+        buildah("rm", container)
+        self.assertEqual(checked.returncode, 0, checked.stderr[-4000:])
+
     def test_the_binary_runs_in_the_empty_root(self):
         self.assertRegex(self.run_in("/usr/bin/sidegate", "--version"), r"^sidegate \d+\.\d+\.\d+")
 
