@@ -1,1 +1,3 @@
-//! To come.
+//! Who is asking: the token of a request, and whether to believe it.
+
+pub mod bearer;
