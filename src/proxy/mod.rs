@@ -1,1 +1,5 @@
 //! To come.
+
+pub mod path;
+mod readings;
+pub mod routes;
