@@ -94,7 +94,7 @@ class CommandLine(Peer):
             configuration = {
                 "listeners": [{"address": address}],
                 "upstreams": [upstream(1)],
-                "routes": [{"paths": ["/x"], "upstream": "api", "public": True}],
+                "routes": [{"name": "x", "paths": ["/x"], "upstream": "api", "public": True}],
             }
             ended = sidegate("run", "-c", written(json.dumps(configuration)))
         self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
@@ -193,7 +193,7 @@ class Running(Peer):
                 {
                     "listeners": [{"address": "127.0.0.1:1"}],
                     "upstreams": [upstream(self.echo.port)],
-                    "routes": [{"paths": ["/*"], "upstream": "api", "public": True}],
+                    "routes": [{"name": "all", "paths": ["/*"], "upstream": "api", "public": True}],
                 }
             )
         )

@@ -238,11 +238,15 @@ class Echo:
 
             def answer(self):
                 length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client went away
+                    self.close_connection = True
+                    return
                 seen = {
                     "method": self.command,
                     "path": self.path,
                     "headers": {name.lower(): value for name, value in self.headers.items()},
-                    "body": self.rfile.read(length).decode(),
+                    "body": body.decode(),
                 }
                 requests.append(seen)
                 body = json.dumps(seen).encode()
