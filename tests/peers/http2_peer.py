@@ -127,7 +127,7 @@ class Http2(Peer):
         self.assertEqual(ran.returncode, 0, ran.stderr)
         plain = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout)
         self.assertEqual(len(re.findall(r":status: 200", plain)), 20)
-        self.assertNotRegex(plain, r"RST_STREAM|error_code=0x0[1-9a-d]|GOAWAY.*(?!NO_ERROR)_ERROR")
+        self.assertNotRegex(plain, r"RST_STREAM|error_code=(?!NO_ERROR)")
 
     def test_curl_uploads_over_http2(self):
         body = WORK / "upload"
