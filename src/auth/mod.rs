@@ -3,5 +3,3 @@
 pub mod bearer;
 pub mod introspect;
 pub mod jwks;
-#[cfg(test)]
-mod testing;

@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    auth::testing::{self, Reply},
+    fetch::testing::{self, Reply},
     jose::testing::{ISSUER, Pair, issuer, jwks},
 };
 
