@@ -1,5 +1,3 @@
-
-
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -88,8 +86,9 @@ async fn secure_server(name: &str) -> (Url, PathBuf) {
 async fn only_the_configured_roots_are_trusted() {
     let (url, file) = secure_server("right").await;
     let (_, other) = secure_server("other").await;
-    assert_eq!(Fetcher::new(Some(file)).get_json(&url, BOUNDS).await, Ok("{}".into()));
-    let refused = Fetcher::new(Some(other)).get_json(&url, BOUNDS).await.unwrap_err();
+    assert_eq!(Fetcher::new(Some(file.clone())).get_json(&url, BOUNDS).await, Ok("{}".into()));
+    let refused = Fetcher::new(Some(other.clone())).get_json(&url, BOUNDS).await.unwrap_err();
+    [file, other].map(|file| std::fs::remove_file(file).unwrap());
     assert!(matches!(&refused, FetchError::Transport(text) if text.contains("certificate")), "{refused}");
 }
 
@@ -104,4 +103,5 @@ async fn a_file_of_roots_may_come_late() {
     assert!(matches!(fetcher.get_json(&url, BOUNDS).await, Err(FetchError::Roots(_))));
     std::fs::rename(&hidden, &file).unwrap();
     assert!(fetcher.get_json(&url, BOUNDS).await.is_ok());
+    std::fs::remove_file(&file).unwrap();
 }

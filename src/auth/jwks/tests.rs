@@ -77,6 +77,17 @@ async fn a_discovery_document_of_another_issuer_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_discovery_document_cannot_lead_anywhere_but_to_a_web_server() {
+    let setup = Setup::new().await;
+    for uri in ["file:///etc/jwks", "ftp://127.0.0.1/jwks", "jwks", ""] {
+        let document = json!({"issuer": ISSUER, "jwks_uri": uri});
+        setup.idp.reply("/discovery", Reply::Json(document.to_string()));
+        let provider = setup.start(KeySource::Discovery(setup.idp.url("/discovery")));
+        assert_eq!(provider.ready_or_wait().await.unwrap_err(), KeysUnavailable, "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_waits_for_the_very_first_fetch() {
     let setup = Setup::new().await;
     let gate = Arc::new(Semaphore::new(0));
@@ -227,13 +238,14 @@ async fn a_file_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_dropped_provider_asks_no_more() {
+async fn a_dropped_provider_asks_no_more_and_its_keys_are_believed_no_more() {
     let setup = Setup::new().await;
-    setup.publish(&[]);
+    setup.publish(&[Pair::ed().jwk("a")]);
     let provider = setup.by_uri();
-    provider.ready_or_wait().await.unwrap();
+    let keys = provider.ready_or_wait().await.unwrap();
     let shared = Arc::downgrade(&provider.shared);
     drop(provider);
+    assert!(!keys.keys()[0].liveness().is_alive());
     while shared.upgrade().is_some() {
         tokio::task::yield_now().await;
     }
