@@ -88,7 +88,7 @@ async fn only_the_configured_roots_are_trusted() {
     let (_, other) = secure_server("other").await;
     assert_eq!(Fetcher::new(Some(file.clone())).get_json(&url, BOUNDS).await, Ok("{}".into()));
     let refused = Fetcher::new(Some(other.clone())).get_json(&url, BOUNDS).await.unwrap_err();
-    [file, other].map(|file| std::fs::remove_file(file).unwrap());
+    [file, other].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     assert!(matches!(&refused, FetchError::Transport(text) if text.contains("certificate")), "{refused}");
 }
 
