@@ -7,8 +7,6 @@ pub mod jwks;
 pub mod policy;
 pub mod profile;
 mod validate;
-#[cfg(test)]
-mod testing;
 pub mod verdict;
 
 use std::{
