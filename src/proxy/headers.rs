@@ -25,7 +25,7 @@ use crate::{
 
 pub use self::forwarded::{Hop, client_address, is_trusted};
 pub use self::host::{HostError, one_host};
-pub use self::query::{RepeatedToken, take_query_token};
+pub use self::query::{QueryToken, RepeatedToken, take_query_token};
 
 /// What is dropped and what Host is sent, worked out once from the configuration.
 #[derive(Debug)]
