@@ -117,9 +117,9 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
     if let Some(settings) = settings {
         let _ = timeout(settings.delay, shutdown.aborted()).await;
     }
+    let mut open = shutdown.open();
     listeners.close();
     shutdown.close();
-    let mut open = shutdown.open();
     if let Some(deadline) = deadline {
         let quiet = async {
             // What waited in a backlog counts as well.

@@ -8,7 +8,10 @@ use sidegate::{
 };
 use tokio::net::TcpStream;
 
-use super::harness::{DRAIN, SOON, Server, h2, listener, listener_with, must, request};
+use super::{
+    frames::{GET_HOLD, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame},
+    harness::{DRAIN, SOON, Server, listener, listener_with, must},
+};
 
 /// Waits until nobody listens on the server's port.
 async fn refused(address: std::net::SocketAddr) {
@@ -70,7 +73,8 @@ async fn a_second_signal_ends_at_once() {
     refused(client.stream.peer_addr().unwrap()).await;
     server.shutdown.abort();
     assert!(client.rest().await.is_empty());
-    assert_eq!(server.ended().await.cut, 1);
+    // One that only came to see whether somebody listens may be among them.
+    assert!(server.ended().await.cut >= 1);
 }
 
 #[tokio::test]
@@ -86,20 +90,27 @@ async fn during_the_delay_connections_are_still_accepted() {
 #[tokio::test]
 async fn an_http2_client_sees_goaway_and_its_request_finishes() {
     let server = Server::start(listener());
-    let (mut client, connection) = h2(TcpStream::connect(server.address()).await.unwrap()).await;
-    let answer = tokio::spawn(client.send_request(request("/hold")));
+    let mut client = server.connect().await;
+    client.send([PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 5, 1, GET_HOLD)].concat()).await;
     server.held().await;
     server.shutdown.begin(DRAIN);
-    let gone = async {
-        // GOAWAY closes the client's side for new requests while the old one is still open.
-        while client.ready().await.is_ok() && !client.is_closed() {
-            tokio::task::yield_now().await;
-        }
-    };
-    must(gone).await;
+    let mut seen = Vec::new();
+    while !seen.iter().any(|(kind, _)| *kind == GOAWAY) {
+        let (kind, payload) = client.frame().await;
+        seen.push((kind, payload));
+    }
+    assert!(!seen.iter().any(|(kind, _)| *kind == HEADERS));
     server.release();
-    assert_eq!(must(answer).await.unwrap().unwrap().status(), 200);
-    must(connection).await.unwrap().unwrap();
+    // The server measures the round trip before it names the last stream.
+    while let Some((kind, payload)) = client.next_frame().await {
+        if kind == PING {
+            client.send(frame(PING, 1, 0, &payload)).await;
+        }
+        seen.push((kind, payload));
+    }
+    assert!(seen.iter().any(|(kind, _)| *kind == HEADERS));
+    let (_, last) = seen.iter().rfind(|(kind, _)| *kind == GOAWAY).unwrap();
+    assert_eq!(last[..8], [0, 0, 0, 1, 0, 0, 0, 0], "stream 1 was the last, and there is no error");
     assert_eq!(server.ended().await, Summary { finished: 1, cut: 0 });
 }
 

@@ -200,6 +200,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         answer + std::str::from_utf8(&body).unwrap()
     }
 
+    /// The next HTTP/2 frame as (kind, payload).
+    pub async fn frame(&mut self) -> (u8, Vec<u8>) {
+        self.next_frame().await.expect("a frame, not the end")
+    }
+
+    /// The next HTTP/2 frame, or `None` at the end.
+    pub async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        must(self.stream.read_exact(&mut head)).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        must(self.stream.read_exact(&mut payload)).await.ok()?;
+        Some((head[3], payload))
+    }
+
     /// Everything until the server closes; a reset is a way of closing.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
