@@ -1,6 +1,12 @@
 //! The phases of an orderly end, and the count of what it waits for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Release},
+    },
+};
 
 use tokio::sync::watch;
 
@@ -33,12 +39,14 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    /// Whether `phase` has ever changed: what every connection looks at whenever it wakes.
+    begun: Arc<AtomicBool>,
     open: Count,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)), open: Count::default() }
+        Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)), begun: Arc::default(), open: Count::default() }
     }
 }
 
@@ -86,6 +94,11 @@ impl Shutdown {
         }
     }
 
+    /// Whether there is anything to wait for yet; without a lock.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Acquire)
+    }
+
     /// Waits until listeners are to be closed.
     pub(super) async fn closing(&self) {
         self.reached(2).await;
@@ -113,6 +126,8 @@ impl Shutdown {
             let onward = to.rank() > phase.rank();
             if onward {
                 *phase = to;
+                // Before anybody is woken.
+                self.begun.store(true, Release);
             }
             onward
         });

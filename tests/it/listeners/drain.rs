@@ -6,11 +6,11 @@ use sidegate::{
     config::Drain,
     server::{Phase, Summary},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use super::{
-    frames::{GET_HOLD, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame},
-    harness::{DRAIN, SOON, Server, listener, listener_with, must},
+    frames::{GET_HOLD, GOAWAY, HEADERS, PREFACE, SETTINGS, frame},
+    harness::{DRAIN, Raw, SOON, Server, listener, listener_with, must},
 };
 
 /// Waits until nobody listens on the server's port.
@@ -96,18 +96,11 @@ async fn an_http2_client_sees_goaway_and_its_request_finishes() {
     server.shutdown.begin(DRAIN);
     let mut seen = Vec::new();
     while !seen.iter().any(|(kind, _)| *kind == GOAWAY) {
-        let (kind, payload) = client.frame().await;
-        seen.push((kind, payload));
+        seen.push(client.frame().await);
     }
     assert!(!seen.iter().any(|(kind, _)| *kind == HEADERS));
     server.release();
-    // The server measures the round trip before it names the last stream.
-    while let Some((kind, payload)) = client.next_frame().await {
-        if kind == PING {
-            client.send(frame(PING, 1, 0, &payload)).await;
-        }
-        seen.push((kind, payload));
-    }
+    seen.extend(client.rest_of_frames().await);
     assert!(seen.iter().any(|(kind, _)| *kind == HEADERS));
     let (_, last) = seen.iter().rfind(|(kind, _)| *kind == GOAWAY).unwrap();
     assert_eq!(last[..8], [0, 0, 0, 1, 0, 0, 0, 0], "stream 1 was the last, and there is no error");
@@ -138,4 +131,36 @@ async fn a_tracked_tunnel_is_waited_for() {
     must(server.shutdown.draining()).await;
     drop(tunnel);
     assert_eq!(server.ended().await.cut, 0);
+}
+
+/// A client whose connection has become a tunnel.
+async fn tunnel(server: &Server) -> Raw<TcpStream> {
+    let mut client = server.connect().await;
+    client.send("GET /tunnel HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: t\r\n\r\n").await;
+    assert!(client.answer().await.starts_with("HTTP/1.1 101 "));
+    client.send("a").await;
+    assert_eq!(must(client.stream.read_u8()).await.unwrap(), b'a');
+    client
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_counts_until_it_ends_and_a_drain_waits_for_it() {
+    let server = Server::start(listener_with(|listener| listener.limits.idle_timeout = SOON));
+    let mut client = tunnel(&server).await;
+    server.shutdown.begin(DRAIN);
+    refused(client.stream.peer_addr().unwrap()).await;
+    assert!(server.shutdown.open() >= 1);
+    client.send("b").await;
+    assert_eq!(must(client.stream.read_u8()).await.unwrap(), b'b');
+    drop(client);
+    assert_eq!(server.ended().await.cut, 0);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_cut_at_the_timeout() {
+    let server = Server::start(listener());
+    let mut client = tunnel(&server).await;
+    server.shutdown.begin(Drain { delay: Duration::ZERO, timeout: SOON });
+    assert!(client.rest().await.is_empty());
+    assert_eq!(server.ended().await, Summary { finished: 0, cut: 1 });
 }

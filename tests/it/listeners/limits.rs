@@ -129,7 +129,7 @@ async fn an_idle_http2_connection_is_told_to_go_away() {
     let server = Server::start(listener_with(|listener| listener.limits.idle_timeout = SOON));
     let mut client = server.connect().await;
     client.send([PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 5, 1, GET)].concat()).await;
-    let frames = frames(&client.rest().await);
+    let frames = client.rest_of_frames().await;
     assert!(frames.iter().any(|(kind, _)| *kind == HEADERS));
     assert!(frames.iter().any(|(kind, _)| *kind == GOAWAY));
 }
@@ -163,7 +163,7 @@ async fn no_more_streams_at_once_than_allowed() {
     server.release();
     server.release();
     server.shutdown.begin(super::harness::DRAIN);
-    let frames = frames(&client.rest().await);
+    let frames = client.rest_of_frames().await;
     let refused = frames.iter().filter(|(kind, _)| *kind == RST_STREAM).map(|(_, payload)| payload[3]);
     assert_eq!(refused.collect::<Vec<_>>(), [7], "REFUSED_STREAM, once");
     assert_eq!(server.requests(), 2);
