@@ -92,7 +92,7 @@ pub async fn run<H: Handler>(
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                shutdown.abort();
+                shutdown.end();
                 return Err(error);
             }
         }
@@ -133,6 +133,6 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
         }
     }
     let cut = shutdown.open();
-    shutdown.abort();
+    shutdown.end();
     Summary { finished: open.saturating_sub(cut), cut }
 }

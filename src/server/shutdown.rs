@@ -20,8 +20,10 @@ pub enum Phase {
     Draining(Drain),
     /// The listeners are closed; what is in flight may finish.
     Closing,
-    /// Everything ends now.
+    /// Patience is over: what is left is counted and closed.
     Aborted,
+    /// Everything is closed.
+    Ended,
 }
 
 impl Phase {
@@ -31,6 +33,7 @@ impl Phase {
             Phase::Draining(_) => 1,
             Phase::Closing => 2,
             Phase::Aborted => 3,
+            Phase::Ended => 4,
         }
     }
 }
@@ -86,11 +89,16 @@ impl Shutdown {
         self.advance(Phase::Closing);
     }
 
+    /// Lets the workers go, with whatever they still hold.
+    pub(super) fn end(&self) {
+        self.advance(Phase::Ended);
+    }
+
     /// Waits for the beginning of the end; `None` if it was skipped by [`Shutdown::abort`].
     pub(super) async fn begun(&self) -> Option<Drain> {
         match self.reached(1).await {
             Phase::Draining(drain) => Some(drain),
-            Phase::Running | Phase::Closing | Phase::Aborted => None,
+            Phase::Running | Phase::Closing | Phase::Aborted | Phase::Ended => None,
         }
     }
 
@@ -108,6 +116,10 @@ impl Shutdown {
         self.reached(3).await;
     }
 
+    pub(super) async fn ended(&self) {
+        self.reached(4).await;
+    }
+
     /// Waits until no token is alive.
     pub(super) async fn quiet(&self) {
         self.open.zero().await;
@@ -117,7 +129,7 @@ impl Shutdown {
         match self.phase.subscribe().wait_for(|phase| phase.rank() >= rank).await {
             Ok(phase) => *phase,
             // The sender lives in `self`.
-            Err(_) => Phase::Aborted,
+            Err(_) => Phase::Ended,
         }
     }
 

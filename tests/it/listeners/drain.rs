@@ -73,7 +73,7 @@ async fn a_second_signal_ends_at_once() {
     refused(client.stream.peer_addr().unwrap()).await;
     server.shutdown.abort();
     assert!(client.rest().await.is_empty());
-    // One that only came to see whether somebody listens may be among them.
+    // Those that only came to see whether somebody listens may be among them.
     assert!(server.ended().await.cut >= 1);
 }
 
@@ -120,6 +120,18 @@ async fn what_waits_in_the_backlog_is_served_before_the_listener_closes() {
     for client in &mut clients {
         assert!(client.answer().await.starts_with("HTTP/1.1 200 "));
     }
+    assert_eq!(server.ended().await.cut, 0);
+}
+
+#[tokio::test]
+async fn a_drain_that_begins_before_the_workers_run_still_serves_the_backlog() {
+    let server = Server::start(listener());
+    // A blocking connect: nothing else runs on this thread in between, so the server has not started.
+    let stream = std::net::TcpStream::connect(server.address()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    server.shutdown.begin(DRAIN);
+    let mut client = Raw::new(TcpStream::from_std(stream).unwrap());
+    assert!(client.get("/").await.starts_with("HTTP/1.1 200 "));
     assert_eq!(server.ended().await.cut, 0);
 }
 

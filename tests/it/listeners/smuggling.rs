@@ -1,13 +1,15 @@
 //! What hyper makes of requests whose end two parsers could see in different places: never two requests.
 
-use super::harness::{Server, listener};
+use super::harness::{SOON, Server, listener_with};
 
-/// Sends `bytes` with a second request hidden behind, and returns what comes back until the close.
+/// Sends `bytes` and returns what comes back until the server closes, and how many requests it saw.
 async fn sent(bytes: &str) -> (String, usize) {
-    let server = Server::start(listener());
+    let server = Server::start(listener_with(|listener| {
+        listener.limits.header_read_timeout = SOON;
+        listener.limits.idle_timeout = SOON;
+    }));
     let mut client = server.connect().await;
     client.send(bytes).await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
     let answer = String::from_utf8(client.rest().await).unwrap();
     (answer, server.requests())
 }
