@@ -93,7 +93,7 @@ pub async fn run<H: Handler>(
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                shutdown.abort();
+                shutdown.end();
                 return Err(error);
             }
         }
@@ -118,9 +118,9 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
     if let Some(settings) = settings {
         let _ = timeout(settings.delay, shutdown.aborted()).await;
     }
+    let mut open = shutdown.open();
     listeners.close();
     shutdown.close();
-    let mut open = shutdown.open();
     if let Some(deadline) = deadline {
         let quiet = async {
             // What waited in a backlog counts as well.
@@ -134,6 +134,6 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
         }
     }
     let cut = shutdown.open();
-    shutdown.abort();
+    shutdown.end();
     Summary { finished: open.saturating_sub(cut), cut }
 }
