@@ -6,8 +6,8 @@ mod error;
 pub mod headers;
 pub mod limits;
 pub mod path;
-pub mod rate;
 mod readings;
+mod rewrite;
 pub mod routes;
 mod seen;
 pub mod upstream;
@@ -88,7 +88,7 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let host = host(&head)?;
         let path = path::canonical(head.uri.path())?;
-        let preflight = cors::preflight_method(&head);
+        let preflight = cors::preflight_method(&head.method, &head.headers);
         let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
         let route = &self.config.routes[index];
         seen.found(index, route, &head.headers);
@@ -102,7 +102,7 @@ impl Proxy {
         let (admission, query) = self.admit(&head, index, forwarded_preflight, cx, seen).await?;
         let credential = self.credential(&admission, index, &head.headers, cx)?;
 
-        let target = path::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
+        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
         let target = match head.uri.path_and_query() {
             Some(original) => target.target(original, query.as_deref())?,
             None => return Err(path::PathError::Empty.into()),
@@ -124,7 +124,7 @@ impl Proxy {
             },
             upgrade,
             http2: self.config.upstreams[route.upstream].http2,
-            credential: credential.authorization,
+            credential: credential.authorization.as_ref(),
             identity: credential.identity(),
             request_id: cx.id.header(),
         };

@@ -5,7 +5,9 @@
 //! [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
 //! its time limits, and [`shutdown`] ends it.
 
+pub mod admin;
 mod connection;
+pub mod health;
 mod http;
 mod limits;
 mod listener;
@@ -33,7 +35,6 @@ use tokio::{
 };
 
 pub use self::{
-    limits::{HeadTooLarge, check_head},
     listener::{BindError, Listeners},
     plain::PlainServer,
     shutdown::{Phase, Shutdown, Token},
@@ -92,7 +93,7 @@ pub async fn run<H: Handler>(
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                shutdown.abort();
+                shutdown.end();
                 return Err(error);
             }
         }
@@ -117,9 +118,9 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
     if let Some(settings) = settings {
         let _ = timeout(settings.delay, shutdown.aborted()).await;
     }
+    let mut open = shutdown.open();
     listeners.close();
     shutdown.close();
-    let mut open = shutdown.open();
     if let Some(deadline) = deadline {
         let quiet = async {
             // What waited in a backlog counts as well.
@@ -133,6 +134,6 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
         }
     }
     let cut = shutdown.open();
-    shutdown.abort();
+    shutdown.end();
     Summary { finished: open.saturating_sub(cut), cut }
 }

@@ -98,7 +98,7 @@ impl<'c> Section<'c> {
             Some(value) => {
                 let section = self.key(key);
                 let words = format!("not between {} and {}", range.start(), range.end());
-                section.problem(format!("{} is {words}", section.shown(value).trim_matches('"')), "");
+                section.problem(format!("{} is {words}", section.shown(value)), "");
                 default
             }
             None => default,

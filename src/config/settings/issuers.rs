@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Span};
+use super::Span;
 
 /// Who issues tokens that are believed, and where its keys are.
 ///

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Timeouts, Pairs, Size, Span};
+use super::{Pairs, Size, Span, Timeouts};
 
 /// Which request goes to which upstream, and what its token must say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

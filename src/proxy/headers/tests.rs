@@ -204,6 +204,15 @@ fn an_http2_request_gets_its_host_from_the_authority() {
 }
 
 #[test]
+fn the_crumbs_of_a_cookie_are_put_together_for_http1() {
+    let crumbs = [("cookie", "a=b"), ("cookie", "c=d"), ("cookie", "e=f")];
+    let out = prepared(&crumbs, &outgoing());
+    assert_eq!(out.get_all("cookie").iter().collect::<Vec<_>>(), ["a=b; c=d; e=f"]);
+    let out = prepared(&crumbs, &Outgoing { http2: true, ..outgoing() });
+    assert_eq!(out.get_all("cookie").iter().count(), 3);
+}
+
+#[test]
 fn te_and_upgrade_go_on_only_where_they_have_a_meaning() {
     let list = [("connection", "Upgrade, TE"), ("upgrade", "websocket"), ("te", "gzip, Trailers")];
     let headers = prepared(&list, &Outgoing { upgrade: true, ..outgoing() });
