@@ -24,7 +24,7 @@ pub(super) enum Endpoint {
 /// A connection on which HTTP can begin.
 pub(super) enum Socket {
     Tcp(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -53,7 +53,8 @@ impl Endpoint {
         Ok(match self {
             Endpoint::Tcp { host, port } => Socket::Tcp(tcp(host, *port, deadline).await?),
             Endpoint::Tls { host, port, tls } => {
-                Socket::Tls(tls.handshake(tcp(host, *port, deadline).await?, deadline).await?)
+                let socket = tcp(host, *port, deadline).await?;
+                Socket::Tls(Box::new(tls.handshake(socket, deadline).await?))
             }
             Endpoint::Unix(path) => Socket::Unix(within(deadline, UnixStream::connect(path)).await?.map_err(refused)?),
         })

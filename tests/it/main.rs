@@ -1,0 +1,3 @@
+//! Tests that speak the wire.
+
+mod upstream;
