@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::{Duration, Instant, timeout_at},
@@ -81,6 +82,11 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
             Ok(Ok(stream)) => {
                 // Requests and responses are written whole; waiting for more to send only delays them.
                 stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+                // What has no idle limit (tunnels, event streams) notices a host that is gone.
+                let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+                SockRef::from(&stream)
+                    .set_tcp_keepalive(&keepalive)
+                    .map_err(UpstreamError::Connect)?;
                 return Ok(stream);
             }
             Ok(Err(error)) => failed = refused(error),
@@ -113,3 +119,7 @@ fn refused(error: io::Error) -> UpstreamError {
         _ => UpstreamError::Connect(error),
     }
 }
+
+/// TCP's own sign of life on a silent connection; the kernel's count of lost probes (9) then ends it.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);

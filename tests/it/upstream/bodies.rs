@@ -2,6 +2,7 @@ use std::sync::atomic::AtomicU64;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
+use sidegate::proxy::upstream::Traffic;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -320,6 +321,56 @@ async fn nonsense_from_the_upstream_is_a_bad_gateway() {
         (error.code(), error.status()),
         ("upstream_protocol", StatusCode::BAD_GATEWAY)
     );
+}
+
+#[tokio::test]
+async fn an_endless_head_is_a_bad_gateway() {
+    let origin = origin(|mut wire| async move {
+        wire.head().await;
+        wire.write("HTTP/1.1 200 OK\r\nx: ").await;
+        while wire.stream.write_all(&[b'a'; 4096]).await.is_ok() {}
+    })
+    .await;
+    assert_eq!(
+        send(&upstream(origin.address), get()).await.err().unwrap().code(),
+        "upstream_protocol"
+    );
+}
+
+#[tokio::test]
+async fn traffic_counts_what_is_under_way_and_what_was_sent() {
+    let origin = origin(polite).await;
+    let upstream = upstream(origin.address);
+    let traffic = Arc::new(Traffic::default());
+    let guard = traffic.enter();
+    let response = send(&upstream, get()).await.unwrap().map(|body| body.counted(guard));
+    assert_eq!((traffic.in_flight(), traffic.sent()), (1, 0));
+    response.into_body().collect().await.unwrap();
+    assert_eq!((traffic.in_flight(), traffic.sent()), (0, 5));
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_read_holds_the_client_back() {
+    let origin = origin(|mut wire| async move {
+        wire.head().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = gateway(&upstream(origin.address), None).await;
+    let mut client = TcpStream::connect(gateway).await.unwrap();
+    client
+        .write_all(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {TOTAL}\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let (chunk, mut written, mut refused) = (vec![7; 64 * 1024], 0, 0);
+    while refused < 2000 {
+        match client.try_write(&chunk) {
+            Ok(bytes) => (written, refused) = (written + bytes, 0),
+            Err(_) => refused += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(written < 32 * 1024 * 1024, "{written} bytes on the way");
 }
 
 /// A quarter of a gigabyte to a client that does not read, then does: the upstream is held back.

@@ -290,3 +290,68 @@ async fn the_target_is_sent_in_origin_form() {
         "connect_not_forwarded"
     );
 }
+
+/// `localhost` is ::1 as well, where nobody listens.
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let origin = origin(polite).await;
+    let target = config::Target::Http {
+        host: "localhost".to_owned(),
+        port: origin.address.port(),
+    };
+    let upstream = Upstream::new(settings(target), 1).unwrap();
+    assert_eq!(fetch(&upstream, get()).await.1, "hello");
+    let target = config::Target::Http {
+        host: "no-such-name.invalid".to_owned(),
+        port: 80,
+    };
+    let error = send(&Upstream::new(settings(target), 1).unwrap(), get())
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.code(), error.status()),
+        ("upstream_unresolved", StatusCode::BAD_GATEWAY)
+    );
+}
+
+#[tokio::test]
+async fn each_worker_has_connections_of_its_own() {
+    let origin = origin(polite).await;
+    let upstream = Upstream::new(settings(tcp(origin.address)), 2).unwrap();
+    let timeouts = upstream.settings().timeouts;
+    for worker in [0, 1, 0, 1] {
+        let response = upstream.send(worker, get(), &timeouts).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!((origin.connections(), upstream.snapshot().idle), (2, 2));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_replaced_takes_its_idle_connections_with_it_and_lets_the_others_finish() {
+    let (closed, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let origin = origin(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            wire.head().await;
+            wire.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+            closed.send(wire.is_closed_by_peer().await).unwrap();
+        }
+    })
+    .await;
+    let upstream = upstream(origin.address);
+    let under_way = send(&upstream, get()).await.unwrap();
+    fetch(&upstream, get()).await;
+    drop(upstream);
+    assert_eq!(seen.recv().await, Some(true));
+    assert_eq!(under_way.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(seen.recv().await, Some(true));
+}
+
+#[tokio::test]
+async fn the_future_of_a_request_stays_small() {
+    let upstream = upstream("127.0.0.1:1".parse().unwrap());
+    let timeouts = upstream.settings().timeouts;
+    let size = size_of_val(&upstream.send(0, get(), &timeouts));
+    assert!(size <= 4096, "{size} bytes");
+}
