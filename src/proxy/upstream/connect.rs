@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::{Duration, Instant, timeout_at},
@@ -24,7 +25,7 @@ pub(super) enum Endpoint {
 /// A connection on which HTTP can begin.
 pub(super) enum Socket {
     Tcp(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -53,7 +54,8 @@ impl Endpoint {
         Ok(match self {
             Endpoint::Tcp { host, port } => Socket::Tcp(tcp(host, *port, deadline).await?),
             Endpoint::Tls { host, port, tls } => {
-                Socket::Tls(tls.handshake(tcp(host, *port, deadline).await?, deadline).await?)
+                let socket = tcp(host, *port, deadline).await?;
+                Socket::Tls(Box::new(tls.handshake(socket, deadline).await?))
             }
             Endpoint::Unix(path) => Socket::Unix(within(deadline, UnixStream::connect(path)).await?.map_err(refused)?),
         })
@@ -80,6 +82,11 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
             Ok(Ok(stream)) => {
                 // Requests and responses are written whole; waiting for more to send only delays them.
                 stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+                // What has no idle limit (tunnels, event streams) notices a host that is gone.
+                let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+                SockRef::from(&stream)
+                    .set_tcp_keepalive(&keepalive)
+                    .map_err(UpstreamError::Connect)?;
                 return Ok(stream);
             }
             Ok(Err(error)) => failed = refused(error),
@@ -112,3 +119,7 @@ fn refused(error: io::Error) -> UpstreamError {
         _ => UpstreamError::Connect(error),
     }
 }
+
+/// TCP's own sign of life on a silent connection; the kernel's count of lost probes (9) then ends it.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);

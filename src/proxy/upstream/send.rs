@@ -16,6 +16,7 @@ use super::{
     request_body::RequestBody,
     response_body::{Carrier, ResponseBody, Streamed},
     retry::{self, Spare},
+    stats::Open,
     timer::after,
     wait::Patience,
 };
@@ -54,7 +55,8 @@ pub(super) async fn http1(
                         .and_then(Spare::of),
                 )
             }
-            None => (open_h1(shared, worker, timeouts).await?, None),
+            // Boxed: the future of a request on a pooled connection stays small.
+            None => (Box::pin(open_h1(shared, worker, timeouts)).await?, None),
         };
         let patience = Patience::new(now, timeouts, exchange.clone());
         match connection.exchange(request, &patience).await {
@@ -144,7 +146,7 @@ fn finish(
     *response.version_mut() = Version::HTTP_11;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = client.ok_or(UpstreamError::UnexpectedUpgrade)?;
-        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response));
+        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response), Open::still(&shared.stats));
         response.extensions_mut().insert(tunnel);
         return Ok(response.map(|_| ResponseBody::default()));
     }
@@ -173,6 +175,17 @@ async fn open_stream(
         stats.reused();
         return Ok((stream, true));
     }
+    // Boxed: the future of a request on an open connection stays small.
+    Box::pin(open_h2(shared, worker, timeouts)).await
+}
+
+async fn open_h2(
+    shared: &Arc<Shared>,
+    worker: usize,
+    timeouts: &Timeouts,
+) -> Result<(h2::Stream, bool), UpstreamError> {
+    let limits = &shared.settings.connections;
+    let stats = &shared.stats;
     let deadline = after(Instant::now(), timeouts.connect);
     let _opening = connect::within(deadline, shared.workers[worker].opening.lock()).await?;
     // Another request may have opened one while we waited.
