@@ -9,7 +9,8 @@ use std::{
 /// The floor table of `src/lib.rs`: a line `10 main cli` gives the floor and its rooms.
 fn floors() -> BTreeMap<String, u32> {
     let manual = fs::read_to_string("src/lib.rs").unwrap();
-    let table = manual.lines().filter_map(|line| line.strip_prefix("//!")).skip_while(|line| !line.contains("```text floors"));
+    let table =
+        manual.lines().filter_map(|line| line.strip_prefix("//!")).skip_while(|line| !line.contains("```text floors"));
     table
         .skip(1)
         .take_while(|line| !line.contains("```"))

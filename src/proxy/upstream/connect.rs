@@ -32,15 +32,10 @@ pub(super) enum Socket {
 impl Endpoint {
     pub(super) fn new(settings: &config::Upstream) -> Result<Self, UpstreamSetupError> {
         Ok(match &settings.target {
-            Target::Http { host, port } => Endpoint::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
-            Target::Https { host, port, tls } => Endpoint::Tls {
-                host: host.clone(),
-                port: *port,
-                tls: Box::new(Tls::new(host, tls, settings.http2)?),
-            },
+            Target::Http { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+            Target::Https { host, port, tls } => {
+                Endpoint::Tls { host: host.clone(), port: *port, tls: Box::new(Tls::new(host, tls, settings.http2)?) }
+            }
             Target::Unix(path) => Endpoint::Unix(path.clone()),
         })
     }
@@ -64,14 +59,9 @@ impl Endpoint {
 
 /// Resolves `host` anew and tries its addresses in turn until `deadline`.
 async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStream, UpstreamError> {
-    let name = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let addresses: Vec<_> = within(deadline, lookup_host((name, port)))
-        .await?
-        .map_err(UpstreamError::Resolve)?
-        .collect();
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addresses: Vec<_> =
+        within(deadline, lookup_host((name, port))).await?.map_err(UpstreamError::Resolve)?.collect();
     let mut failed = UpstreamError::Resolve(io::Error::new(io::ErrorKind::NotFound, "no address"));
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
@@ -84,9 +74,7 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
                 stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
                 // What has no idle limit (tunnels, event streams) notices a host that is gone.
                 let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-                SockRef::from(&stream)
-                    .set_tcp_keepalive(&keepalive)
-                    .map_err(UpstreamError::Connect)?;
+                SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(UpstreamError::Connect)?;
                 return Ok(stream);
             }
             Ok(Err(error)) => failed = refused(error),
@@ -99,9 +87,7 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
 /// `future`, or [`UpstreamError::ConnectTimeout`].
 pub(super) async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, UpstreamError> {
     match deadline {
-        Some(deadline) => timeout_at(deadline, future)
-            .await
-            .map_err(|_| UpstreamError::ConnectTimeout),
+        Some(deadline) => timeout_at(deadline, future).await.map_err(|_| UpstreamError::ConnectTimeout),
         None => Ok(future.await),
     }
 }

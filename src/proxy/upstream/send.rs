@@ -40,20 +40,11 @@ pub(super) async fn http1(
         attempt += 1;
         let now = Instant::now();
         // After a failure the other pooled connections have probably died of the same cause.
-        let pooled = if attempt == 1 {
-            shared.pool(worker).take(now, &shared.settings.connections)
-        } else {
-            None
-        };
+        let pooled = if attempt == 1 { shared.pool(worker).take(now, &shared.settings.connections) } else { None };
         let (mut connection, spare) = match pooled {
             Some(connection) => {
                 shared.stats.reused();
-                (
-                    connection,
-                    Some(&request)
-                        .filter(|r| retry::is_idempotent(r.method()))
-                        .and_then(Spare::of),
-                )
+                (connection, Some(&request).filter(|r| retry::is_idempotent(r.method())).and_then(Spare::of))
             }
             // Boxed: the future of a request on a pooled connection stays small.
             None => (Box::pin(open_h1(shared, worker, timeouts)).await?, None),
@@ -205,11 +196,7 @@ async fn open_h2(
 
 /// A tunnel through a gateway would reach what no rule covers.
 fn refuse_connect(request: &Request<RequestBody>) -> Result<(), UpstreamError> {
-    if request.method() == Method::CONNECT {
-        Err(UpstreamError::ConnectMethod)
-    } else {
-        Ok(())
-    }
+    if request.method() == Method::CONNECT { Err(UpstreamError::ConnectMethod) } else { Ok(()) }
 }
 
 /// Has the body wait for the upstream's 100. Without a body there is nothing to expect.
@@ -240,22 +227,14 @@ fn to_origin_form(uri: &mut Uri) {
 fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(), UpstreamError> {
     let headers = request.headers_mut();
     let host = headers.remove(header::HOST);
-    for name in [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::EXPECT,
-    ] {
+    for name in [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::EXPECT] {
         headers.remove(name);
     }
     keep_trailers_only(headers);
     let mut parts = uri::Parts::default();
     parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-    parts.path_and_query = request
-        .uri()
-        .path_and_query()
-        .cloned()
-        .or_else(|| Some(uri::PathAndQuery::from_static("/")));
+    parts.path_and_query =
+        request.uri().path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
     parts.authority = match host {
         Some(host) => Some(uri::Authority::try_from(host.as_bytes()).map_err(|_| UpstreamError::InvalidHost)?),
         None => request.uri().authority().cloned(),
@@ -266,10 +245,7 @@ fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(),
 
 fn keep_trailers_only(headers: &mut HeaderMap) {
     if let Some(te) = headers.remove(header::TE)
-        && te.to_str().is_ok_and(|te| {
-            te.split(',')
-                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        })
+        && te.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }

@@ -20,11 +20,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     pub(super) fn new(client: OnUpgrade, upstream: OnUpgrade, open: Open) -> Self {
-        Tunnel {
-            client,
-            upstream,
-            _open: Arc::new(open),
-        }
+        Tunnel { client, upstream, _open: Arc::new(open) }
     }
 
     /// Copies both ways until both sides have ended, one has failed, or `closed` comes.

@@ -20,8 +20,7 @@ async fn trailers_pass_both_ways_and_forbidden_ones_do_not() {
                 read.push(wire.stream.read_u8().await.unwrap());
             }
             body.send(String::from_utf8(read).unwrap()).unwrap();
-            wire.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n")
-                .await;
+            wire.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n").await;
             wire.write("2\r\nhi\r\n0\r\nx-sum: down\r\n\r\n").await;
         }
     })
@@ -55,10 +54,7 @@ async fn an_answer_may_come_before_the_request_has_ended() {
     let upstream = upstream(origin.address);
     let gateway = gateway(&upstream, None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await.unwrap();
     read_head(&mut client).await.unwrap();
     let mut half = [0; 5];
     client.read_exact(&mut half).await.unwrap();
@@ -83,10 +79,7 @@ async fn an_answer_in_full_before_the_request_has_ended_keeps_the_connection_out
     let upstream = upstream(origin.address);
     let gateway = gateway(&upstream, None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await.unwrap();
     read_head(&mut client).await.unwrap();
     client.read_exact(&mut [0; 2]).await.unwrap();
     assert_eq!(upstream.snapshot().idle, 0);
@@ -101,8 +94,7 @@ async fn an_answer_that_breaks_off_is_seen_as_broken() {
     let origin = origin(|mut wire| async move {
         let head = wire.head().await.unwrap();
         if head.starts_with("GET /chunked") {
-            wire.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
-                .await;
+            wire.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
         } else {
             wire.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
         }
@@ -113,10 +105,7 @@ async fn an_answer_that_breaks_off_is_seen_as_broken() {
     let answer = talk(gateway, "GET /chunked HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(answer.ends_with("5\r\nhello\r\n"), "{answer}");
     let answer = talk(gateway, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert!(
-        answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\nhello"),
-        "{answer}"
-    );
+    assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
     assert_eq!((upstream.snapshot().broken, upstream.snapshot().idle), (2, 0));
 }
 
@@ -148,10 +137,7 @@ async fn a_body_beyond_the_limit_is_cut_off_and_refused() {
     .await;
     let gateway = gateway(&upstream(origin.address), Some(8)).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n").await.unwrap();
     client.write_all(b"5\r\nfghij\r\n0\r\n\r\n").await.unwrap();
     let head = read_head(&mut client).await.unwrap();
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
@@ -176,10 +162,7 @@ async fn a_client_that_breaks_off_its_body_closes_the_upstream_connection() {
     let upstream = upstream(origin.address);
     let gateway = gateway(&upstream, None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await.unwrap();
     until(|| origin.requests() == 1).await;
     drop(client);
     assert!(seen.await.unwrap() <= 5);
@@ -189,22 +172,14 @@ async fn a_client_that_breaks_off_its_body_closes_the_upstream_connection() {
 async fn a_refused_expectation_never_asks_the_client_for_its_body() {
     let origin = origin(|mut wire| async move {
         wire.head().await;
-        wire.write("HTTP/1.1 417 Expectation Failed\r\ncontent-length: 2\r\n\r\nno")
-            .await;
+        wire.write("HTTP/1.1 417 Expectation Failed\r\ncontent-length: 2\r\n\r\nno").await;
         assert!(wire.is_closed_by_peer().await);
     })
     .await;
     let upstream = upstream(origin.address);
     let gateway = gateway(&upstream, None).await;
-    let answer = talk(
-        gateway,
-        "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
-    )
-    .await;
-    assert!(
-        answer.starts_with("HTTP/1.1 417 ") && answer.ends_with("no"),
-        "{answer}"
-    );
+    let answer = talk(gateway, "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 417 ") && answer.ends_with("no"), "{answer}");
     assert_eq!(upstream.snapshot().idle, 0);
     until(|| upstream.snapshot().open == 0).await;
 }
@@ -219,8 +194,7 @@ async fn an_expectation_is_met_when_the_upstream_says_so() {
             let head = wire.head().await.unwrap();
             assert!(head.contains("expect: 100-continue\r\n"));
             let () = gone.await.unwrap();
-            wire.write("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
-                .await;
+            wire.write("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").await;
             let mut body = [0; 5];
             wire.stream.read_exact(&mut body).await.unwrap();
             wire.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
@@ -230,15 +204,9 @@ async fn an_expectation_is_met_when_the_upstream_says_so() {
     .await;
     let gateway = gateway(&upstream(origin.address), None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await.unwrap();
     until(|| origin.requests() == 1).await;
-    assert_eq!(
-        client.try_read(&mut [0]).unwrap_err().kind(),
-        std::io::ErrorKind::WouldBlock
-    );
+    assert_eq!(client.try_read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     go.send(()).unwrap();
     assert_eq!(read_head(&mut client).await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"hello").await.unwrap();
@@ -258,10 +226,7 @@ async fn an_upstream_that_knows_no_expectations_gets_the_body_all_the_same() {
     .await;
     let gateway = gateway(&upstream(origin.address), None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await.unwrap();
     until(|| origin.requests() == 1).await;
     tokio::time::pause();
     assert_eq!(read_head(&mut client).await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -286,26 +251,16 @@ async fn answers_without_a_body_keep_their_framing() {
     .await;
     let gateway = gateway(&upstream(origin.address), None).await;
     let ask = async |line: &str| {
-        let answer = talk(
-            gateway,
-            &format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
-        )
-        .await;
+        let answer = talk(gateway, &format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         answer
     };
     assert!(ask("HEAD /length").await.contains("content-length: 77\r\n"));
     assert!(!ask("HEAD /chunked").await.contains("content-length"));
     let not_modified = ask("GET /304").await;
-    assert!(
-        not_modified.contains("etag: \"x\"\r\n") && !not_modified.contains("content-length: 0"),
-        "{not_modified}"
-    );
+    assert!(not_modified.contains("etag: \"x\"\r\n") && !not_modified.contains("content-length: 0"), "{not_modified}");
     let none = ask("GET /204").await;
-    assert!(
-        !none.contains("content-length") && !none.contains("transfer-encoding"),
-        "{none}"
-    );
+    assert!(!none.contains("content-length") && !none.contains("transfer-encoding"), "{none}");
     assert_eq!(origin.connections(), 1);
 }
 
@@ -317,10 +272,7 @@ async fn nonsense_from_the_upstream_is_a_bad_gateway() {
     })
     .await;
     let error = send(&upstream(origin.address), get()).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_protocol", StatusCode::BAD_GATEWAY)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_protocol", StatusCode::BAD_GATEWAY));
 }
 
 #[tokio::test]
@@ -331,10 +283,7 @@ async fn an_endless_head_is_a_bad_gateway() {
         while wire.stream.write_all(&[b'a'; 4096]).await.is_ok() {}
     })
     .await;
-    assert_eq!(
-        send(&upstream(origin.address), get()).await.err().unwrap().code(),
-        "upstream_protocol"
-    );
+    assert_eq!(send(&upstream(origin.address), get()).await.err().unwrap().code(), "upstream_protocol");
 }
 
 #[tokio::test]
@@ -382,8 +331,7 @@ async fn a_slow_reader_holds_the_upstream_back() {
         let counter = Arc::clone(&counter);
         async move {
             wire.head().await;
-            wire.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {TOTAL}\r\n\r\n"))
-                .await;
+            wire.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {TOTAL}\r\n\r\n")).await;
             let chunk = vec![7; 64 * 1024];
             while counter.load(SeqCst) < TOTAL {
                 wire.stream.write_all(&chunk).await.unwrap();

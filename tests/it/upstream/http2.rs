@@ -46,15 +46,8 @@ async fn polite2(mut connection: h2::server::Connection<TcpStream, Bytes>, _numb
 async fn requests_share_a_connection() {
     let origin = origin2(polite2).await;
     let upstream = upstream2(origin.address);
-    let (one, two, three) = tokio::join!(
-        fetch(&upstream, get()),
-        fetch(&upstream, get()),
-        fetch(&upstream, get())
-    );
-    assert_eq!(
-        (one.1.as_ref(), two.1.as_ref(), three.1.as_ref()),
-        (&b"hello"[..], &b"hello"[..], &b"hello"[..])
-    );
+    let (one, two, three) = tokio::join!(fetch(&upstream, get()), fetch(&upstream, get()), fetch(&upstream, get()));
+    assert_eq!((one.1.as_ref(), two.1.as_ref(), three.1.as_ref()), (&b"hello"[..], &b"hello"[..], &b"hello"[..]));
     assert_eq!((origin.connections(), upstream.snapshot().idle), (1, 1));
 }
 
@@ -62,22 +55,14 @@ async fn requests_share_a_connection() {
 async fn host_becomes_the_authority_and_connection_headers_go() {
     let origin = origin2(polite2).await;
     let mut request = get();
-    for (name, value) in [
-        ("connection", "upgrade"),
-        ("upgrade", "echo"),
-        ("te", "gzip"),
-        ("expect", "100-continue"),
-    ] {
+    for (name, value) in [("connection", "upgrade"), ("upgrade", "echo"), ("te", "gzip"), ("expect", "100-continue")] {
         request.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     assert_eq!(fetch(&upstream2(origin.address), request).await.1, "hello");
     let mut request = get();
     request.headers_mut().insert("host", HeaderValue::from_static("a/b"));
     let error = send(&upstream2(origin.address), request).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("invalid_host", StatusCode::BAD_REQUEST)
-    );
+    assert_eq!((error.code(), error.status()), ("invalid_host", StatusCode::BAD_REQUEST));
 }
 
 #[tokio::test]
@@ -104,18 +89,13 @@ async fn a_call_with_trailers_passes_through_http2_on_both_sides() {
     .await;
     let gateway = gateway_http2(&upstream2(origin.address)).await;
     let socket = TokioIo::new(TcpStream::connect(gateway).await.unwrap());
-    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), socket)
-        .await
-        .unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), socket).await.unwrap();
     tokio::spawn(connection);
     let (frames, body) = tokio::sync::mpsc::unbounded_channel::<Frame<Bytes>>();
     let body = StreamBody::new(Box::pin(futures_util::stream::unfold(body, |mut body| async move {
         body.recv().await.map(|frame| (Ok::<_, Infallible>(frame), body))
     })));
-    let request = Request::post("http://app.example/grpc")
-        .header("te", "trailers")
-        .body(body)
-        .unwrap();
+    let request = Request::post("http://app.example/grpc").header("te", "trailers").body(body).unwrap();
     let mut response = client.send_request(request).await.unwrap().into_body();
     for message in ["one", "two"] {
         frames.send(Frame::data(message.into())).unwrap();
@@ -158,14 +138,7 @@ async fn a_reset_post_is_never_sent_twice() {
     })
     .await;
     let upstream = upstream2(origin.address);
-    assert_eq!(
-        send(&upstream, request(Method::POST, "once"))
-            .await
-            .err()
-            .unwrap()
-            .code(),
-        "upstream_closed"
-    );
+    assert_eq!(send(&upstream, request(Method::POST, "once")).await.err().unwrap().code(), "upstream_closed");
     assert_eq!(upstream.snapshot().retried, 0);
 }
 

@@ -80,21 +80,13 @@ where
     R: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = Origin {
-        address: listener.local_addr().unwrap(),
-        connections: Arc::default(),
-        heads: Arc::default(),
-    };
+    let origin = Origin { address: listener.local_addr().unwrap(), connections: Arc::default(), heads: Arc::default() };
     let (connections, heads) = (origin.connections.clone(), origin.heads.clone());
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let number = connections.fetch_add(1, SeqCst) + 1;
-            tokio::spawn(script(Wire {
-                stream,
-                heads: heads.clone(),
-                number,
-            }));
+            tokio::spawn(script(Wire { stream, heads: heads.clone(), number }));
         }
     });
     origin
@@ -139,10 +131,7 @@ pub fn settings(target: config::Target) -> config::Upstream {
 }
 
 pub fn tcp(address: SocketAddr) -> config::Target {
-    config::Target::Http {
-        host: address.ip().to_string(),
-        port: address.port(),
-    }
+    config::Target::Http { host: address.ip().to_string(), port: address.port() }
 }
 
 pub fn upstream(address: SocketAddr) -> Arc<Upstream> {
@@ -194,10 +183,7 @@ pub async fn gateway(upstream: &Arc<Upstream>, limit: Option<u64>) -> SocketAddr
             let service = service_fn(move |request| forward(Arc::clone(&upstream), limit, request));
             tokio::spawn(async move {
                 let server = hyper::server::conn::http1::Builder::new();
-                let _ = server
-                    .serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-                    .await;
+                let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
             });
         }
     });

@@ -15,10 +15,7 @@ async fn a_connection_is_used_again() {
     }
     assert_eq!(origin.connections(), 1);
     let seen = upstream.snapshot();
-    assert_eq!(
-        (seen.open, seen.idle, seen.opened, seen.reused, seen.broken),
-        (1, 1, 1, 9, 0)
-    );
+    assert_eq!((seen.open, seen.idle, seen.opened, seen.reused, seen.broken), (1, 1, 1, 9, 0));
 }
 
 #[tokio::test]
@@ -127,10 +124,7 @@ async fn a_get_survives_the_death_of_a_pooled_connection() {
     let upstream = upstream(origin.address);
     fetch(&upstream, get()).await;
     assert_eq!(fetch(&upstream, get()).await.1, "hello");
-    assert_eq!(
-        (origin.connections(), origin.requests(), upstream.snapshot().retried),
-        (2, 3, 1)
-    );
+    assert_eq!((origin.connections(), origin.requests(), upstream.snapshot().retried), (2, 3, 1));
 }
 
 #[tokio::test]
@@ -144,10 +138,7 @@ async fn a_post_is_never_sent_twice() {
     let upstream = upstream(origin.address);
     fetch(&upstream, get()).await;
     let error = send(&upstream, request(Method::POST, "money")).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_closed", StatusCode::BAD_GATEWAY)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_closed", StatusCode::BAD_GATEWAY));
     assert_eq!((origin.connections(), origin.requests()), (1, 2));
 }
 
@@ -173,9 +164,7 @@ async fn a_post_of_which_nothing_was_sent_goes_out_on_another_connection() {
         let answer = |stream: &mut net::TcpStream| {
             let mut buffer = [0; 4096];
             let read = std::io::Read::read(stream, &mut buffer).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
             String::from_utf8_lossy(&buffer[..read]).into_owned()
         };
         let (mut first, _) = listener.accept().unwrap();
@@ -247,10 +236,7 @@ async fn an_upstream_that_refuses_connections_is_unavailable() {
     let address = net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let upstream = upstream(address);
     let error = send(&upstream, get()).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_unavailable", StatusCode::SERVICE_UNAVAILABLE)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_unavailable", StatusCode::SERVICE_UNAVAILABLE));
     assert!(upstream.snapshot().errors.contains(&("upstream_unavailable", 1)));
 }
 
@@ -262,10 +248,7 @@ async fn a_unix_socket_carries_requests() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 4096];
         let _ = stream.read(&mut buffer).await.unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nunix")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nunix").await.unwrap();
     });
     let upstream = Upstream::new(settings(config::Target::Unix(path.clone())), 1).unwrap();
     let fetched = fetch(&upstream, get()).await;
@@ -285,34 +268,19 @@ async fn the_target_is_sent_in_origin_form() {
     assert_eq!(head, "GET /a%20b?c HTTP/1.1\r\nhost: app.example\r\n\r\n");
     let mut connect = get();
     *connect.method_mut() = Method::CONNECT;
-    assert_eq!(
-        send(&upstream, connect).await.err().unwrap().code(),
-        "connect_not_forwarded"
-    );
+    assert_eq!(send(&upstream, connect).await.err().unwrap().code(), "connect_not_forwarded");
 }
 
 /// `localhost` is ::1 as well, where nobody listens.
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
     let origin = origin(polite).await;
-    let target = config::Target::Http {
-        host: "localhost".to_owned(),
-        port: origin.address.port(),
-    };
+    let target = config::Target::Http { host: "localhost".to_owned(), port: origin.address.port() };
     let upstream = Upstream::new(settings(target), 1).unwrap();
     assert_eq!(fetch(&upstream, get()).await.1, "hello");
-    let target = config::Target::Http {
-        host: "no-such-name.invalid".to_owned(),
-        port: 80,
-    };
-    let error = send(&Upstream::new(settings(target), 1).unwrap(), get())
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_unresolved", StatusCode::BAD_GATEWAY)
-    );
+    let target = config::Target::Http { host: "no-such-name.invalid".to_owned(), port: 80 };
+    let error = send(&Upstream::new(settings(target), 1).unwrap(), get()).await.err().unwrap();
+    assert_eq!((error.code(), error.status()), ("upstream_unresolved", StatusCode::BAD_GATEWAY));
 }
 
 #[tokio::test]

@@ -21,10 +21,7 @@ async fn an_answer_that_does_not_begin_is_given_up() {
         tokio::time::pause();
     });
     let error = tokio::join!(pending, clock).0.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_first_byte_timeout", StatusCode::GATEWAY_TIMEOUT)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_first_byte_timeout", StatusCode::GATEWAY_TIMEOUT));
     until(|| upstream.snapshot().open == 0).await;
 }
 
@@ -43,10 +40,7 @@ async fn an_answer_that_stops_is_broken_off() {
     let start = tokio::time::Instant::now();
     assert!(matches!(body.frame().await, Some(Err(BodyError::Idle))));
     let waited = start.elapsed();
-    assert!(
-        waited >= Duration::from_secs(60) && waited < Duration::from_secs(61),
-        "{waited:?}"
-    );
+    assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(61), "{waited:?}");
 }
 
 #[tokio::test]
@@ -72,8 +66,7 @@ async fn a_client_that_does_not_read_is_not_held_against_the_upstream() {
 async fn a_stream_without_an_idle_limit_may_be_silent() {
     let origin = origin(|mut wire| async move {
         wire.head().await;
-        wire.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-            .await;
+        wire.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await;
         tokio::time::sleep(Duration::from_secs(86_400)).await;
         wire.write("5\r\nhello\r\n0\r\n\r\n").await;
     })
@@ -97,10 +90,7 @@ async fn an_upload_that_makes_progress_is_not_cut_off_and_the_wait_begins_at_its
     .await;
     let gateway = gateway(&upstream(origin.address), None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n").await.unwrap();
     until(|| origin.requests() == 1).await;
     for _ in 0..10 {
         // Each byte within `idle` (60 s), all of them far beyond `first_byte` (30 s).
@@ -116,10 +106,7 @@ async fn an_upload_that_makes_progress_is_not_cut_off_and_the_wait_begins_at_its
     let start = tokio::time::Instant::now();
     assert!(read_head(&mut client).await.unwrap().starts_with("HTTP/1.1 504 "));
     let waited = start.elapsed();
-    assert!(
-        waited > Duration::from_secs(29) && waited < Duration::from_secs(31),
-        "{waited:?}"
-    );
+    assert!(waited > Duration::from_secs(29) && waited < Duration::from_secs(31), "{waited:?}");
 }
 
 #[tokio::test]
@@ -127,10 +114,7 @@ async fn a_client_that_stops_sending_is_told_so() {
     let origin = origin(silent).await;
     let gateway = gateway(&upstream(origin.address), None).await;
     let mut client = TcpStream::connect(gateway).await.unwrap();
-    client
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
-        .await
-        .unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await.unwrap();
     until(|| origin.requests() == 1).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -157,8 +141,5 @@ async fn a_connection_that_is_not_made_in_time_is_given_up() {
     settings.timeouts.connect = Duration::from_millis(20);
     let upstream = Upstream::new(settings, 1).unwrap();
     let error = send(&upstream, get()).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_connect_timeout", StatusCode::GATEWAY_TIMEOUT)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_connect_timeout", StatusCode::GATEWAY_TIMEOUT));
 }

@@ -44,10 +44,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let paths = (
-            self.folder.join(format!("{name}.pem")),
-            self.folder.join(format!("{name}.key")),
-        );
+        let paths = (self.folder.join(format!("{name}.pem")), self.folder.join(format!("{name}.key")));
         std::fs::write(&paths.0, certificate.pem()).unwrap();
         std::fs::write(&paths.1, key.serialize_pem()).unwrap();
         paths
@@ -59,15 +56,12 @@ impl Authority {
         let certificate = vec![CertificateDer::from_pem_file(certificate).unwrap()];
         let key = PrivateKeyDer::from_pem_file(key).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap();
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
         let builder = if mutual {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()
@@ -89,13 +83,9 @@ impl Authority {
                 let io = TokioIo::new(stream);
                 if http2 {
                     let executor = hyper_util::rt::TokioExecutor::new();
-                    let _ = hyper::server::conn::http2::Builder::new(executor)
-                        .serve_connection(io, service)
-                        .await;
+                    let _ = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;
                 } else {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(io, service)
-                        .await;
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
                 }
             }
         })
@@ -105,16 +95,8 @@ impl Authority {
 }
 
 fn https(address: SocketAddr, ca: &Path, name: &str, identity: Option<(PathBuf, PathBuf)>) -> config::Upstream {
-    let tls = UpstreamTls {
-        ca_file: Some(ca.to_owned()),
-        server_name: Some(name.to_owned()),
-        identity,
-    };
-    settings(config::Target::Https {
-        host: address.ip().to_string(),
-        port: address.port(),
-        tls,
-    })
+    let tls = UpstreamTls { ca_file: Some(ca.to_owned()), server_name: Some(name.to_owned()), identity };
+    settings(config::Target::Https { host: address.ip().to_string(), port: address.port(), tls })
 }
 
 #[tokio::test]
@@ -127,10 +109,7 @@ async fn a_private_authority_is_believed_for_its_names_only() {
     assert_eq!((right.snapshot().opened, right.snapshot().reused), (1, 1));
     let wrong = Upstream::new(https(address, &authority.ca(), "billing.internal", None), 1).unwrap();
     let error = send(&wrong, get()).await.err().unwrap();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("upstream_tls", StatusCode::BAD_GATEWAY)
-    );
+    assert_eq!((error.code(), error.status()), ("upstream_tls", StatusCode::BAD_GATEWAY));
 }
 
 #[tokio::test]
@@ -149,10 +128,7 @@ async fn mutual_tls_shows_our_certificate() {
     let with = Upstream::new(https(address, &authority.ca(), "orders.internal", Some(identity)), 1).unwrap();
     assert_eq!(fetch(&with, get()).await.1, "hello");
     let without = Upstream::new(https(address, &authority.ca(), "orders.internal", None), 1).unwrap();
-    assert_eq!(
-        send(&without, get()).await.err().unwrap().status(),
-        StatusCode::BAD_GATEWAY
-    );
+    assert_eq!(send(&without, get()).await.err().unwrap().status(), StatusCode::BAD_GATEWAY);
 }
 
 #[tokio::test]
@@ -180,8 +156,6 @@ fn files_that_cannot_be_used_are_named() {
     std::fs::write(&empty, "").unwrap();
     let error = Upstream::new(https(address, &empty, "a", None), 1).err().unwrap();
     assert!(error.to_string().contains("holds no certificate"), "{error}");
-    let error = Upstream::new(https(address, &authority.ca(), "not a name", None), 1)
-        .err()
-        .unwrap();
+    let error = Upstream::new(https(address, &authority.ca(), "not a name", None), 1).err().unwrap();
     assert!(matches!(error, UpstreamSetupError::ServerName(_)));
 }

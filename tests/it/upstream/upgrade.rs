@@ -10,10 +10,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\
 async fn an_upgraded_connection_carries_bytes_both_ways_until_both_sides_end() {
     let origin = origin(|mut wire| async move {
         let head = wire.head().await.unwrap();
-        assert!(
-            head.contains("connection: upgrade\r\n") && head.contains("upgrade: echo\r\n"),
-            "{head}"
-        );
+        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: echo\r\n"), "{head}");
         // The first bytes of the new protocol come in one piece with the head.
         wire.write(&format!("{SWITCH}welcome")).await;
         let mut read = Vec::new();
@@ -27,10 +24,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways_until_both_sides_end() {
     let mut client = TcpStream::connect(gateway).await.unwrap();
     client.write_all(HANDSHAKE).await.unwrap();
     let head = read_head(&mut client).await.unwrap();
-    assert!(
-        head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: echo\r\n"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: echo\r\n"), "{head}");
     let mut welcome = [0; 7];
     client.read_exact(&mut welcome).await.unwrap();
     assert_eq!((&welcome, upstream.snapshot().open), (b"welcome", 1));
@@ -38,10 +32,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways_until_both_sides_end() {
     client.shutdown().await.unwrap();
     let mut rest = String::new();
     client.read_to_string(&mut rest).await.unwrap();
-    assert_eq!(
-        (rest.as_str(), upstream.snapshot().idle, upstream.snapshot().broken),
-        ("ping", 0, 0)
-    );
+    assert_eq!((rest.as_str(), upstream.snapshot().idle, upstream.snapshot().broken), ("ping", 0, 0));
     until(|| upstream.snapshot().open == 0).await;
 }
 
@@ -100,10 +91,7 @@ async fn a_tunnel_can_be_closed_from_outside() {
             }
         });
         let server = hyper::server::conn::http1::Builder::new();
-        let _ = server
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-            .await;
+        let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     });
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(HANDSHAKE).await.unwrap();
