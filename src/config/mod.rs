@@ -200,7 +200,9 @@ pub struct UpstreamTls {
 /// What is put on the forwarded request in place of the client's `Authorization`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Credential {
-    InternalJwt { audience: String },
+    InternalJwt {
+        audience: String,
+    },
     Original,
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),

@@ -24,7 +24,10 @@ use crate::{
 pub(super) enum Admission {
     /// No token was asked for.
     Anonymous,
-    Known { principal: Principal, query_token: Option<Secret<String>> },
+    Known {
+        principal: Principal,
+        query_token: Option<Secret<String>>,
+    },
     /// `mode: observe`, and it would have been refused.
     Observed,
 }

@@ -18,9 +18,7 @@ use http::{
 };
 
 use self::names::{Kind, Names, same};
-use crate::{
-    config::{Config, HostHeader, Target},
-};
+use crate::config::{Config, HostHeader, Target};
 
 pub use self::forwarded::{Hop, client_address, is_trusted};
 pub use self::host::{HostError, one_host};

@@ -17,6 +17,7 @@ mod plain;
 mod prefixed;
 mod proxy_protocol;
 mod shutdown;
+mod signals;
 mod socket;
 mod stats;
 pub mod tls;
@@ -38,6 +39,7 @@ pub use self::{
     listener::{BindError, Listeners},
     plain::PlainServer,
     shutdown::{Phase, Shutdown, Token},
+    signals::{Signal, Signals},
     stats::ListenerStats,
 };
 use crate::{
@@ -79,7 +81,7 @@ pub struct Summary {
 /// Every request goes to the handler that `handler` holds at that moment, so a reload is one swap.
 ///
 /// # Errors
-/// A runtime or a thread could not be made, or a socket could not be registered; nothing is served then.
+/// A runtime or a thread could not be made; nothing is served then.
 pub async fn run<H: Handler>(
     listeners: Listeners,
     handler: Arc<ArcSwap<H>>,

@@ -252,8 +252,9 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         // TLS keeps records of its own that a slow reader leaves unsent.
-        if flushed.is_pending() {
-            self.pace.stalls();
+        match flushed {
+            Poll::Ready(_) => self.pace.stalled_since.store(0, Relaxed),
+            Poll::Pending => self.pace.stalls(),
         }
         flushed
     }

@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::{
     runtime::Builder,
     sync::{mpsc, watch},
@@ -84,7 +86,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Accepts on one listener until a reload removes it or the drain closes it.
+    /// Accepts on one listener until a reload removes it or the drain closes it, and then what its backlog holds.
     pub(super) async fn accept(self, bound: Arc<Bound>, mut bounds: Bounds) {
         let acceptor = match Acceptor::register(&bound.socket) {
             Ok(acceptor) => acceptor,
@@ -114,8 +116,7 @@ impl<H: Handler> Worker<H> {
             // Other connections first, and other workers: one must not take a whole burst.
             yield_now().await;
         }
-        // What is in the backlog would be reset when the last clone of the socket closes.
-        // Bounded, because clients that do not stop could go on for ever.
+        // What is left in the backlog is reset when the last clone of the socket closes. Bounded, because clients that do not stop could go on for ever.
         for _ in 0..BACKLOG {
             let Some(permit) = bound.permits.try_take() else { break };
             let Ok((stream, peer)) = accept_waiting(&bound.socket) else { break };
@@ -129,9 +130,12 @@ impl<H: Handler> Worker<H> {
         let accepted =
             Accepted { settings, worker: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() };
         tokio::spawn(async move {
-            if let Err(error) = connection::serve(stream, peer, guard, accepted).await {
+            match AssertUnwindSafe(connection::serve(stream, peer, guard, accepted)).catch_unwind().await {
+                Ok(Ok(())) => {}
                 // Clients go away as they like. hyper's texts hold no bytes of theirs.
-                tracing::debug!(error = %error, "a connection ended");
+                Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
+                // The payload may hold what the client sent.
+                Err(_payload) => tracing::error!("a connection's task panicked"),
             }
         });
     }

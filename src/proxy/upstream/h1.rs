@@ -70,13 +70,7 @@ impl Connection {
             let _ = connection.with_upgrades().await;
             drop(open);
         });
-        Ok(Connection {
-            sender,
-            born: Instant::now(),
-            timer: Timer::default(),
-            home: Arc::downgrade(home),
-            worker,
-        })
+        Ok(Connection { sender, born: Instant::now(), timer: Timer::default(), home: Arc::downgrade(home), worker })
     }
 
     /// Sends `request` and waits for the head of the response.
@@ -123,11 +117,7 @@ impl Connection {
     }
 
     async fn linger(mut self, exchange: Option<Arc<Exchange>>, patience: Duration) {
-        let longest = if patience.is_zero() {
-            LINGER
-        } else {
-            patience.min(LINGER)
-        };
+        let longest = if patience.is_zero() { LINGER } else { patience.min(LINGER) };
         match tokio::time::timeout(longest, self.sender.ready()).await {
             Ok(Ok(())) => {
                 if let Some(home) = self.home.upgrade() {

@@ -82,12 +82,7 @@ impl Connection {
             drop(open);
         });
         let now = Instant::now();
-        Ok(Connection {
-            sender,
-            born: now,
-            load,
-            used: now,
-        })
+        Ok(Connection { sender, born: now, load, used: now })
     }
 
     /// One more stream, if there is room for it.
@@ -102,11 +97,7 @@ impl Connection {
     pub(super) fn first_stream(&mut self, now: Instant) -> Stream {
         self.load.streams.fetch_add(1, Relaxed);
         self.used = now;
-        Stream {
-            sender: self.sender.clone(),
-            load: Arc::clone(&self.load),
-            timer: Timer::default(),
-        }
+        Stream { sender: self.sender.clone(), load: Arc::clone(&self.load), timer: Timer::default() }
     }
 
     /// False for one that is closed or old; streams under way on it come to their end.
@@ -153,11 +144,7 @@ impl Stream {
         let Some(exchange) = exchange.filter(|exchange| exchange.phase() != Phase::Done) else {
             return;
         };
-        let longest = if patience.is_zero() {
-            LINGER
-        } else {
-            patience.min(LINGER)
-        };
+        let longest = if patience.is_zero() { LINGER } else { patience.min(LINGER) };
         tokio::spawn(async move {
             tokio::time::sleep(longest).await;
             exchange.cancel();

@@ -65,14 +65,7 @@ impl Upstream {
     pub fn new(settings: config::Upstream, workers: usize) -> Result<Self, UpstreamSetupError> {
         let endpoint = Endpoint::new(&settings)?;
         let workers = (0..workers).map(|_| Worker::default()).collect();
-        Ok(Upstream {
-            shared: Arc::new(Shared {
-                settings,
-                endpoint,
-                workers,
-                stats: Arc::default(),
-            }),
-        })
+        Ok(Upstream { shared: Arc::new(Shared { settings, endpoint, workers, stats: Arc::default() }) })
     }
 
     /// The settings that it was made from.
@@ -82,9 +75,7 @@ impl Upstream {
 
     /// What has been counted so far.
     pub fn snapshot(&self) -> Snapshot {
-        let idle = (0..self.shared.workers.len())
-            .map(|worker| self.shared.pool(worker).idle() as u64)
-            .sum();
+        let idle = (0..self.shared.workers.len()).map(|worker| self.shared.pool(worker).idle() as u64).sum();
         self.shared.stats.snapshot(idle)
     }
 
@@ -132,9 +123,7 @@ impl Shared {
     }
 
     fn put(self: &Arc<Self>, worker: usize, connection: h1::Connection) {
-        let first = self
-            .pool(worker)
-            .put(connection, Instant::now(), &self.settings.connections);
+        let first = self.pool(worker).put(connection, Instant::now(), &self.settings.connections);
         if first {
             pool::start_sweeper(self, worker);
         }

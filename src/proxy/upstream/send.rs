@@ -16,6 +16,7 @@ use super::{
     request_body::RequestBody,
     response_body::{Carrier, ResponseBody, Streamed},
     retry::{self, Spare},
+    stats::Open,
     timer::after,
     wait::Patience,
 };
@@ -39,22 +40,14 @@ pub(super) async fn http1(
         attempt += 1;
         let now = Instant::now();
         // After a failure the other pooled connections have probably died of the same cause.
-        let pooled = if attempt == 1 {
-            shared.pool(worker).take(now, &shared.settings.connections)
-        } else {
-            None
-        };
+        let pooled = if attempt == 1 { shared.pool(worker).take(now, &shared.settings.connections) } else { None };
         let (mut connection, spare) = match pooled {
             Some(connection) => {
                 shared.stats.reused();
-                (
-                    connection,
-                    Some(&request)
-                        .filter(|r| retry::is_idempotent(r.method()))
-                        .and_then(Spare::of),
-                )
+                (connection, Some(&request).filter(|r| retry::is_idempotent(r.method())).and_then(Spare::of))
             }
-            None => (open_h1(shared, worker, timeouts).await?, None),
+            // Boxed: the future of a request on a pooled connection stays small.
+            None => (Box::pin(open_h1(shared, worker, timeouts)).await?, None),
         };
         let patience = Patience::new(now, timeouts, exchange.clone());
         match connection.exchange(request, &patience).await {
@@ -144,7 +137,7 @@ fn finish(
     *response.version_mut() = Version::HTTP_11;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = client.ok_or(UpstreamError::UnexpectedUpgrade)?;
-        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response));
+        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response), Open::still(&shared.stats));
         response.extensions_mut().insert(tunnel);
         return Ok(response.map(|_| ResponseBody::default()));
     }
@@ -173,6 +166,17 @@ async fn open_stream(
         stats.reused();
         return Ok((stream, true));
     }
+    // Boxed: the future of a request on an open connection stays small.
+    Box::pin(open_h2(shared, worker, timeouts)).await
+}
+
+async fn open_h2(
+    shared: &Arc<Shared>,
+    worker: usize,
+    timeouts: &Timeouts,
+) -> Result<(h2::Stream, bool), UpstreamError> {
+    let limits = &shared.settings.connections;
+    let stats = &shared.stats;
     let deadline = after(Instant::now(), timeouts.connect);
     let _opening = connect::within(deadline, shared.workers[worker].opening.lock()).await?;
     // Another request may have opened one while we waited.
@@ -192,11 +196,7 @@ async fn open_stream(
 
 /// A tunnel through a gateway would reach what no rule covers.
 fn refuse_connect(request: &Request<RequestBody>) -> Result<(), UpstreamError> {
-    if request.method() == Method::CONNECT {
-        Err(UpstreamError::ConnectMethod)
-    } else {
-        Ok(())
-    }
+    if request.method() == Method::CONNECT { Err(UpstreamError::ConnectMethod) } else { Ok(()) }
 }
 
 /// Has the body wait for the upstream's 100. Without a body there is nothing to expect.
@@ -227,22 +227,14 @@ fn to_origin_form(uri: &mut Uri) {
 fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(), UpstreamError> {
     let headers = request.headers_mut();
     let host = headers.remove(header::HOST);
-    for name in [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::EXPECT,
-    ] {
+    for name in [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::EXPECT] {
         headers.remove(name);
     }
     keep_trailers_only(headers);
     let mut parts = uri::Parts::default();
     parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-    parts.path_and_query = request
-        .uri()
-        .path_and_query()
-        .cloned()
-        .or_else(|| Some(uri::PathAndQuery::from_static("/")));
+    parts.path_and_query =
+        request.uri().path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
     parts.authority = match host {
         Some(host) => Some(uri::Authority::try_from(host.as_bytes()).map_err(|_| UpstreamError::InvalidHost)?),
         None => request.uri().authority().cloned(),
@@ -253,10 +245,7 @@ fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(),
 
 fn keep_trailers_only(headers: &mut HeaderMap) {
     if let Some(te) = headers.remove(header::TE)
-        && te.to_str().is_ok_and(|te| {
-            te.split(',')
-                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        })
+        && te.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }

@@ -22,7 +22,8 @@ use ipnet::IpNet;
 use sidegate::{
     config::{Address, Drain, Limits, Listener, Protocols},
     model::{Connection, Peer},
-    server::{self, Handler, Listeners, Shutdown, Summary, check_head},
+    proxy::limits::check_head,
+    server::{self, Handler, Listeners, Shutdown, Summary},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -62,7 +63,7 @@ impl Handler for Probe {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, SeqCst);
         let (head, body) = request.into_parts();
-        if let Err(refusal) = check_head(&head, &self.limits) {
+        if let Err(refusal) = check_head(&head.method, &head.uri, &head.headers, &self.limits) {
             let mut response = Response::new(Full::from(refusal.to_string()));
             *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return response;
