@@ -1,4 +1,4 @@
-//! The configuration file exactly as it is written. What is left out gets its default in [`super::check`].
+//! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
 mod issuers;
 mod listeners;
