@@ -1,6 +1,6 @@
 //! What the program runs on: a configuration that was checked whole.
 //!
-//! [`settings::Settings`] is the file as written; [`load`] turns it into [`Config`] or into every problem at once:
+//! [`settings::Settings`] is the file as written; [`load()`] turns it into [`Config`] or into every problem at once:
 //! `tree` reads it and knows where everything stands, `expand` and `environment` put the variables in, `decode` makes
 //! typed settings of it, `check` looks at what they mean, and `report` shows what is wrong without showing a secret.
 

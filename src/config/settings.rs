@@ -41,6 +41,6 @@ pub struct Settings {
     pub resource: Resource,
     /// How the program ends.
     pub drain: Drain,
-    /// Worker threads; 0: the CPU quota, rounded up.
+    /// Worker threads; 0: as many as the CPU quota allows, at least one.
     pub workers: Option<usize>,
 }
