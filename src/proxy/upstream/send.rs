@@ -43,11 +43,7 @@ pub(super) fn http1(
             let now = Instant::now();
             let (mut connection, started, spare) = match pooled(shared, worker, now, attempt) {
                 Some(connection) => {
-                    let spare = if retry::is_idempotent(request.method()) {
-                        Spare::of(&request)
-                    } else {
-                        None
-                    };
+                    let spare = if retry::is_idempotent(request.method()) { Spare::of(&request) } else { None };
                     (connection, now, spare)
                 }
                 // Boxed: the future of a request on a pooled connection stays small.
