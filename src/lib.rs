@@ -36,8 +36,8 @@
 //!  6 proxy
 //!  5 auth
 //!  2 jose fetch rate telemetry
-//!  1 config
-//!  0 model body
+//!  1 config body
+//!  0 model
 //! ```
 #![forbid(unsafe_code)]
 

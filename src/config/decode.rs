@@ -132,8 +132,7 @@ fn explain(root: &Node, error: &Error, path: &KeyPath, renamed: &[Renamed]) -> P
         },
         Kind::UnknownWord { word, known } => {
             let shown = secrecy::shown(word, path, node);
-            let hidden = shown.starts_with("the value");
-            let remedy = if hidden { all(known) } else { near_or_all(word, known) };
+            let remedy = if secrecy::hides(word, path, node) { all(known) } else { near_or_all(word, known) };
             (format!("{shown} is not known here"), remedy)
         }
         Kind::Type { found, expected, remedy } => (format!("{expected} belongs here, not {found}"), (*remedy).into()),

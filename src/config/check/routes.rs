@@ -57,7 +57,7 @@ fn check_one(
     let methods = names::methods(&route.methods, &section.key("methods"));
     let upstream = section.required("upstream", route.upstream.as_ref(), "orders").and_then(|name| {
         let known: Vec<_> = settings.upstreams.iter().map(|upstream| upstream.name.as_deref()).collect();
-        names::find(name, &known, "upstream", &section.key("upstream"))
+        names::find(name, &known, "upstreams", &section.key("upstream"))
     });
     let policy = policy::check(route, &settings.issuers, section);
     let observe = route.mode == Some(settings::Mode::Observe);

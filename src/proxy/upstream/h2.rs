@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -120,19 +120,18 @@ impl Connection {
 
 impl Stream {
     /// Sends `request` and waits for the head of the response.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         &mut self,
         request: Request<RequestBody>,
         patience: &Patience,
-    ) -> Result<Response<Incoming>, Lost> {
-        let mut response = pin!(self.sender.try_send_request(request));
+    ) -> impl Future<Output = Result<Response<Incoming>, Lost>> + Send {
+        let mut response = Box::pin(self.sender.try_send_request(request));
         let timer = &mut self.timer;
-        poll_fn(|cx| match response.as_mut().poll(cx) {
+        poll_fn(move |cx| match response.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(error))),
             Poll::Pending => patience.poll_lost(timer, cx).map(|error| Err(Lost::Timeout(error))),
         })
-        .await
     }
 
     pub(super) fn timer(&mut self) -> &mut Timer {

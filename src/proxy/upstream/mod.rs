@@ -22,6 +22,7 @@ mod wait;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::{TryFutureExt, future::Either};
 use http::{Request, Response};
 use tokio::time::Instant;
 
@@ -98,21 +99,19 @@ impl Upstream {
     ///
     /// # Panics
     /// If `worker` is not below the number given to [`Upstream::new`].
-    pub async fn send(
+    pub fn send(
         &self,
         worker: usize,
         request: Request<RequestBody>,
         timeouts: &config::Timeouts,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
         let sent = if self.shared.settings.http2 {
-            send::http2(&self.shared, worker, request, timeouts).await
+            // Boxed: it must not make the future of an HTTP/1.1 request larger.
+            Either::Left(Box::pin(send::http2(&self.shared, worker, request, timeouts)))
         } else {
-            send::http1(&self.shared, worker, request, timeouts).await
+            Either::Right(send::http1(&self.shared, worker, request, timeouts))
         };
-        if let Err(error) = &sent {
-            self.shared.stats.failed(error);
-        }
-        sent
+        sent.inspect_err(|error| self.shared.stats.failed(error))
     }
 }
 

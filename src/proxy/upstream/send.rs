@@ -22,42 +22,53 @@ use super::{
 };
 use crate::config::Timeouts;
 
-pub(super) async fn http1(
+/// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+pub(super) fn http1(
     shared: &Arc<Shared>,
     worker: usize,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
-) -> Result<Response<ResponseBody>, UpstreamError> {
-    refuse_connect(&request)?;
+) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
     *request.version_mut() = Version::HTTP_11;
     to_origin_form(request.uri_mut());
     let client = request.extensions_mut().remove::<OnUpgrade>();
     let exchange = request.body().exchange().cloned();
     hold_for_continue(&mut request, exchange.as_ref());
 
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let now = Instant::now();
-        // After a failure the other pooled connections have probably died of the same cause.
-        let pooled = if attempt == 1 { shared.pool(worker).take(now, &shared.settings.connections) } else { None };
-        let (mut connection, spare) = match pooled {
-            Some(connection) => {
-                shared.stats.reused();
-                (connection, Some(&request).filter(|r| retry::is_idempotent(r.method())).and_then(Spare::of))
+    async move {
+        refuse_connect(&request)?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let now = Instant::now();
+            let (mut connection, started, spare) = match pooled(shared, worker, now, attempt) {
+                Some(connection) => {
+                    let spare = if retry::is_idempotent(request.method()) { Spare::of(&request) } else { None };
+                    (connection, now, spare)
+                }
+                // Boxed: the future of a request on a pooled connection stays small.
+                None => (Box::pin(open_h1(shared, worker, timeouts)).await?, Instant::now(), None),
+            };
+            let patience = Patience::new(started, timeouts, exchange.clone());
+            match connection.exchange(request, &patience).await {
+                Ok(response) => {
+                    return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
+                }
+                Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
             }
-            // Boxed: the future of a request on a pooled connection stays small.
-            None => (Box::pin(open_h1(shared, worker, timeouts)).await?, None),
-        };
-        let patience = Patience::new(now, timeouts, exchange.clone());
-        match connection.exchange(request, &patience).await {
-            Ok(response) => {
-                return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
-            }
-            Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
+            shared.stats.retried();
         }
-        shared.stats.retried();
     }
+}
+
+/// A connection from the pool, for the first attempt: what ended one has probably ended the others.
+fn pooled(shared: &Shared, worker: usize, now: Instant, attempt: u32) -> Option<h1::Connection> {
+    if attempt > 1 {
+        return None;
+    }
+    let connection = shared.pool(worker).take(now, &shared.settings.connections)?;
+    shared.stats.reused();
+    Some(connection)
 }
 
 pub(super) async fn http2(
@@ -74,11 +85,10 @@ pub(super) async fn http2(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let now = Instant::now();
         let (mut stream, reused) = open_stream(shared, worker, timeouts).await?;
         let spare = Spare::of(&request);
         let idempotent = reused && attempt == 1 && retry::is_idempotent(request.method());
-        let patience = Patience::new(now, timeouts, exchange.clone());
+        let patience = Patience::new(Instant::now(), timeouts, exchange.clone());
         match stream.exchange(request, &patience).await {
             Ok(response) => {
                 return finish(shared, response, Carrier::H2(stream), exchange, None, timeouts);

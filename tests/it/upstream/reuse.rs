@@ -321,5 +321,5 @@ async fn the_future_of_a_request_stays_small() {
     let upstream = upstream("127.0.0.1:1".parse().unwrap());
     let timeouts = upstream.settings().timeouts;
     let size = size_of_val(&upstream.send(0, get(), &timeouts));
-    assert!(size <= 4096, "{size} bytes");
+    assert!(size <= 1536, "{size} bytes");
 }
