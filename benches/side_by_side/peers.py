@@ -147,7 +147,7 @@ def haproxy(keys, upstream, algorithm="RS256"):
         file.write_text(f"""
 global
   nbthread 1
-  maxconn 10000
+  maxconn 2000
 defaults
   mode http
   timeout connect 5s

@@ -8,7 +8,8 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -34,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     program
         .args(command)
         .stdin(Stdio::null())
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
 
     let begun = Instant::now();
     let mut child = program.spawn()?;
@@ -46,10 +48,23 @@ fn main() -> Result<(), Box<dyn Error>> {
             break None;
         }
     };
-    child.kill()?;
-    child.wait()?;
+    end(&mut child)?;
     print_line(took.ok_or("the program never answered 200")?);
     Ok(())
+}
+
+/// Asks politely first: nginx would leave its worker, and with it the port, behind.
+fn end(child: &mut Child) -> io::Result<()> {
+    Command::new("kill").arg(child.id().to_string()).status()?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 fn asked(address: SocketAddr, request: &[u8]) -> io::Result<bool> {
