@@ -7,6 +7,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::watch;
 use zeroize::Zeroize;
 
@@ -152,13 +154,30 @@ pub struct Context {
     pub connection: Arc<Connection>,
 }
 
-/// 128 random bits, written in hexadecimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(pub u128);
+/// What ties a client's complaint, our log line and the upstream's together: visible characters, ready for a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+impl RequestId {
+    /// From 128 random bits.
+    pub fn new(random: u128) -> RequestId {
+        let text = format!("{random:032x}");
+        RequestId(HeaderValue::from_maybe_shared(Bytes::from(text)).expect("hexadecimal digits may stand in a header"))
+    }
+
+    /// One that a trusted proxy gave: 1 to 128 letters, digits and `-_.:`.
+    pub fn given(value: &HeaderValue) -> Option<RequestId> {
+        let bytes = value.as_bytes();
+        let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+        ((1..=128).contains(&bytes.len()) && bytes.iter().all(good)).then(|| RequestId(value.clone()))
+    }
+
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
     }
 }
 

@@ -1,1 +1,161 @@
-//! To come.
+//! Bearer token → [`Verdict`] → [`Principal`]. Nothing else can make a `Principal`.
+
+pub mod bearer;
+pub mod cache;
+pub mod introspect;
+pub mod jwks;
+pub mod policy;
+pub mod profile;
+mod validate;
+pub mod verdict;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use self::{
+    cache::VerdictCache,
+    introspect::Introspector,
+    jwks::Provider,
+    policy::Policy,
+    profile::{MintFailed, Profiles},
+    verdict::{ClaimPlan, Prepared, Standing, Verdict},
+};
+use crate::{
+    config,
+    jose::mint::Minter,
+    model::UnixTime,
+    telemetry::{metrics::Metrics, reason::Reason},
+};
+
+/// Why a token did not open the door. `code` is for logs and `explain`; the client learns only what RFC 6750 says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub code: &'static str,
+}
+
+impl Refusal {
+    pub fn new(reason: Reason, code: &'static str) -> Refusal {
+        Refusal { reason, code }
+    }
+}
+
+/// Someone whose token is valid and meets the policy of the route at hand.
+#[derive(Debug)]
+pub struct Principal {
+    verdict: Arc<Verdict>,
+}
+
+impl Principal {
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The key of rate limits; equal for all tokens of one subject and client at one issuer.
+    pub fn key(&self) -> u64 {
+        self.verdict.principal
+    }
+}
+
+/// Everything that judges tokens, of one generation of the configuration.
+pub struct Auth {
+    issuers: Vec<Issuer>,
+    cache: VerdictCache,
+    plan: ClaimPlan,
+    profiles: Profiles,
+    minter: Option<Arc<Minter>>,
+    metrics: Arc<Metrics>,
+}
+
+/// One trusted issuer with its keys and its introspection endpoint.
+pub struct Issuer {
+    pub settings: config::Issuer,
+    pub keys: Arc<Provider>,
+    pub introspector: Option<Introspector>,
+}
+
+impl Auth {
+    pub fn new(
+        config: &config::Config,
+        issuers: Vec<Issuer>,
+        minter: Option<Arc<Minter>>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Auth, aws_lc_rs::error::Unspecified> {
+        let policies = config.routes.iter().filter_map(|route| route.policy.as_ref());
+        let from_policies = policies.flat_map(|policy| policy.claims.iter().map(|(name, _)| name.clone()));
+        let from_headers =
+            config.upstreams.iter().flat_map(|upstream| upstream.identity_headers.iter().map(|(_, claim)| claim.clone()));
+        let plan = ClaimPlan::new(from_policies.chain(from_headers));
+        let profiles = Profiles::new(&config.upstreams, &plan);
+        let cache = VerdictCache::new(
+            &config.cache,
+            profiles.reserved_bytes(),
+            metrics.cache(cache::VERDICTS),
+            metrics.cache(cache::REFUSALS),
+        )?;
+        Ok(Auth { issuers, cache, plan, profiles, minter, metrics })
+    }
+
+    /// The policy of a route, ready for [`Auth::authenticate`].
+    pub fn policy(&self, settings: &config::Policy) -> Policy {
+        Policy::new(settings, &self.plan)
+    }
+
+    /// Judges `token` under `policy`: from the cache where it can, otherwise by the keys or the word of an issuer.
+    ///
+    /// # Errors
+    /// The refusal, or [`Reason::Undecided`] where no verdict can be had now.
+    pub async fn authenticate(&self, token: &str, policy: &Policy, now: UnixTime) -> Result<Principal, Refusal> {
+        let digest = self.cache.digest(token.as_bytes());
+        let cached = self.cache.find(digest);
+        let verdict = match cached.as_ref().map(|verdict| verdict.standing(now)) {
+            Some(Standing::Good) => cached,
+            Some(Standing::Expired) => return Err(Refusal::new(Reason::TokenExpired, "expired")),
+            // A key that went away ends what it signed; only a fresh look can say otherwise.
+            Some(Standing::Ended | Standing::Stale) | None => None,
+        };
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => self.validate(token, digest, policy, now).await?,
+        };
+        match policy.check(&verdict) {
+            Ok(()) => Ok(Principal { verdict }),
+            Err(reason) => Err(Refusal::new(reason, reason.as_str())),
+        }
+    }
+
+    /// The headers that the upstream receives for `principal`.
+    ///
+    /// # Errors
+    /// When the internal token cannot be signed.
+    pub fn prepare(
+        &self,
+        principal: &Principal,
+        upstream: usize,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Prepared>>, MintFailed> {
+        self.profiles.prepare(self.profiles.of(upstream), &principal.verdict, self.minter.as_deref(), now)
+    }
+
+    /// The credential of `upstream` that does not depend on who asks.
+    pub fn fixed_credential(&self, upstream: usize) -> Option<&HeaderValue> {
+        self.profiles.fixed(self.profiles.of(upstream))
+    }
+
+    pub fn passes_original(&self, upstream: usize) -> bool {
+        self.profiles.passes_original(self.profiles.of(upstream))
+    }
+
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    pub fn cache(&self) -> &VerdictCache {
+        &self.cache
+    }
+
+    pub fn minter(&self) -> Option<&Minter> {
+        self.minter.as_deref()
+    }
+}

@@ -1,1 +1,18 @@
-//! To come.
+//! JSON Web Tokens: verify a foreign one, mint the internal one; algorithms are pinned to keys.
+
+pub mod claims;
+pub mod header;
+pub mod json;
+pub mod keys;
+pub mod material;
+pub mod mint;
+pub mod refusal;
+#[cfg(test)]
+pub mod testing;
+pub mod verify;
+
+pub use claims::Claims;
+pub use keys::{Key, KeySet, Liveness};
+pub use mint::Minter;
+pub use refusal::JwtError;
+pub use verify::{Peek, Verified, peek};

@@ -1,1 +1,9 @@
 //! To come.
+
+<<<<<<< HEAD
+pub mod upstream;
+=======
+pub mod path;
+mod readings;
+pub mod routes;
+>>>>>>> path

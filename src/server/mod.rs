@@ -1,1 +1,138 @@
-//! To come.
+//! The server: accept, permit, one task per connection, drain.
+//!
+//! Every worker thread runs one current-thread runtime and registers the *shared* listening sockets with it; a
+//! connection stays on the worker that accepted it. The way of a connection: [`worker`] takes a permit and accepts,
+//! [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
+//! its time limits, and [`shutdown`] ends it.
+
+mod connection;
+mod http;
+mod limits;
+mod listener;
+mod pace;
+mod permits;
+mod plain;
+mod prefixed;
+mod proxy_protocol;
+mod shutdown;
+mod socket;
+mod stats;
+pub mod tls;
+mod worker;
+
+use std::{future::Future, io, sync::Arc};
+
+use ::http::{Request, Response};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
+
+pub use self::{
+    limits::{HeadTooLarge, check_head},
+    listener::{BindError, Listeners},
+    plain::PlainServer,
+    shutdown::{Phase, Shutdown, Token},
+    stats::ListenerStats,
+};
+use crate::{
+    gate::{Gate, ReplyBody},
+    model::{BoxError, Connection},
+};
+
+/// Who answers requests. [`Gate`] does in the product; tests and the small listeners bring their own.
+pub trait Handler: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+
+    /// Answers one request; every error has become a response. A panic becomes a bare 500.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+impl Handler for Gate {
+    type Body = ReplyBody;
+
+    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
+        Gate::handle(self, request, connection).await
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Connections and tunnels that ended by themselves after the listeners closed.
+    pub finished: usize,
+    /// Those that were closed at `drain.timeout`, or by [`Shutdown::abort`].
+    pub cut: usize,
+}
+
+/// Serves until `shutdown` has run its course.
+///
+/// Every request goes to the handler that `handler` holds at that moment, so a reload is one swap.
+///
+/// # Errors
+/// A runtime or a thread could not be made, or a socket could not be registered; nothing is served then.
+pub async fn run<H: Handler>(
+    listeners: Listeners,
+    handler: Arc<ArcSwap<H>>,
+    workers: usize,
+    shutdown: Shutdown,
+) -> io::Result<Summary> {
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    let mut threads = Vec::with_capacity(workers);
+    for index in 0..workers.max(1) {
+        let started = worker::start(index, listeners.watch(), handler.clone(), shutdown.clone(), alive.clone());
+        match started {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                shutdown.abort();
+                return Err(error);
+            }
+        }
+    }
+    drop(alive);
+
+    let summary = drain(&listeners, &shutdown).await;
+    // Every worker holds a sender until its runtime, and every task on it, is gone.
+    let _ = ended.recv().await;
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker thread panicked");
+        }
+    }
+    Ok(summary)
+}
+
+/// The order of a drain: not ready, then closed listeners, then patience, then the end.
+async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
+    let settings = shutdown.begun().await;
+    let deadline = settings.map(|settings| Instant::now() + settings.delay + settings.timeout);
+    if let Some(settings) = settings {
+        let _ = timeout(settings.delay, shutdown.aborted()).await;
+    }
+    listeners.close();
+    shutdown.close();
+    let mut open = shutdown.open();
+    if let Some(deadline) = deadline {
+        let quiet = async {
+            // What waited in a backlog counts as well.
+            listeners.closed().await;
+            open = open.max(shutdown.open());
+            shutdown.quiet().await;
+        };
+        tokio::select! {
+            _ = timeout_at(deadline, quiet) => {}
+            () = shutdown.aborted() => {}
+        }
+    }
+    let cut = shutdown.open();
+    shutdown.abort();
+    Summary { finished: open.saturating_sub(cut), cut }
+}

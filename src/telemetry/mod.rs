@@ -1,1 +1,5 @@
-//! To come.
+//! What an operator sees: log lines and metric families. Labels come from the configuration or from closed enums.
+
+pub mod log;
+pub mod metrics;
+pub mod reason;

@@ -1,0 +1,190 @@
+//! Token digest → verdict: bounded in bytes, each entry with its own expiry; refusals apart.
+//!
+//! The cache's own expiry only frees memory. Whether a verdict may be used is asked of the verdict on every hit,
+//! against `now` and against the liveness of its key, so that an entry written late cannot revive anything.
+
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{digest, rand};
+use moka::{Expiry, notification::RemovalCause, sync::Cache};
+
+use super::{Refusal, verdict::Verdict};
+use crate::{
+    config,
+    model::UnixTime,
+    telemetry::metrics::{CacheMetrics, CacheSnapshot},
+};
+
+/// The key of a token: 128 bits of SHA-256 over a secret of this process and the whole token. Who chooses tokens cannot
+/// search for two that share a key, since the secret never leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenDigest([u8; 16]);
+
+impl TokenDigest {
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key of a refusal that only holds at one issuer.
+    pub fn at_issuer(self, issuer: usize) -> TokenDigest {
+        let tweaked = u128::from_le_bytes(self.0) ^ (issuer as u128 + 1);
+        TokenDigest(tweaked.to_le_bytes())
+    }
+}
+
+/// The validated and the refused tokens of one generation.
+pub struct VerdictCache {
+    secret: [u8; 32],
+    verdicts: Cache<TokenDigest, Arc<Verdict>, DigestHasher>,
+    refusals: Cache<TokenDigest, Refused, DigestHasher>,
+    negative_ttl: Duration,
+    metrics: CacheMetrics,
+    negative_metrics: CacheMetrics,
+}
+
+#[derive(Clone, Copy)]
+struct Refused {
+    refusal: Refusal,
+    until: UnixTime,
+}
+
+impl VerdictCache {
+    /// `profile_bytes`: what an entry may grow by once its headers are made (see [`Verdict::weight`]).
+    pub fn new(
+        settings: &config::Cache,
+        profile_bytes: usize,
+        metrics: CacheMetrics,
+        negative_metrics: CacheMetrics,
+    ) -> Result<VerdictCache, aws_lc_rs::error::Unspecified> {
+        let mut secret = [0; 32];
+        rand::fill(&mut secret)?;
+        let evictions = metrics.evictions.clone();
+        let negative_evictions = negative_metrics.evictions.clone();
+        let verdicts = Cache::builder()
+            .name("verdicts")
+            .max_capacity(settings.max_bytes)
+            .weigher(move |_: &TokenDigest, verdict: &Arc<Verdict>| {
+                u32::try_from(verdict.weight(profile_bytes)).unwrap_or(u32::MAX)
+            })
+            .expire_after(ByVerdict)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    evictions.inc();
+                }
+            })
+            .build_with_hasher(DigestHasher::default());
+        let refusals = Cache::builder()
+            .name("refusals")
+            .max_capacity(settings.negative_max_bytes)
+            .weigher(|_, _| REFUSAL_WEIGHT)
+            .time_to_live(settings.negative_ttl)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    negative_evictions.inc();
+                }
+            })
+            .build_with_hasher(DigestHasher::default());
+        Ok(VerdictCache {
+            secret,
+            verdicts,
+            refusals,
+            negative_ttl: settings.negative_ttl,
+            metrics,
+            negative_metrics,
+        })
+    }
+
+    pub fn digest(&self, token: &[u8]) -> TokenDigest {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.secret);
+        context.update(token);
+        let mut key = [0; 16];
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
+        TokenDigest(key)
+    }
+
+    pub fn find(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
+        let found = self.verdicts.get(&digest);
+        if found.is_some() { self.metrics.hit.inc() } else { self.metrics.miss.inc() }
+        found
+    }
+
+    /// A refusal that was found a moment ago.
+    pub fn refused(&self, digest: TokenDigest, now: UnixTime) -> Option<Refusal> {
+        let found = self.refusals.get(&digest).filter(|refused| now < refused.until);
+        if found.is_some() { self.negative_metrics.hit.inc() } else { self.negative_metrics.miss.inc() }
+        found.map(|refused| refused.refusal)
+    }
+
+    pub fn keep(&self, digest: TokenDigest, verdict: Arc<Verdict>) {
+        self.verdicts.insert(digest, verdict);
+    }
+
+    pub fn keep_refusal(&self, digest: TokenDigest, refusal: Refusal, now: UnixTime) {
+        let until = now.plus(self.negative_ttl.as_secs());
+        self.refusals.insert(digest, Refused { refusal, until });
+    }
+
+    pub fn forget(&self, digest: TokenDigest) {
+        self.verdicts.invalidate(&digest);
+    }
+
+    /// Entries and bytes of both caches, after the work that moka puts off.
+    pub fn snapshot(&self) -> [CacheSnapshot<'static>; 2] {
+        self.verdicts.run_pending_tasks();
+        self.refusals.run_pending_tasks();
+        [
+            CacheSnapshot {
+                name: VERDICTS,
+                entries: self.verdicts.entry_count(),
+                bytes: self.verdicts.weighted_size(),
+            },
+            CacheSnapshot {
+                name: REFUSALS,
+                entries: self.refusals.entry_count(),
+                bytes: self.refusals.weighted_size(),
+            },
+        ]
+    }
+}
+
+/// Lets an entry go when its verdict has to be found anew.
+struct ByVerdict;
+
+impl Expiry<TokenDigest, Arc<Verdict>> for ByVerdict {
+    fn expire_after_create(&self, _: &TokenDigest, verdict: &Arc<Verdict>, _: Instant) -> Option<Duration> {
+        Some(verdict.created.until(verdict.fresh_until))
+    }
+}
+
+/// The key is uniformly distributed and unknown to the outside: eight bytes of it are the hash.
+#[derive(Default)]
+pub struct FirstEightBytes(u64);
+
+type DigestHasher = BuildHasherDefault<FirstEightBytes>;
+
+impl Hasher for FirstEightBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of the array, which `Hash` writes first, says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+/// The `cache` label.
+pub const VERDICTS: &str = "verdicts";
+pub const REFUSALS: &str = "refusals";
+
+/// A refusal takes this many bytes, with what the cache itself needs for it.
+const REFUSAL_WEIGHT: u32 = 256;

@@ -1,0 +1,127 @@
+//! What a route asks of a token: decided on every request, also on a cache hit.
+
+use super::verdict::{ClaimPlan, Verdict};
+use crate::{config, telemetry::reason::Reason};
+
+/// A route's policy, its claims resolved to their places in a verdict.
+#[derive(Debug)]
+pub struct Policy {
+    pub issuers: Vec<usize>,
+    audiences: Vec<String>,
+    scopes_all: Vec<String>,
+    scopes_any: Vec<String>,
+    clients: Vec<String>,
+    claims: Vec<(usize, Vec<String>)>,
+    /// What the challenge of a 403 names (RFC 6750, section 3).
+    pub challenge_scope: Option<String>,
+}
+
+impl Policy {
+    /// Every claim of `settings` must have a place in `plan`; one that has none is refused to everybody.
+    pub fn new(settings: &config::Policy, plan: &ClaimPlan) -> Policy {
+        let wanted = if settings.scopes_all.is_empty() { &settings.scopes_any } else { &settings.scopes_all };
+        Policy {
+            issuers: settings.issuers.clone(),
+            audiences: settings.audiences.clone(),
+            scopes_all: settings.scopes_all.clone(),
+            scopes_any: settings.scopes_any.clone(),
+            clients: settings.clients.clone(),
+            claims: settings
+                .claims
+                .iter()
+                .map(|(name, accepted)| (plan.slot(name).unwrap_or(usize::MAX), accepted.clone()))
+                .collect(),
+            challenge_scope: (!wanted.is_empty()).then(|| wanted.join(" ")),
+        }
+    }
+
+    /// `Err` with the first reason in the order issuer, audience, scope, client, claim.
+    pub fn check(&self, verdict: &Verdict) -> Result<(), Reason> {
+        if !self.issuers.contains(&verdict.issuer) {
+            return Err(Reason::IssuerRefused);
+        }
+        if !verdict.has_audience(&self.audiences) {
+            return Err(Reason::AudienceRefused);
+        }
+        let all = self.scopes_all.iter().all(|scope| verdict.has_scope(scope));
+        let any = self.scopes_any.is_empty() || self.scopes_any.iter().any(|scope| verdict.has_scope(scope));
+        if !all || !any {
+            return Err(Reason::ScopeMissing);
+        }
+        let client = verdict.client.as_deref();
+        if !self.clients.is_empty() && !self.clients.iter().any(|wanted| Some(wanted.as_str()) == client) {
+            return Err(Reason::ClientRefused);
+        }
+        for (slot, accepted) in &self.claims {
+            let claim = verdict.claims.get(*slot).and_then(Option::as_ref);
+            if !claim.is_some_and(|claim| claim.is_any_of(accepted)) {
+                return Err(Reason::ClaimRefused);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::verdict::Claim,
+        model::UnixTime,
+    };
+
+    fn plan() -> ClaimPlan {
+        ClaimPlan::new(["tenant".to_owned()])
+    }
+
+    fn verdict() -> Verdict {
+        Verdict {
+            issuer: 1,
+            created: UnixTime(0),
+            valid_until: UnixTime(100),
+            fresh_until: UnixTime(100),
+            audiences: ["orders".into(), "other".into()].into(),
+            scope: "read write".into(),
+            client: Some("app".into()),
+            subject: Some("ana".into()),
+            claims: [Some(Claim::Many(["acme".into(), "umbrella".into()].into()))].into(),
+            principal: 0,
+            liveness: None,
+            prepared: [].into(),
+        }
+    }
+
+    fn settings() -> config::Policy {
+        config::Policy { issuers: vec![1], audiences: vec!["orders".into()], ..Default::default() }
+    }
+
+    fn decide(change: impl FnOnce(&mut config::Policy)) -> Result<(), Reason> {
+        let mut settings = settings();
+        change(&mut settings);
+        Policy::new(&settings, &plan()).check(&verdict())
+    }
+
+    #[test]
+    fn a_token_of_the_issuer_and_for_the_audience_passes() {
+        assert_eq!(decide(|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn each_condition_refuses_with_its_own_reason() {
+        assert_eq!(decide(|p| p.issuers = vec![0]), Err(Reason::IssuerRefused));
+        assert_eq!(decide(|p| p.audiences = vec!["order".into()]), Err(Reason::AudienceRefused));
+        assert_eq!(decide(|p| p.audiences.clear()), Err(Reason::AudienceRefused));
+        assert_eq!(decide(|p| p.scopes_all = vec!["read".into(), "admin".into()]), Err(Reason::ScopeMissing));
+        assert_eq!(decide(|p| p.scopes_any = vec!["admin".into()]), Err(Reason::ScopeMissing));
+        assert_eq!(decide(|p| p.scopes_all = vec!["rea".into()]), Err(Reason::ScopeMissing));
+        assert_eq!(decide(|p| p.clients = vec!["app2".into()]), Err(Reason::ClientRefused));
+        assert_eq!(decide(|p| p.claims = vec![("tenant".into(), vec!["wayne".into()])]), Err(Reason::ClaimRefused));
+        assert_eq!(decide(|p| p.claims = vec![("unplanned".into(), vec!["x".into()])]), Err(Reason::ClaimRefused));
+    }
+
+    #[test]
+    fn any_one_of_several_is_enough_where_the_policy_says_any() {
+        assert_eq!(decide(|p| p.scopes_any = vec!["admin".into(), "write".into()]), Ok(()));
+        assert_eq!(decide(|p| p.claims = vec![("tenant".into(), vec!["x".into(), "umbrella".into()])]), Ok(()));
+    }
+}

@@ -1,0 +1,169 @@
+//! Credential profiles: what an upstream receives in place of the client's token. Routes with an equal credential and
+//! equal identity headers share one, and each cached token holds the ready-made headers of each profile.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::verdict::{ClaimPlan, Prepared, Verdict};
+use crate::{
+    config::{Credential, Upstream},
+    jose::mint::Minter,
+    model::UnixTime,
+};
+
+/// The profiles of a configuration, and which of them an upstream uses.
+#[derive(Debug)]
+pub struct Profiles {
+    profiles: Vec<Profile>,
+    of_upstream: Vec<usize>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Profile {
+    credential: Credential,
+    /// Header, claim name, place in the verdict.
+    identity: Vec<(HeaderName, String, usize)>,
+}
+
+impl Profiles {
+    pub fn new(upstreams: &[Upstream], plan: &ClaimPlan) -> Profiles {
+        let mut profiles: Vec<Profile> = Vec::new();
+        let of_upstream = upstreams
+            .iter()
+            .map(|upstream| {
+                let identity = upstream
+                    .identity_headers
+                    .iter()
+                    .map(|(header, claim)| (header.clone(), claim.clone(), plan.slot(claim).unwrap_or(usize::MAX)))
+                    .collect();
+                let profile = Profile { credential: upstream.credential.clone(), identity };
+                profiles.iter().position(|known| *known == profile).unwrap_or_else(|| {
+                    profiles.push(profile);
+                    profiles.len() - 1
+                })
+            })
+            .collect();
+        Profiles { profiles, of_upstream }
+    }
+
+    pub fn of(&self, upstream: usize) -> usize {
+        self.of_upstream[upstream]
+    }
+
+    pub fn len(&self) -> usize {
+        self.profiles.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.profiles.is_empty()
+    }
+
+    /// Bytes to reserve for one token's headers in every profile.
+    pub fn reserved_bytes(&self) -> usize {
+        self.profiles.iter().map(Profile::reserved_bytes).sum()
+    }
+
+    /// The headers of `profile` for the holder of `verdict`: made once, and again at 80 % of the credential's life.
+    ///
+    /// # Errors
+    /// When the signer fails, which only a defect of the key can bring about.
+    pub fn prepare(
+        &self,
+        profile: usize,
+        verdict: &Verdict,
+        signer: Option<&Minter>,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Prepared>>, MintFailed> {
+        if self.profiles[profile].is_bare() {
+            return Ok(None);
+        }
+        let slot = &verdict.prepared[profile];
+        if let Some(ready) = slot.load_full().filter(|ready| now < ready.renew_at) {
+            return Ok(Some(ready));
+        }
+        // Two requests may make one each at the same moment; both are good, and the later one stays.
+        let made = Arc::new(self.profiles[profile].make(verdict, signer, now)?);
+        slot.store(Some(made.clone()));
+        Ok(Some(made))
+    }
+
+    /// The fixed credential of `profile`, where it is not the token's.
+    pub fn fixed(&self, profile: usize) -> Option<&HeaderValue> {
+        match &self.profiles[profile].credential {
+            Credential::Basic(value) => Some(value),
+            Credential::InternalJwt { .. } | Credential::Original | Credential::None => None,
+        }
+    }
+
+    /// Whether the upstream receives the client's own token.
+    pub fn passes_original(&self, profile: usize) -> bool {
+        self.profiles[profile].credential == Credential::Original
+    }
+}
+
+impl Profile {
+    /// Nothing of it depends on the token.
+    fn is_bare(&self) -> bool {
+        self.identity.is_empty() && !matches!(self.credential, Credential::InternalJwt { .. })
+    }
+
+    fn reserved_bytes(&self) -> usize {
+        let credential = if matches!(self.credential, Credential::InternalJwt { .. }) { INTERNAL_JWT_BYTES } else { 0 };
+        let identity = self.identity.len() * IDENTITY_HEADER_BYTES;
+        if self.is_bare() { 0 } else { size_of::<Prepared>() + credential + identity }
+    }
+
+    fn make(&self, verdict: &Verdict, signer: Option<&Minter>, now: UnixTime) -> Result<Prepared, MintFailed> {
+        let identity = self
+            .identity
+            .iter()
+            .filter_map(|(header, _, slot)| {
+                let value = verdict.claims.get(*slot)?.as_ref()?.header_value()?;
+                Some((header.clone(), value))
+            })
+            .collect();
+        let Credential::InternalJwt { audience } = &self.credential else {
+            return Ok(Prepared { credential: None, identity, renew_at: verdict.valid_until });
+        };
+        let signer = signer.ok_or(MintFailed)?;
+        let expires = now.plus(signer.lifetime().as_secs()).min(verdict.valid_until);
+        let token = signer.mint(audience, self.claims(verdict), now, expires).map_err(|_| MintFailed)?;
+        let mut credential = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| MintFailed)?;
+        credential.set_sensitive(true);
+        let life = expires.0 - now.0;
+        Ok(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) })
+    }
+
+    /// The subject, the client, the scope, and the claims that the identity headers name.
+    fn claims(&self, verdict: &Verdict) -> Map<String, Value> {
+        let mut claims = Map::new();
+        for (_, name, slot) in &self.identity {
+            if let Some(Some(claim)) = verdict.claims.get(*slot) {
+                claims.insert(name.clone(), claim.to_json());
+            }
+        }
+        if let Some(subject) = &verdict.subject {
+            claims.insert("sub".into(), (**subject).into());
+        }
+        if let Some(client) = &verdict.client {
+            claims.insert("client_id".into(), (**client).into());
+        }
+        if !verdict.scope.is_empty() {
+            claims.insert("scope".into(), (*verdict.scope).into());
+        }
+        claims
+    }
+}
+
+/// The internal JWT could not be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the internal token could not be signed")]
+pub struct MintFailed;
+
+/// Room for an internal JWT signed with ES256 and an ordinary set of claims.
+const INTERNAL_JWT_BYTES: usize = 640;
+
+/// Room for one identity header.
+const IDENTITY_HEADER_BYTES: usize = 128;

@@ -1,0 +1,251 @@
+//! A token that the cache does not know: by keys if it is a JWT, by introspection if it is not.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwapOption;
+use serde_json::{Map, Value};
+
+use super::{
+    Auth, Issuer, Refusal,
+    cache::TokenDigest,
+    introspect::{IntrospectError, Introspection},
+    jwks::KeysUnavailable,
+    policy::Policy,
+    verdict::Verdict,
+};
+use crate::{
+    jose::{JwtError, Verified, peek},
+    model::UnixTime,
+    telemetry::reason::Reason,
+};
+
+impl Auth {
+    pub(super) async fn validate(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        match peek(token) {
+            Ok(peek) => match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
+                Some(index) if self.issuers[index].judges_by_keys() => self.validate_jwt(token, digest, index, now).await,
+                // A JWT of an issuer that publishes no keys, or of an unknown one, is opaque to us.
+                Some(index) => self.ask(index, token, digest, now).await,
+                None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
+            },
+            Err(JwtError::NotAJwt) => self.validate_opaque(token, digest, policy, now).await,
+            Err(error) => Err(refusal_of(error)),
+        }
+    }
+
+    async fn validate_jwt(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        index: usize,
+        now: UnixTime,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        if let Some(refusal) = self.cache.refused(digest, now) {
+            return Err(refusal);
+        }
+        let issuer = &self.issuers[index];
+        let mut outcome = issuer.verify(token, now).await?;
+        if outcome.as_ref().is_err_and(|error| *error == JwtError::UnknownKey) {
+            // The issuer may have rotated its keys since we last looked; one look serves all who wait.
+            if issuer.keys.refetch_for_unknown_kid(now).await {
+                outcome = issuer.verify(token, now).await?;
+            }
+        }
+        match outcome {
+            Ok(verified) => {
+                let verdict = Arc::new(self.verdict_of_jwt(index, &verified, now));
+                // If the key goes away between here and any later hit, its liveness says so on that hit.
+                self.cache.keep(digest, verdict.clone());
+                Ok(verdict)
+            }
+            Err(error) => {
+                let refusal = refusal_of(error);
+                if !error.may_pass_later() {
+                    self.cache.keep_refusal(digest, refusal, now);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Asks only issuers that the route trusts: an opaque token is a secret between a client and its issuer.
+    async fn validate_opaque(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        let mut last = Refusal::new(Reason::TokenInvalid, "not_a_jwt");
+        for &index in &policy.issuers {
+            if self.issuers[index].introspector.is_none() {
+                continue;
+            }
+            match self.ask(index, token, digest, now).await {
+                Ok(verdict) => return Ok(verdict),
+                // Unreachable is not a no: another issuer may know the token, but if none does, it stays undecided.
+                Err(refusal) if last.reason == Reason::Undecided && refusal.reason != Reason::Undecided => {}
+                Err(refusal) => last = refusal,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, index: usize, token: &str, digest: TokenDigest, now: UnixTime) -> Result<Arc<Verdict>, Refusal> {
+        let issuer = &self.issuers[index];
+        let Some(introspector) = &issuer.introspector else {
+            return Err(Refusal::new(Reason::IssuerRefused, "no_introspection"));
+        };
+        let refused = digest.at_issuer(index);
+        if let Some(refusal) = self.cache.refused(refused, now) {
+            return Err(refusal);
+        }
+        let answer = introspector.introspect(token, digest.bytes()).await;
+        self.metrics.introspection(&issuer.settings.name, result_label(&answer));
+        let inactive = |code| Refusal::new(Reason::TokenRevoked, code);
+        match answer {
+            Ok(Introspection::Active(answer)) => {
+                let settings = introspector.settings();
+                if answer.claims.check_times(now, issuer.settings.leeway).is_err() {
+                    return Err(Refusal::new(Reason::TokenExpired, "expired"));
+                }
+                let fresh_until = now.plus(settings.cache_ttl.as_secs());
+                let verdict = Arc::new(self.verdict_of_answer(index, &answer.claims, fresh_until, now));
+                if settings.cache_ttl.as_secs() > 0 {
+                    self.cache.keep(digest, verdict.clone());
+                }
+                Ok(verdict)
+            }
+            Ok(Introspection::Inactive) => {
+                self.cache.keep_refusal(refused, inactive("inactive"), now);
+                // What was good a moment ago is not any more.
+                self.cache.forget(digest);
+                Err(inactive("inactive"))
+            }
+            Err(error) if error.is_refusal() => Err(inactive(error.code())),
+            Err(error) => Err(Refusal::new(Reason::Undecided, error.code())),
+        }
+    }
+
+    fn verdict_of_jwt(&self, issuer: usize, verified: &Verified, now: UnixTime) -> Verdict {
+        let valid_until = verified.expires.plus(self.issuers[issuer].settings.leeway.as_secs());
+        Verdict {
+            liveness: Some(verified.key.liveness().clone()),
+            ..self.verdict(issuer, verified.claims.members(), verified.claims.audiences(), valid_until, valid_until, now)
+        }
+    }
+
+    fn verdict_of_answer(
+        &self,
+        issuer: usize,
+        claims: &crate::jose::Claims,
+        fresh_until: UnixTime,
+        now: UnixTime,
+    ) -> Verdict {
+        let leeway = self.issuers[issuer].settings.leeway.as_secs();
+        let valid_until = claims.expires().map_or(UnixTime(u64::MAX), |expires| expires.plus(leeway));
+        let fresh_until = fresh_until.min(valid_until);
+        self.verdict(issuer, claims.members(), claims.audiences(), valid_until, fresh_until, now)
+    }
+
+    fn verdict<'a>(
+        &self,
+        issuer: usize,
+        claims: &Map<String, Value>,
+        audiences: impl Iterator<Item = &'a str>,
+        valid_until: UnixTime,
+        fresh_until: UnixTime,
+        now: UnixTime,
+    ) -> Verdict {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let client = text("client_id").or_else(|| text("azp"));
+        let subject = text("sub");
+        Verdict {
+            issuer,
+            created: now,
+            valid_until,
+            fresh_until,
+            audiences: audiences.map(Into::into).collect(),
+            scope: scope(claims),
+            client: client.map(Into::into),
+            subject: subject.map(Into::into),
+            claims: self.plan.take(claims),
+            principal: principal(issuer, subject, client),
+            liveness: None,
+            prepared: (0..self.profiles.len()).map(|_| ArcSwapOption::empty()).collect(),
+        }
+    }
+}
+
+impl Issuer {
+    fn judges_by_keys(&self) -> bool {
+        self.settings.keys != crate::config::KeySource::None
+    }
+
+    /// The outer error: there are no keys to judge by.
+    async fn verify(&self, token: &str, now: UnixTime) -> Result<Result<Verified, JwtError>, Refusal> {
+        let keys = match self.keys.current() {
+            Some(keys) => keys,
+            None => self.keys.wait_for_keys().await.map_err(|KeysUnavailable| {
+                Refusal::new(Reason::Undecided, "keys_unavailable")
+            })?,
+        };
+        Ok(peek(token).and_then(|peek| peek.verify(&self.settings, &keys, now)))
+    }
+}
+
+/// `scope` as RFC 6749 writes it, or the list `scp` of some issuers.
+fn scope(claims: &Map<String, Value>) -> Box<str> {
+    match (claims.get("scope"), claims.get("scp")) {
+        (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => scope.as_str().into(),
+        (Some(Value::Array(scopes)), _) | (None, Some(Value::Array(scopes))) => {
+            scopes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ").into()
+        }
+        _ => "".into(),
+    }
+}
+
+fn principal(issuer: usize, subject: Option<&str>, client: Option<&str>) -> u64 {
+    // Not a secret and not on the wire: two that collide share a rate limit.
+    let mut hasher = std::hash::DefaultHasher::new();
+    (issuer, subject, client).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn refusal_of(error: JwtError) -> Refusal {
+    let reason = match error {
+        JwtError::Expired => Reason::TokenExpired,
+        JwtError::NotYetValid | JwtError::IssuedInFuture => Reason::TokenNotYetValid,
+        JwtError::UnknownKey => Reason::KeyUnknown,
+        JwtError::WrongIssuer => Reason::IssuerUnknown,
+        JwtError::TooLong
+        | JwtError::NotAJwt
+        | JwtError::Malformed(_)
+        | JwtError::UnsupportedHeader(_)
+        | JwtError::AlgorithmNotAllowed
+        | JwtError::TypeNotAccepted
+        | JwtError::KeyUnfit
+        | JwtError::BadSignature
+        | JwtError::MissingClaim(_)
+        | JwtError::InvalidClaim(_)
+        | JwtError::Bound => Reason::TokenInvalid,
+    };
+    Refusal::new(reason, error.code())
+}
+
+fn result_label(answer: &Result<Introspection, IntrospectError>) -> &'static str {
+    match answer {
+        Ok(Introspection::Active(_)) => "active",
+        Ok(Introspection::Inactive) => "inactive",
+        Err(error) => error.code(),
+    }
+}

@@ -1,0 +1,188 @@
+//! What was found out about one token: facts of the token alone. What depends on the route is decided on every hit.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::{jose::keys::Liveness, model::UnixTime};
+
+/// A validated token.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Index into the issuers of the configuration.
+    pub issuer: usize,
+    /// When the verdict was found.
+    pub created: UnixTime,
+    /// The token's own end (`exp` and the leeway).
+    pub valid_until: UnixTime,
+    /// When this verdict must be found anew: never after `valid_until`, sooner after an introspection.
+    pub fresh_until: UnixTime,
+    pub audiences: Box<[Box<str>]>,
+    /// Separated by spaces, as in the token.
+    pub scope: Box<str>,
+    pub client: Option<Box<str>>,
+    pub subject: Option<Box<str>>,
+    /// One for each name of the [`ClaimPlan`].
+    pub claims: Box<[Option<Claim>]>,
+    /// Who the token stands for: the key of rate limits.
+    pub principal: u64,
+    /// Ended when the key that signed the token is no longer the issuer's.
+    pub liveness: Option<Arc<Liveness>>,
+    /// One for each credential profile; filled at first use.
+    pub prepared: Box<[ArcSwapOption<Prepared>]>,
+}
+
+/// A claim as policies and headers need it: its text, or the texts of its items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    One(Box<str>),
+    Many(Box<[Box<str>]>),
+}
+
+/// Ready-made headers of one credential profile.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `Authorization` for the upstream; `None` where the profile has none or takes the client's own.
+    pub credential: Option<HeaderValue>,
+    pub identity: Box<[(HeaderName, HeaderValue)]>,
+    /// From here on a new one is made.
+    pub renew_at: UnixTime,
+}
+
+impl Verdict {
+    /// Whether the verdict may be used at `now`.
+    pub fn standing(&self, now: UnixTime) -> Standing {
+        if self.liveness.as_ref().is_some_and(|liveness| !liveness.is_alive()) {
+            Standing::Ended
+        } else if now >= self.valid_until {
+            Standing::Expired
+        } else if now >= self.fresh_until {
+            Standing::Stale
+        } else {
+            Standing::Good
+        }
+    }
+
+    pub fn has_audience(&self, wanted: &[String]) -> bool {
+        self.audiences.iter().any(|audience| wanted.iter().any(|wanted| **wanted == **audience))
+    }
+
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        self.scope.split(' ').any(|scope| scope == wanted)
+    }
+
+    /// Bytes that the entry takes in the cache, all profiles reserved at `profile_bytes` together.
+    pub fn weight(&self, profile_bytes: usize) -> usize {
+        let texts = |texts: &[Box<str>]| texts.iter().map(|text| text.len() + size_of::<Box<str>>()).sum::<usize>();
+        let claims: usize = self
+            .claims
+            .iter()
+            .map(|claim| {
+                size_of::<Option<Claim>>()
+                    + match claim {
+                        None => 0,
+                        Some(Claim::One(text)) => text.len(),
+                        Some(Claim::Many(many)) => texts(many),
+                    }
+            })
+            .sum();
+        ENTRY_OVERHEAD
+            + size_of::<Verdict>()
+            + texts(&self.audiences)
+            + self.scope.len()
+            + self.client.as_deref().map_or(0, str::len)
+            + self.subject.as_deref().map_or(0, str::len)
+            + claims
+            + self.prepared.len() * size_of::<ArcSwapOption<Prepared>>()
+            + profile_bytes
+    }
+}
+
+/// The answer of [`Verdict::standing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// Still the token's time, but the verdict itself must be found anew.
+    Stale,
+    Expired,
+    /// The key is gone (or, later, the session).
+    Ended,
+}
+
+/// The claims that policies and headers of this configuration name; nothing else of a token is kept.
+#[derive(Debug, Default)]
+pub struct ClaimPlan {
+    names: Vec<String>,
+}
+
+impl ClaimPlan {
+    pub fn new(names: impl IntoIterator<Item = String>) -> ClaimPlan {
+        let mut plan = ClaimPlan::default();
+        for name in names {
+            if !plan.names.contains(&name) {
+                plan.names.push(name);
+            }
+        }
+        plan
+    }
+
+    /// The place of `name` in [`Verdict::claims`].
+    pub fn slot(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    pub fn take(&self, claims: &Map<String, Value>) -> Box<[Option<Claim>]> {
+        self.names.iter().map(|name| claims.get(name).and_then(Claim::of)).collect()
+    }
+}
+
+impl Claim {
+    /// `None` for null and for objects: neither a policy nor a header can mean those.
+    fn of(value: &Value) -> Option<Claim> {
+        match value {
+            Value::Array(items) => Some(Claim::Many(items.iter().filter_map(scalar).collect())),
+            other => scalar(other).map(Claim::One),
+        }
+    }
+
+    pub fn is_any_of(&self, wanted: &[String]) -> bool {
+        let among = |text: &str| wanted.iter().any(|wanted| wanted == text);
+        match self {
+            Claim::One(text) => among(text),
+            Claim::Many(texts) => texts.iter().any(|text| among(text)),
+        }
+    }
+
+    /// The value of a header: items joined by commas. `None` if a byte of it may not stand in a header.
+    pub fn header_value(&self) -> Option<HeaderValue> {
+        match self {
+            Claim::One(text) => HeaderValue::from_str(text).ok(),
+            Claim::Many(texts) => HeaderValue::from_str(&texts.join(",")).ok(),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        match self {
+            Claim::One(text) => Value::from(&**text),
+            Claim::Many(texts) => texts.iter().map(|text| Value::from(&**text)).collect(),
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Bool(flag) => Some(if *flag { "true" } else { "false" }.into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Measured cost of an entry in the cache beside the verdict itself: key, links, timer and counters (benches/cache_memory).
+const ENTRY_OVERHEAD: usize = 280;

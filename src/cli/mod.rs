@@ -1,0 +1,86 @@
+//! The command line: what a person types, and what they read back.
+#![allow(clippy::print_stdout, reason = "commands answer on standard output")]
+
+mod check;
+mod explain;
+mod health;
+mod quickstart;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Wrong settings or a wrong command line (EX_USAGE of sysexits.h).
+const WRONG_SETTINGS: u8 = 64;
+
+#[derive(Parser)]
+#[command(
+    name = "sidegate",
+    version,
+    about = "A reverse-proxy auth sidecar: validates bearer tokens in front of an API that you cannot change.",
+    after_help = "Examples:\n  \
+        sidegate quickstart                        see it work, without any configuration\n  \
+        sidegate check -c sidegate.yaml            every problem of a configuration at once\n  \
+        sidegate run -c sidegate.yaml              serve\n  \
+        sidegate explain -c sidegate.yaml /orders  what happens to a request, step by step\n  \
+        sidegate schema > sidegate.schema.json     for editors that complete YAML",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+    #[command(after_help = "Examples:\n  sidegate run -c sidegate.yaml\n  \
+        SIDEGATE__LOG__FORMAT=text sidegate run -c sidegate.yaml\n\n\
+        Exit codes: 0 drained, 1 could not start, 64 wrong settings.")]
+    Run(ConfigFile),
+    /// Check a configuration: every problem at once, with file, line, path and remedy.
+    #[command(after_help = "Example:\n  sidegate check -c sidegate.yaml\n\nExit codes: 0 good (there may be warnings), 64 wrong settings.")]
+    Check(ConfigFile),
+    /// Show what happens to a request, step by step, and what the upstream would see.
+    #[command(after_help = "Examples:\n  sidegate explain -c sidegate.yaml /orders/7\n  \
+        sidegate explain -c sidegate.yaml -X POST --token-file token.txt https://api.example.com/orders\n  \
+        pbpaste | sidegate explain -c sidegate.yaml --token-file - /orders\n\n\
+        Exit codes: 0 would be forwarded, 2 would be refused, 64 wrong settings.")]
+    Explain(explain::Question),
+    /// Start an upstream, an issuer and sidegate on this machine, and print what to try.
+    #[command(after_help = "Example:\n  sidegate quickstart\n\nNothing is written to disk; Ctrl-C ends it.")]
+    Quickstart(quickstart::Options),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Ask a running sidegate whether it is ready: exit code 0 if so (for probes).
+    #[command(after_help = "Examples:\n  sidegate health\n  sidegate health --address 127.0.0.1:9901 --path /livez")]
+    Health(health::Probe),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file (YAML).
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Parses the command line and carries it out.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => {
+            let _ = refused.print();
+            return ExitCode::from(if refused.use_stderr() { WRONG_SETTINGS } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::check(&file.config),
+        Command::Explain(question) => explain::explain(&question),
+        Command::Quickstart(options) => quickstart::quickstart(&options),
+        Command::Schema => check::schema(),
+        Command::Health(probe) => health::health(&probe),
+    }
+}

@@ -1,0 +1,158 @@
+//! What this generation knows of itself: for `/readyz`, `/status` and the metrics.
+
+use serde::Serialize;
+
+use super::Gate;
+use crate::{
+    model::UnixTime,
+    telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
+};
+
+/// One generation, as it stands now.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub generation: u64,
+    pub issuers: Vec<IssuerStatus>,
+    pub caches: Vec<CacheStatus>,
+    pub upstreams: Vec<UpstreamStatus>,
+    pub routes: Vec<RouteStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct IssuerStatus {
+    pub name: String,
+    pub issuer: String,
+    pub required: bool,
+    /// Whether tokens of this issuer can be judged now.
+    pub usable: bool,
+    /// Whether its keys were there at least once.
+    pub ever_loaded: bool,
+    pub keys: usize,
+    /// Keys of its set that could not be read, with the reason.
+    pub skipped: Vec<String>,
+    /// Seconds since the keys were fetched.
+    pub key_age: Option<u64>,
+    pub introspection: bool,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CacheStatus {
+    pub name: &'static str,
+    pub entries: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct UpstreamStatus {
+    pub name: String,
+    pub active_connections: u64,
+    pub idle_connections: u64,
+    pub errors: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RouteStatus {
+    pub name: String,
+    pub paths: Vec<String>,
+    pub upstream: String,
+    /// `public`, `enforce` or `observe`.
+    pub mode: &'static str,
+}
+
+impl Gate {
+    pub fn status(&self, now: UnixTime) -> Status {
+        let [verdicts, refusals] = self.proxy.auth().cache().snapshot();
+        let settings = &self.config.cache;
+        Status {
+            generation: self.generation,
+            issuers: self.issuer_statuses(now),
+            caches: vec![
+                CacheStatus::of(&verdicts, settings.max_bytes),
+                CacheStatus::of(&refusals, settings.negative_max_bytes),
+            ],
+            upstreams: self
+                .proxy
+                .upstreams()
+                .iter()
+                .map(|upstream| {
+                    let stats = upstream.stats();
+                    UpstreamStatus {
+                        name: upstream.name().to_owned(),
+                        active_connections: stats.active(),
+                        idle_connections: stats.idle(),
+                        errors: stats.errors(),
+                    }
+                })
+                .collect(),
+            routes: self
+                .config
+                .routes
+                .iter()
+                .map(|route| RouteStatus {
+                    name: route.name.to_string(),
+                    paths: route.paths.clone(),
+                    upstream: self.config.upstreams[route.upstream].name.to_string(),
+                    mode: match (&route.policy, route.observe) {
+                        (None, _) => "public",
+                        (Some(_), true) => "observe",
+                        (Some(_), false) => "enforce",
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    /// The issuers alone: cheap enough for a probe.
+    pub fn issuer_statuses(&self, now: UnixTime) -> Vec<IssuerStatus> {
+        let issuers = self.proxy.auth().issuers();
+        issuers
+            .iter()
+            .map(|issuer| {
+                let keys = issuer.keys.status();
+                IssuerStatus {
+                    name: issuer.settings.name.to_string(),
+                    issuer: issuer.settings.issuer.clone(),
+                    required: issuer.settings.required,
+                    usable: !keys.degraded,
+                    ever_loaded: keys.ever_loaded,
+                    keys: keys.keys,
+                    skipped: keys
+                        .skipped
+                        .iter()
+                        .map(|skipped| format!("{}: {}", skipped.kid.as_deref().unwrap_or("(no kid)"), skipped.reason))
+                        .collect(),
+                    key_age: keys.last_success.map(|at| at.until(now).as_secs()),
+                    introspection: issuer.introspector.is_some(),
+                    last_error: keys.last_error,
+                }
+            })
+            .collect()
+    }
+
+    /// Hands what is counted elsewhere to the metrics.
+    pub fn fill<'a>(&'a self, snapshot: &mut Snapshot<'a>) {
+        snapshot.caches.extend(self.proxy.auth().cache().snapshot());
+        snapshot.issuers.extend(self.proxy.auth().issuers().iter().map(|issuer| {
+            let keys = issuer.keys.status();
+            IssuerSnapshot {
+                name: &issuer.settings.name,
+                keys: keys.keys as u64,
+                last_success: keys.last_success.map_or(0, |at| at.0),
+                fetched: keys.fetched,
+                failed: keys.failed,
+            }
+        }));
+        snapshot.upstreams.extend(self.proxy.upstreams().iter().map(|upstream| {
+            let stats = upstream.stats();
+            UpstreamSnapshot { name: upstream.name(), active: stats.active(), idle: stats.idle() }
+        }));
+    }
+}
+
+impl CacheStatus {
+    fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64) -> CacheStatus {
+        CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
+    }
+}

@@ -1,0 +1,56 @@
+//! The protected header of a JWS (RFC 7515 section 4), as far as it may decide anything.
+
+use std::str::FromStr;
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::refusal::JwtError;
+
+/// The parts of the header that are looked at.
+///
+/// `jku`, `x5u`, `jwk` and `x5c` are not: a token must not bring or name its own key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub algorithm: Algorithm,
+    pub kid: Option<String>,
+    /// In lower case, without `application/`.
+    pub token_type: Option<String>,
+}
+
+impl Header {
+    /// # Errors
+    /// If a member has a wrong type, `alg` is missing or unknown (also `none`), or the header asks for something that
+    /// changes the meaning of the token: `crit`, `b64`, `enc`, `zip`.
+    pub fn read(mut members: Map<String, Value>) -> Result<Header, JwtError> {
+        for name in ["crit", "b64", "enc", "zip"] {
+            if members.contains_key(name) {
+                return Err(JwtError::UnsupportedHeader(name));
+            }
+        }
+        let algorithm = match members.get("alg") {
+            Some(Value::String(name)) => Algorithm::from_str(name).map_err(|_| JwtError::AlgorithmNotAllowed)?,
+            _ => return Err(JwtError::Malformed("`alg` is not a string")),
+        };
+        let kid = match members.remove("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid),
+            Some(_) => return Err(JwtError::Malformed("`kid` is not a string")),
+        };
+        let token_type = match members.remove("typ") {
+            None => None,
+            Some(Value::String(name)) => Some(normal_type(&name)),
+            Some(_) => return Err(JwtError::Malformed("`typ` is not a string")),
+        };
+        Ok(Header { algorithm, kid, token_type })
+    }
+}
+
+/// A media type is compared without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+fn normal_type(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    match lower.strip_prefix("application/") {
+        Some(rest) if !rest.contains('/') => rest.to_owned(),
+        _ => lower,
+    }
+}

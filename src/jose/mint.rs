@@ -1,0 +1,342 @@
+//! The internal JWT: what the upstream receives in place of the client's token.
+
+use std::time::Duration;
+
+use aws_lc_rs::{
+    hmac,
+    rand::{self, SystemRandom},
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+        RsaPublicKeyComponents,
+    },
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use bytes::Bytes;
+use jsonwebtoken::Algorithm;
+use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value, json};
+
+use super::material::{Curve, Material};
+use crate::{
+    config::{InternalJwt, InternalKey},
+    model::UnixTime,
+};
+
+/// Signs internal JWTs. The key is parsed once: jsonwebtoken would parse it again for each signature.
+pub struct Minter {
+    issuer: String,
+    lifetime: Duration,
+    signer: Signer,
+    /// The encoded header and the dot behind it; the same for every token.
+    header: String,
+    public: Option<Bytes>,
+}
+
+/// A token as it is put behind `Bearer `, and its end.
+#[derive(Clone)]
+pub struct Minted {
+    pub token: String,
+    pub expires: UnixTime,
+}
+
+/// Why there is no signer, or no signature. Holds nothing of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    #[error("the key is not PKCS#8 PEM")]
+    NotPem,
+    #[error("the key is not for {0:?}")]
+    WrongKey(Algorithm),
+    #[error("internal tokens are signed with ES256, RS256, EdDSA or HS256, not with {0:?}")]
+    Algorithm(Algorithm),
+    #[error("a key for {0:?} cannot be made here")]
+    NotGenerated(Algorithm),
+    #[error("the cryptographic library failed")]
+    Crypto,
+}
+
+enum Signer {
+    Ecdsa(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Hmac(hmac::Key),
+}
+
+impl Minter {
+    /// Reads the configured key or makes one. Making an RSA key takes a noticeable part of a second.
+    ///
+    /// # Errors
+    /// If the key does not fit the algorithm.
+    pub fn new(config: &InternalJwt) -> Result<Minter, MintError> {
+        let signer = Signer::new(config.algorithm, &config.key)?;
+        let material = signer.public();
+        let kid = material.as_ref().map(|material| BASE64URL.encode(material.thumbprint()));
+        let mut header = json!({"alg": config.algorithm, "typ": TOKEN_TYPE});
+        if let Some(kid) = &kid {
+            header["kid"] = json!(kid);
+        }
+        let public = material.map(|material| {
+            let mut jwk = material.members();
+            jwk["kid"] = json!(kid);
+            jwk["use"] = json!("sig");
+            jwk["alg"] = json!(config.algorithm);
+            Bytes::from(json!({"keys": [jwk]}).to_string())
+        });
+        Ok(Minter {
+            issuer: config.issuer.clone(),
+            lifetime: config.lifetime,
+            signer,
+            header: BASE64URL.encode(header.to_string()) + ".",
+            public,
+        })
+    }
+
+    /// Signs a token for one upstream. It lives for the configured time, but never beyond `limit`, the end of what it
+    /// rests on. Claims of the mint's own (`iss`, `aud`, `exp`, `nbf`, `iat`, `jti`) take the place of those in `claims`.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
+    pub fn mint(
+        &self,
+        audience: &str,
+        claims: &Map<String, Value>,
+        now: UnixTime,
+        limit: UnixTime,
+    ) -> Result<Minted, MintError> {
+        let expires = now.plus(self.lifetime.as_secs()).min(limit);
+        let mut jti = [0; 16];
+        rand::fill(&mut jti).map_err(|_| MintError::Crypto)?;
+        let payload = Payload { issuer: &self.issuer, audience, claims, now, expires, jti: BASE64URL.encode(jti) };
+        let payload = serde_json::to_vec(&payload).map_err(|_| MintError::Crypto)?;
+        let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 400);
+        token.push_str(&self.header);
+        BASE64URL.encode_string(payload, &mut token);
+        let signature = self.signer.sign(token.as_bytes())?;
+        token.push('.');
+        BASE64URL.encode_string(signature, &mut token);
+        Ok(Minted { token, expires })
+    }
+
+    /// The JWK Set that upstreams verify with; none for a shared secret.
+    pub fn public_jwks(&self) -> Option<&Bytes> {
+        self.public.as_ref()
+    }
+}
+
+impl Signer {
+    fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Signer, MintError> {
+        let crypto = |_| MintError::Crypto;
+        let wrong = |_| MintError::WrongKey(algorithm);
+        match (algorithm, key) {
+            (Algorithm::ES256, InternalKey::Generate) => {
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Signer::Ecdsa).map_err(crypto)
+            }
+            (Algorithm::ES256, InternalKey::Given(pem)) => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8(pem.expose())?.secret_pkcs8_der())
+                    .map(Signer::Ecdsa)
+                    .map_err(wrong)
+            }
+            (Algorithm::RS256, InternalKey::Generate) => {
+                RsaKeyPair::generate(KeySize::Rsa2048).map(Signer::Rsa).map_err(crypto)
+            }
+            (Algorithm::RS256, InternalKey::Given(pem)) => {
+                RsaKeyPair::from_pkcs8(pkcs8(pem.expose())?.secret_pkcs8_der()).map(Signer::Rsa).map_err(wrong)
+            }
+            (Algorithm::EdDSA, InternalKey::Generate) => {
+                Ed25519KeyPair::generate().map(Signer::Ed25519).map_err(crypto)
+            }
+            (Algorithm::EdDSA, InternalKey::Given(pem)) => {
+                // A v1 document has no public half to compare with, and is what openssl writes.
+                Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8(pem.expose())?.secret_pkcs8_der())
+                    .map(Signer::Ed25519)
+                    .map_err(wrong)
+            }
+            (Algorithm::HS256, InternalKey::Given(secret)) => {
+                Ok(Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
+            }
+            (Algorithm::HS256, InternalKey::Generate) => Err(MintError::NotGenerated(algorithm)),
+            (other, _) => Err(MintError::Algorithm(other)),
+        }
+    }
+
+    fn public(&self) -> Option<Material> {
+        match self {
+            Signer::Ecdsa(pair) => {
+                Some(Material::Ec { curve: Curve::P256, point: pair.public_key().as_ref().to_vec() })
+            }
+            Signer::Rsa(pair) => {
+                let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                Some(Material::Rsa { n, e })
+            }
+            Signer::Ed25519(pair) => Some(Material::Ed25519 { x: pair.public_key().as_ref().to_vec() }),
+            Signer::Hmac(_) => None,
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
+        let random = SystemRandom::new();
+        match self {
+            Signer::Ecdsa(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Signer::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
+            }
+            Signer::Ed25519(pair) => pair.try_sign(message).map(|signature| signature.as_ref().to_vec()),
+            Signer::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+        }
+        .map_err(|_| MintError::Crypto)
+    }
+}
+
+fn pkcs8(pem: &[u8]) -> Result<PrivatePkcs8KeyDer<'static>, MintError> {
+    PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| MintError::NotPem)
+}
+
+struct Payload<'a> {
+    issuer: &'a str,
+    audience: &'a str,
+    claims: &'a Map<String, Value>,
+    now: UnixTime,
+    expires: UnixTime,
+    jti: String,
+}
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut payload = serializer.serialize_map(None)?;
+        payload.serialize_entry("iss", self.issuer)?;
+        payload.serialize_entry("aud", self.audience)?;
+        payload.serialize_entry("exp", &self.expires.0)?;
+        payload.serialize_entry("iat", &self.now.0)?;
+        // For upstreams whose clock is a little behind.
+        payload.serialize_entry("nbf", &self.now.minus(BACKDATE).0)?;
+        payload.serialize_entry("jti", &self.jti)?;
+        for (name, value) in self.claims {
+            if !OWN.contains(&name.as_str()) {
+                payload.serialize_entry(name, value)?;
+            }
+        }
+        payload.end()
+    }
+}
+
+/// The `typ` of internal tokens: never mistaken for an access token, nor the reverse.
+pub const TOKEN_TYPE: &str = "sidegate+jwt";
+const OWN: [&str; 6] = ["iss", "aud", "exp", "iat", "nbf", "jti"];
+/// Seconds between `nbf` and `iat`.
+const BACKDATE: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    use base64::prelude::BASE64_STANDARD;
+
+    use super::*;
+    use crate::{
+        config::KeySource,
+        jose::{
+            keys::KeySet,
+            testing::{NOW, issuer},
+            verify::peek,
+        },
+        model::Secret,
+    };
+
+    fn config(algorithm: Algorithm, key: InternalKey) -> InternalJwt {
+        InternalJwt {
+            issuer: "https://sidegate.internal".to_owned(),
+            algorithm,
+            key,
+            lifetime: Duration::from_secs(120),
+            jwks_path: "/jwks".to_owned(),
+        }
+    }
+
+    fn given(der: &[u8]) -> InternalKey {
+        let body = BASE64_STANDARD.encode(der);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+        InternalKey::Given(Secret::new(pem.into_bytes()))
+    }
+
+    fn upstream_accepts(config: &InternalJwt, keys: &KeySet, minted: &Minted) -> Map<String, Value> {
+        let mut expected = issuer(KeySource::None);
+        expected.issuer = config.issuer.clone();
+        expected.algorithms = vec![config.algorithm];
+        expected.token_types = vec![TOKEN_TYPE.to_owned()];
+        expected.leeway = Duration::ZERO;
+        let verified = peek(&minted.token).unwrap().verify(&expected, keys, NOW).unwrap();
+        assert_eq!(verified.expires, minted.expires);
+        verified.claims.members().clone()
+    }
+
+    #[test]
+    fn what_is_minted_with_any_algorithm_verifies_against_the_published_set() {
+        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
+        let ed = Ed25519KeyPair::generate().unwrap();
+        let rsa: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
+        for (algorithm, key) in [
+            (Algorithm::ES256, InternalKey::Generate),
+            (Algorithm::ES256, given(ec.as_ref())),
+            (Algorithm::RS256, InternalKey::Generate),
+            (Algorithm::RS256, given(rsa.as_ref())),
+            (Algorithm::EdDSA, InternalKey::Generate),
+            (Algorithm::EdDSA, given(ed.to_pkcs8().unwrap().as_ref())),
+            (Algorithm::EdDSA, given(ed.to_pkcs8v1().unwrap().as_ref())),
+        ] {
+            let config = config(algorithm, key);
+            let minter = Minter::new(&config).unwrap();
+            let (keys, skipped) = KeySet::parse(minter.public_jwks().unwrap()).unwrap();
+            assert!(skipped.is_empty());
+            let minted = minter.mint("orders", &Map::new(), NOW, NOW.plus(9999)).unwrap();
+            upstream_accepts(&config, &keys, &minted);
+            assert_eq!(peek(&minted.token).unwrap().kid(), keys.keys()[0].kid());
+        }
+    }
+
+    #[test]
+    fn a_shared_secret_is_never_published() {
+        let secret = Secret::new(vec![9; 32]);
+        let config = config(Algorithm::HS256, InternalKey::Given(secret.clone()));
+        let minter = Minter::new(&config).unwrap();
+        assert!(minter.public_jwks().is_none());
+        let keys = KeySet::shared(secret.expose(), &[Algorithm::HS256]);
+        upstream_accepts(&config, &keys, &minter.mint("orders", &Map::new(), NOW, NOW.plus(60)).unwrap());
+    }
+
+    #[test]
+    fn the_claims_of_the_mint_cannot_be_replaced() {
+        let config = config(Algorithm::EdDSA, InternalKey::Generate);
+        let minter = Minter::new(&config).unwrap();
+        let keys = KeySet::parse(minter.public_jwks().unwrap()).unwrap().0;
+        let claims = json!({"iss": "x", "aud": "x", "exp": 1, "nbf": 1, "iat": 1, "jti": "x", "sub": "alice"});
+        let minted = minter.mint("orders", claims.as_object().unwrap(), NOW, NOW.plus(9999)).unwrap();
+        let got = upstream_accepts(&config, &keys, &minted);
+        assert_eq!(got["iss"], config.issuer);
+        assert_eq!(got["aud"], "orders");
+        assert_eq!(got["sub"], "alice");
+        assert_eq!((&got["exp"], &got["iat"], &got["nbf"]), (&json!(NOW.0 + 120), &json!(NOW.0), &json!(NOW.0 - 5)));
+        assert_eq!(got["jti"].as_str().unwrap().len(), 22);
+    }
+
+    #[test]
+    fn a_token_never_outlives_what_it_rests_on() {
+        let minter = Minter::new(&config(Algorithm::EdDSA, InternalKey::Generate)).unwrap();
+        assert_eq!(minter.mint("a", &Map::new(), NOW, NOW.plus(7)).unwrap().expires, NOW.plus(7));
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_refused() {
+        let ed = Ed25519KeyPair::generate().unwrap().to_pkcs8().unwrap();
+        for (algorithm, key, expected) in [
+            (Algorithm::ES256, given(ed.as_ref()), MintError::WrongKey(Algorithm::ES256)),
+            (Algorithm::RS256, given(ed.as_ref()), MintError::WrongKey(Algorithm::RS256)),
+            (Algorithm::EdDSA, given(b"x"), MintError::WrongKey(Algorithm::EdDSA)),
+            (Algorithm::ES256, InternalKey::Given(Secret::new(b"x".to_vec())), MintError::NotPem),
+            (Algorithm::HS256, InternalKey::Generate, MintError::NotGenerated(Algorithm::HS256)),
+            (Algorithm::PS256, InternalKey::Generate, MintError::Algorithm(Algorithm::PS256)),
+        ] {
+            assert_eq!(Minter::new(&config(algorithm, key)).err(), Some(expected));
+        }
+    }
+}

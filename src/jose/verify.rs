@@ -1,0 +1,139 @@
+//! The strict verification of a foreign JWT (RFC 7515, RFC 7519, RFC 8725).
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::{
+    claims::Claims,
+    header::Header,
+    json,
+    keys::{Key, KeySet},
+    refusal::JwtError,
+};
+use crate::{config::Issuer, model::UnixTime};
+
+/// A token that was taken apart and not yet believed.
+pub struct Peek<'a> {
+    header: Header,
+    claims: Map<String, Value>,
+    /// Header and payload as they were signed.
+    message: &'a str,
+    signature: Vec<u8>,
+}
+
+/// A token whose signature, issuer and times are right. Audience, scope and the rest are for the route to decide.
+#[derive(Debug)]
+pub struct Verified {
+    pub claims: Claims,
+    /// `exp` as it stands in the token; the issuer's leeway comes on top.
+    pub expires: UnixTime,
+    pub not_before: Option<UnixTime>,
+    /// The key that verified it; the verdict lives no longer than its liveness.
+    pub key: Arc<Key>,
+}
+
+/// Takes a token apart, without believing a word of it.
+///
+/// # Errors
+/// [`JwtError::NotAJwt`] if it does not even look like a signed JWT (an opaque token may stand there), or what is
+/// wrong with its form.
+pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
+    if token.len() > TOKEN_BYTES {
+        return Err(JwtError::TooLong);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(JwtError::NotAJwt)?;
+    let (header, payload) = message.split_once('.').ok_or(JwtError::NotAJwt)?;
+    // Five parts: encrypted, and not for us.
+    if payload.contains('.') {
+        return Err(JwtError::NotAJwt);
+    }
+    let header = BASE64URL.decode(header).map_err(|_| JwtError::NotAJwt)?;
+    let header = json::object(&header).map_err(|_| JwtError::NotAJwt)?;
+    let header = Header::read(header)?;
+    // The engine refuses padding and trailing bits that are not zero, so that a token has one spelling only.
+    let payload = BASE64URL.decode(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
+    let claims = json::object(&payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
+    let signature = BASE64URL.decode(signature).map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
+    if !claims.get("iss").is_some_and(Value::is_string) {
+        return Err(JwtError::InvalidClaim("iss"));
+    }
+    Ok(Peek { header, claims, message, signature })
+}
+
+impl Peek<'_> {
+    /// The `iss` that the token claims; only good for choosing whose keys to try.
+    pub fn issuer(&self) -> &str {
+        self.claims.get("iss").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// Verifies the token as one of `issuer`, whose keys are `keys`.
+    ///
+    /// # Errors
+    /// The first rule that the token breaks. Claims are looked at only behind a good signature.
+    pub fn verify(self, issuer: &Issuer, keys: &KeySet, now: UnixTime) -> Result<Verified, JwtError> {
+        if self.issuer() != issuer.issuer {
+            return Err(JwtError::WrongIssuer);
+        }
+        // Before any key is looked at: the token does not choose how it is verified.
+        if !issuer.algorithms.contains(&self.header.algorithm) {
+            return Err(JwtError::AlgorithmNotAllowed);
+        }
+        self.check_type(issuer)?;
+        let key = self.check_signature(keys)?;
+        let claims = Claims::read(self.claims)?;
+        let expires = claims.expires().ok_or(JwtError::MissingClaim("exp"))?;
+        claims.check_times(now, issuer.leeway)?;
+        Ok(Verified { expires, not_before: claims.not_before(), claims, key })
+    }
+
+    fn check_type(&self, issuer: &Issuer) -> Result<(), JwtError> {
+        let accepted = match &self.header.token_type {
+            Some(name) => issuer.token_types.contains(name),
+            None => !issuer.token_type_required,
+        };
+        accepted.then_some(()).ok_or(JwtError::TypeNotAccepted)
+    }
+
+    fn check_signature(&self, keys: &KeySet) -> Result<Arc<Key>, JwtError> {
+        let mut known = false;
+        let mut tried = 0;
+        for key in keys.with_kid(self.kid()) {
+            known = true;
+            if !key.allows(self.header.algorithm) {
+                continue;
+            }
+            if tried == KEYS_TRIED {
+                break;
+            }
+            tried += 1;
+            if key.verifies(self.header.algorithm, self.message.as_bytes(), &self.signature) {
+                return Ok(Arc::clone(key));
+            }
+        }
+        Err(match (known, tried) {
+            (_, 1..) => JwtError::BadSignature,
+            // Without a `kid`, a key that fits may still come.
+            (true, 0) if self.kid().is_some() => JwtError::KeyUnfit,
+            (_, 0) => JwtError::UnknownKey,
+        })
+    }
+}
+
+/// Bytes of a token.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+/// Signatures that one token without a `kid` may cost.
+const KEYS_TRIED: usize = 4;
+
+#[cfg(test)]
+mod tests;

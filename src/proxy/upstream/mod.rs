@@ -1,0 +1,149 @@
+//! Carries a request to its upstream and the response back: pooled, streamed, bounded in time.
+//!
+//! Each worker is a runtime of one thread and has connections of its own, so that nothing on the way is shared
+//! between cores and a connection is always driven where it is used.
+
+mod connect;
+mod error;
+mod exchange;
+mod h1;
+mod h2;
+mod pool;
+mod request_body;
+mod response_body;
+mod retry;
+mod send;
+mod stats;
+mod timer;
+mod tls;
+mod traffic;
+mod upgrade;
+mod wait;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use self::{connect::Endpoint, pool::Pool, stats::Stats};
+pub use self::{
+    error::{BodyError, UpstreamError, UpstreamSetupError},
+    request_body::{RequestBody, TrailerFilter},
+    response_body::ResponseBody,
+    stats::Snapshot,
+    traffic::{InFlight, Traffic},
+    upgrade::Tunnel,
+};
+use crate::config;
+
+/// One upstream of the configuration with its connections.
+///
+/// Dropped, it closes those that are idle; exchanges under way come to their end.
+pub struct Upstream {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: config::Upstream,
+    endpoint: Endpoint,
+    workers: Box<[Worker]>,
+    stats: Arc<Stats>,
+}
+
+#[derive(Default)]
+struct Worker {
+    pool: Mutex<Pool>,
+    /// Whoever holds it opens the HTTP/2 connection that the others wait for.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl Upstream {
+    /// Reads certificates and keys; connects to nothing. `workers`: the number of worker threads.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used, or a name that no certificate could carry.
+    pub fn new(settings: config::Upstream, workers: usize) -> Result<Self, UpstreamSetupError> {
+        let endpoint = Endpoint::new(&settings)?;
+        let workers = (0..workers).map(|_| Worker::default()).collect();
+        Ok(Upstream {
+            shared: Arc::new(Shared {
+                settings,
+                endpoint,
+                workers,
+                stats: Arc::default(),
+            }),
+        })
+    }
+
+    /// The settings that it was made from.
+    pub fn settings(&self) -> &config::Upstream {
+        &self.shared.settings
+    }
+
+    /// What has been counted so far.
+    pub fn snapshot(&self) -> Snapshot {
+        let idle = (0..self.shared.workers.len())
+            .map(|worker| self.shared.pool(worker).idle() as u64)
+            .sum();
+        self.shared.stats.snapshot(idle)
+    }
+
+    /// Sends `request` and returns the response once its head is there; its body follows as it comes.
+    ///
+    /// `worker` is the thread that this runs on. `request` has its final path, `Host` and headers; hop-by-hop headers
+    /// are gone, except `Upgrade` and `Connection: upgrade` where hyper's `OnUpgrade` is among its extensions. Sent
+    /// twice only if nothing of it was sent the first time, or if the method is idempotent, the body is at hand and
+    /// the pooled connection died without an answer.
+    ///
+    /// With `Expect: 100-continue` the body waits for the upstream's 100 (a second at the most): hyper's server tells
+    /// the client to go on when the body is first asked for, so a refusal reaches the client before it has sent
+    /// anything. Other 1xx responses end here; hyper's server cannot pass them on.
+    ///
+    /// A response with status 101 has a [`Tunnel`] among its extensions, to be run by the caller.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; all of them are counted. Dropping the future or the body of the response closes the
+    /// HTTP/1.1 connection or resets the HTTP/2 stream.
+    ///
+    /// # Panics
+    /// If `worker` is not below the number given to [`Upstream::new`].
+    pub async fn send(
+        &self,
+        worker: usize,
+        request: Request<RequestBody>,
+        timeouts: &config::Timeouts,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let sent = if self.shared.settings.http2 {
+            send::http2(&self.shared, worker, request, timeouts).await
+        } else {
+            send::http1(&self.shared, worker, request, timeouts).await
+        };
+        if let Err(error) = &sent {
+            self.shared.stats.failed(error);
+        }
+        sent
+    }
+}
+
+impl Shared {
+    fn pool(&self, worker: usize) -> MutexGuard<'_, Pool> {
+        // Nothing that is done under the lock leaves the pool half changed.
+        self.workers[worker].pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(self: &Arc<Self>, worker: usize, connection: h1::Connection) {
+        let first = self
+            .pool(worker)
+            .put(connection, Instant::now(), &self.settings.connections);
+        if first {
+            pool::start_sweeper(self, worker);
+        }
+    }
+
+    fn put_multiplexed(self: &Arc<Self>, worker: usize, connection: h2::Connection) {
+        let first = self.pool(worker).put_multiplexed(connection);
+        if first {
+            pool::start_sweeper(self, worker);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A request's body on its way to the upstream.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{
+    error::BodyError,
+    exchange::{Exchange, Failure, Phase},
+};
+
+/// Says which trailers of a request may go on; those that a header must not carry must not come this way either.
+pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
+
+/// The body of a forwarded request: nothing, bytes at hand, or what the client sends, under a limit.
+///
+/// Nothing is buffered: a frame is asked of the client when the upstream can take it. The client's
+/// `Expect: 100-continue` is answered by hyper when the first frame is asked for, which is when the upstream has
+/// said 100 itself, or has let a second pass (see [`super::Upstream::send`]).
+pub struct RequestBody(Kind);
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Streamed(Streamed),
+}
+
+struct Streamed {
+    incoming: Incoming,
+    exchange: Arc<Exchange>,
+    left: u64,
+    trailers: Option<TrailerFilter>,
+}
+
+impl RequestBody {
+    pub fn empty() -> Self {
+        RequestBody(Kind::Whole(None))
+    }
+
+    /// Bytes that are at hand, and so can be sent again.
+    pub fn full(bytes: Bytes) -> Self {
+        RequestBody(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// The client's body, `limit` bytes at the most. `trailers` decides which trailers go on; `None`: all.
+    ///
+    /// A `Content-Length` beyond the limit is better refused before: the upstream then receives nothing at all.
+    pub fn streamed(incoming: Incoming, limit: Option<u64>, trailers: Option<TrailerFilter>) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        let exchange = Arc::new(Exchange::new());
+        RequestBody(Kind::Streamed(Streamed {
+            incoming,
+            exchange,
+            left: limit.unwrap_or(u64::MAX),
+            trailers,
+        }))
+    }
+
+    pub(super) fn exchange(&self) -> Option<&Arc<Exchange>> {
+        match &self.0 {
+            Kind::Whole(_) => None,
+            Kind::Streamed(body) => Some(&body.exchange),
+        }
+    }
+
+    /// The same body again, if that can be had.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.0 {
+            Kind::Whole(bytes) => Some(RequestBody(Kind::Whole(bytes.clone()))),
+            Kind::Streamed(_) => None,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Streamed(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Streamed(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Streamed(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl Streamed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.exchange.failure() == Failure::Cancelled {
+            return Poll::Ready(Some(Err(BodyError::Cancelled)));
+        }
+        if self.exchange.phase() == Phase::Held {
+            self.exchange.register(cx);
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
+            Poll::Ready(Some(Err(error))) => {
+                self.exchange.fail(Failure::Client);
+                Poll::Ready(Some(Err(BodyError::Client(error))))
+            }
+            Poll::Ready(None) => {
+                self.exchange.progress(Phase::Done);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                self.exchange.set_phase(Phase::AwaitingClient);
+                self.exchange.register(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let Some(data) = frame.data_ref() {
+            let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                self.exchange.fail(Failure::TooLarge);
+                return Err(BodyError::TooLarge);
+            };
+            self.left = left;
+            self.exchange.progress(if self.incoming.is_end_stream() {
+                Phase::Done
+            } else {
+                Phase::Sending
+            });
+            return Ok(frame);
+        }
+        self.exchange.progress(Phase::Done);
+        match (frame.into_trailers(), &self.trailers) {
+            (Ok(trailers), Some(keep)) => Ok(Frame::trailers(filtered(trailers, keep))),
+            (Ok(trailers), None) => Ok(Frame::trailers(trailers)),
+            (Err(frame), _) => Ok(frame),
+        }
+    }
+}
+
+fn filtered(mut trailers: HeaderMap, keep: &TrailerFilter) -> HeaderMap {
+    let forbidden: Vec<HeaderName> = trailers.keys().filter(|name| !keep(name)).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+    trailers
+}

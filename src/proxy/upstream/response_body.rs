@@ -1,0 +1,211 @@
+//! A response's body on its way to the client.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    error::BodyError,
+    exchange::{Exchange, Phase},
+    h1, h2,
+    stats::Stats,
+    timer::{Timer, after},
+    traffic::InFlight,
+};
+
+/// What the client receives: an answer of our own, or the upstream's as it comes.
+///
+/// An upstream connection goes back to its pool when the body has ended, and is closed when the body is dropped
+/// before.
+pub struct ResponseBody {
+    kind: Kind,
+    in_flight: Option<InFlight>,
+}
+
+enum Kind {
+    Own(Full<Bytes>),
+    Upstream(Streamed),
+}
+
+impl ResponseBody {
+    /// Counts the bytes from here on; `in_flight` is dropped with the body.
+    #[must_use]
+    pub fn counted(mut self, in_flight: InFlight) -> Self {
+        self.in_flight = Some(in_flight);
+        self
+    }
+
+    pub(super) fn upstream(streamed: Streamed) -> Self {
+        ResponseBody {
+            kind: Kind::Upstream(streamed),
+            in_flight: None,
+        }
+    }
+}
+
+impl Default for ResponseBody {
+    fn default() -> Self {
+        Bytes::new().into()
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        ResponseBody {
+            kind: Kind::Own(Full::new(bytes)),
+            in_flight: None,
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.kind {
+            Kind::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Upstream(body) => body.poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(in_flight)) = (&polled, &mut this.in_flight)
+            && let Some(data) = frame.data_ref()
+        {
+            in_flight.sent(data.len());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_end_stream(),
+            Kind::Upstream(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => body.size_hint(),
+            Kind::Upstream(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+/// What carries the body; given back or given up with it.
+pub(super) enum Carrier {
+    H1(h1::Connection),
+    H2(h2::Stream),
+}
+
+impl Carrier {
+    fn timer(&mut self) -> &mut Timer {
+        match self {
+            Carrier::H1(connection) => connection.timer(),
+            Carrier::H2(stream) => stream.timer(),
+        }
+    }
+}
+
+/// The upstream's body.
+pub(super) struct Streamed {
+    incoming: Incoming,
+    /// `None` once the end was seen.
+    carrier: Option<Carrier>,
+    exchange: Option<Arc<Exchange>>,
+    stats: Arc<Stats>,
+    idle: Duration,
+    /// Since when the upstream owes a frame; a client that does not read is not held against the upstream.
+    waiting_since: Option<Instant>,
+}
+
+impl Streamed {
+    pub(super) fn new(
+        incoming: Incoming,
+        carrier: Carrier,
+        exchange: Option<Arc<Exchange>>,
+        stats: Arc<Stats>,
+        idle: Duration,
+    ) -> Self {
+        Streamed {
+            incoming,
+            carrier: Some(carrier),
+            exchange,
+            stats,
+            idle,
+            waiting_since: None,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.waiting_since = None;
+                if frame.is_trailers() {
+                    self.ended();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(None) => {
+                self.ended();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_idle(cx).map(|()| Some(Err(BodyError::Idle))),
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let Some(carrier) = &mut self.carrier else {
+            return Poll::Pending;
+        };
+        loop {
+            // A byte in the other direction keeps the exchange alive as well.
+            let last = self
+                .exchange
+                .as_ref()
+                .map_or(since, |exchange| exchange.last().max(since));
+            let Some(deadline) = after(last, self.idle) else {
+                return Poll::Pending;
+            };
+            std::task::ready!(carrier.timer().poll_until(cx, deadline));
+            if self.exchange.as_ref().is_none_or(|exchange| exchange.last() <= last) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn ended(&mut self) {
+        match self.carrier.take() {
+            Some(Carrier::H1(connection)) => connection.give_back(self.exchange.take(), self.idle),
+            Some(Carrier::H2(stream)) => stream.linger(self.exchange.take(), self.idle),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        // hyper does not poll a body of known length beyond its last byte.
+        if self.incoming.is_end_stream() {
+            self.ended();
+        }
+        if self.carrier.is_some() {
+            self.stats.broken();
+        }
+        if let Some(exchange) = &self.exchange
+            && exchange.phase() != Phase::Done
+        {
+            // The upload must not outlive the exchange.
+            exchange.cancel();
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One request: a connection, an exchange, and what happens when the connection has died.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
+
+use super::{
+    Shared, Tunnel,
+    connect::{self, Socket},
+    error::UpstreamError,
+    exchange::{Exchange, Failure, Phase},
+    h1::{self, Lost},
+    h2,
+    request_body::RequestBody,
+    response_body::{Carrier, ResponseBody, Streamed},
+    retry::{self, Spare},
+    timer::after,
+    wait::Patience,
+};
+use crate::config::Timeouts;
+
+pub(super) async fn http1(
+    shared: &Arc<Shared>,
+    worker: usize,
+    mut request: Request<RequestBody>,
+    timeouts: &Timeouts,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    refuse_connect(&request)?;
+    *request.version_mut() = Version::HTTP_11;
+    to_origin_form(request.uri_mut());
+    let client = request.extensions_mut().remove::<OnUpgrade>();
+    let exchange = request.body().exchange().cloned();
+    hold_for_continue(&mut request, exchange.as_ref());
+
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let now = Instant::now();
+        // After a failure the other pooled connections have probably died of the same cause.
+        let pooled = if attempt == 1 {
+            shared.pool(worker).take(now, &shared.settings.connections)
+        } else {
+            None
+        };
+        let (mut connection, spare) = match pooled {
+            Some(connection) => {
+                shared.stats.reused();
+                (
+                    connection,
+                    Some(&request)
+                        .filter(|r| retry::is_idempotent(r.method()))
+                        .and_then(Spare::of),
+                )
+            }
+            None => (open_h1(shared, worker, timeouts).await?, None),
+        };
+        let patience = Patience::new(now, timeouts, exchange.clone());
+        match connection.exchange(request, &patience).await {
+            Ok(response) => {
+                return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
+            }
+            Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
+        }
+        shared.stats.retried();
+    }
+}
+
+pub(super) async fn http2(
+    shared: &Arc<Shared>,
+    worker: usize,
+    mut request: Request<RequestBody>,
+    timeouts: &Timeouts,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    refuse_connect(&request)?;
+    *request.version_mut() = Version::HTTP_2;
+    to_absolute_form(&mut request, shared.endpoint.is_tls())?;
+    let exchange = request.body().exchange().cloned();
+
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let now = Instant::now();
+        let (mut stream, reused) = open_stream(shared, worker, timeouts).await?;
+        let spare = Spare::of(&request);
+        let idempotent = reused && attempt == 1 && retry::is_idempotent(request.method());
+        let patience = Patience::new(now, timeouts, exchange.clone());
+        match stream.exchange(request, &patience).await {
+            Ok(response) => {
+                return finish(shared, response, Carrier::H2(stream), exchange, None, timeouts);
+            }
+            Err(lost) => {
+                let repeatable =
+                    |error: &hyper::Error| retry::was_unprocessed(error) || (idempotent && retry::has_died(error));
+                request = again(lost, spare, exchange.as_ref(), attempt, repeatable)?;
+            }
+        }
+        shared.stats.retried();
+    }
+}
+
+/// The request to send again, or why not.
+fn again(
+    lost: Lost,
+    spare: Option<Spare>,
+    exchange: Option<&Arc<Exchange>>,
+    attempt: u32,
+    repeatable: impl FnOnce(&hyper::Error) -> bool,
+) -> Result<Request<RequestBody>, UpstreamError> {
+    match lost {
+        Lost::Unsent(request, _) if attempt < MAX_ATTEMPTS => Ok(*request),
+        Lost::Sent(error) => match spare {
+            Some(spare) if attempt < MAX_ATTEMPTS && repeatable(&error) => Ok(spare.into_request()),
+            _ => Err(cause(error, exchange)),
+        },
+        Lost::Unsent(_, error) => Err(UpstreamError::from_exchange(error)),
+        Lost::Timeout(error) => {
+            if let Some(exchange) = exchange {
+                exchange.cancel();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What ended the exchange: the client's body, if that failed, and otherwise the upstream.
+fn cause(error: hyper::Error, exchange: Option<&Arc<Exchange>>) -> UpstreamError {
+    match exchange.map_or(Failure::None, |exchange| exchange.failure()) {
+        Failure::TooLarge => UpstreamError::BodyTooLarge,
+        Failure::Client => UpstreamError::RequestBody,
+        Failure::None | Failure::Cancelled => UpstreamError::from_exchange(error),
+    }
+}
+
+fn finish(
+    shared: &Arc<Shared>,
+    mut response: Response<Incoming>,
+    carrier: Carrier,
+    exchange: Option<Arc<Exchange>>,
+    client: Option<OnUpgrade>,
+    timeouts: &Timeouts,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    *response.version_mut() = Version::HTTP_11;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let client = client.ok_or(UpstreamError::UnexpectedUpgrade)?;
+        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response));
+        response.extensions_mut().insert(tunnel);
+        return Ok(response.map(|_| ResponseBody::default()));
+    }
+    let stats = Arc::clone(&shared.stats);
+    Ok(response.map(|body| ResponseBody::upstream(Streamed::new(body, carrier, exchange, stats, timeouts.idle))))
+}
+
+async fn open_h1(shared: &Arc<Shared>, worker: usize, timeouts: &Timeouts) -> Result<h1::Connection, UpstreamError> {
+    let stats = &shared.stats;
+    match shared.endpoint.dial(after(Instant::now(), timeouts.connect)).await? {
+        Socket::Tcp(io) => h1::Connection::open(io, shared, worker, stats).await,
+        Socket::Tls(io) => h1::Connection::open(io, shared, worker, stats).await,
+        Socket::Unix(io) => h1::Connection::open(io, shared, worker, stats).await,
+    }
+}
+
+/// A stream, and whether its connection was there before.
+async fn open_stream(
+    shared: &Arc<Shared>,
+    worker: usize,
+    timeouts: &Timeouts,
+) -> Result<(h2::Stream, bool), UpstreamError> {
+    let limits = &shared.settings.connections;
+    let stats = &shared.stats;
+    if let Some(stream) = shared.pool(worker).stream(Instant::now(), limits) {
+        stats.reused();
+        return Ok((stream, true));
+    }
+    let deadline = after(Instant::now(), timeouts.connect);
+    let _opening = connect::within(deadline, shared.workers[worker].opening.lock()).await?;
+    // Another request may have opened one while we waited.
+    if let Some(stream) = shared.pool(worker).stream(Instant::now(), limits) {
+        stats.reused();
+        return Ok((stream, true));
+    }
+    let mut connection = match shared.endpoint.dial(deadline).await? {
+        Socket::Tcp(io) => h2::Connection::open(io, stats).await?,
+        Socket::Tls(io) => h2::Connection::open(io, stats).await?,
+        Socket::Unix(io) => h2::Connection::open(io, stats).await?,
+    };
+    let stream = connection.first_stream(Instant::now());
+    shared.put_multiplexed(worker, connection);
+    Ok((stream, false))
+}
+
+/// A tunnel through a gateway would reach what no rule covers.
+fn refuse_connect(request: &Request<RequestBody>) -> Result<(), UpstreamError> {
+    if request.method() == Method::CONNECT {
+        Err(UpstreamError::ConnectMethod)
+    } else {
+        Ok(())
+    }
+}
+
+/// Has the body wait for the upstream's 100. Without a body there is nothing to expect.
+fn hold_for_continue(request: &mut Request<RequestBody>, exchange: Option<&Arc<Exchange>>) {
+    if !request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let Some(exchange) = exchange.cloned() else {
+        request.headers_mut().remove(header::EXPECT);
+        return;
+    };
+    exchange.set_phase(Phase::Held);
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            exchange.release();
+        }
+    });
+}
+
+/// RFC 9112, section 3.2.1.
+fn to_origin_form(uri: &mut Uri) {
+    if uri.authority().is_some() {
+        *uri = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    }
+}
+
+/// RFC 9113, section 8.3.1: `:authority` in place of `Host`; and section 8.2.2: no header of the connection.
+fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(), UpstreamError> {
+    let headers = request.headers_mut();
+    let host = headers.remove(header::HOST);
+    for name in [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TRANSFER_ENCODING,
+        header::EXPECT,
+    ] {
+        headers.remove(name);
+    }
+    keep_trailers_only(headers);
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+    parts.path_and_query = request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .or_else(|| Some(uri::PathAndQuery::from_static("/")));
+    parts.authority = match host {
+        Some(host) => Some(uri::Authority::try_from(host.as_bytes()).map_err(|_| UpstreamError::InvalidHost)?),
+        None => request.uri().authority().cloned(),
+    };
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| UpstreamError::InvalidHost)?;
+    Ok(())
+}
+
+fn keep_trailers_only(headers: &mut HeaderMap) {
+    if let Some(te) = headers.remove(header::TE)
+        && te.to_str().is_ok_and(|te| {
+            te.split(',')
+                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        })
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Tries of one request, the first included.
+const MAX_ATTEMPTS: u32 = 3;

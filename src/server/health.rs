@@ -1,0 +1,107 @@
+//! `/startupz`, `/livez`, `/readyz` and `/metrics`, on a listener of their own.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use super::{Handler, ListenerStats, Phase, Shutdown};
+use crate::{
+    gate::Gate,
+    model::{Connection, Time},
+    telemetry::metrics::{ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
+};
+
+/// What the probes and Prometheus ask.
+pub struct Health {
+    pub gate: Arc<ArcSwap<Gate>>,
+    pub metrics: Arc<Metrics>,
+    pub listeners: Arc<dyn Fn() -> Vec<Arc<ListenerStats>> + Send + Sync>,
+    pub shutdown: Shutdown,
+    pub time: Time,
+}
+
+/// The body of `/readyz`: why not, or what is not as it should be although requests are served.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    draining: bool,
+    /// Required issuers whose keys were never there.
+    waiting_for: Vec<Reason>,
+    /// Issuers that cannot be asked; what is still valid is served.
+    degraded: Vec<Reason>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    issuer: String,
+    reason: String,
+}
+
+impl Handler for Health {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
+        }
+        match request.uri().path() {
+            // Nothing remote: the configuration was valid and the listeners are open, otherwise nobody would answer.
+            "/startupz" | "/livez" => text(StatusCode::OK, "text/plain", "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => text(StatusCode::OK, TEXT_FORMAT, self.metrics()),
+            path => match self.gate.load().key_set(path) {
+                Some(keys) => text(StatusCode::OK, "application/jwk-set+json", keys),
+                None => text(StatusCode::NOT_FOUND, "text/plain", "/startupz /livez /readyz /metrics\n"),
+            },
+        }
+    }
+}
+
+impl Health {
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let draining = self.shutdown.phase() != Phase::Running;
+        let (mut waiting_for, mut degraded) = (Vec::new(), Vec::new());
+        for issuer in self.gate.load().issuer_statuses(self.time.now()) {
+            let unready = issuer.required && !issuer.ever_loaded;
+            if issuer.usable && issuer.last_error.is_none() {
+                continue;
+            }
+            let reason = issuer.last_error.unwrap_or_else(|| "its keys have not been fetched yet".into());
+            let reason = Reason { issuer: issuer.name, reason };
+            if unready { waiting_for.push(reason) } else { degraded.push(reason) }
+        }
+        let ready = !draining && waiting_for.is_empty();
+        let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        text(status, "application/json", body)
+    }
+
+    fn metrics(&self) -> Vec<u8> {
+        let (gate, listeners) = (self.gate.load(), (self.listeners)());
+        let mut snapshot = Snapshot::default();
+        gate.fill(&mut snapshot);
+        snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {
+            name: &stats.name,
+            open: stats.open() as u64,
+            accepted: stats.accepted(),
+            handshakes: stats.tls12() + stats.tls13(),
+            failed_handshakes: stats.tls_failed(),
+        }));
+        self.metrics.observe(&snapshot);
+        self.metrics.render()
+    }
+}
+
+fn text(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}

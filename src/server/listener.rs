@@ -1,0 +1,181 @@
+//! The listening sockets, bound once and shared by all workers, and what a reload may change about them.
+
+use std::{fs, io, sync::Arc};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use socket2::Socket;
+use tokio::sync::watch;
+
+use super::{
+    permits::Permits,
+    shutdown::{Count, Token},
+    socket,
+    stats::ListenerStats,
+    tls::{self, TlsError},
+};
+use crate::{
+    config::{Address, Limits, Listener, Protocols},
+    model::Peer,
+};
+
+/// Why the listeners of a configuration cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("listener {listener:?}: cannot listen on {address:?}: {source}")]
+    Socket { listener: Arc<str>, address: Address, source: io::Error },
+    #[error("listener {listener:?}: {source}")]
+    Tls { listener: Arc<str>, source: TlsError },
+}
+
+/// The open listeners. Clones share one state.
+#[derive(Clone)]
+pub struct Listeners {
+    bound: Arc<watch::Sender<Vec<Arc<Bound>>>>,
+    sockets: Count,
+}
+
+impl Listeners {
+    /// Opens every listener; connections wait in the kernel until [`run`](super::run) accepts them.
+    ///
+    /// # Errors
+    /// The first listener that cannot be opened; then none is.
+    pub fn bind(listeners: &[Listener], trusted_proxies: &[IpNet]) -> Result<Self, BindError> {
+        let opened = Listeners { bound: Arc::default(), sockets: Count::default() };
+        opened.rebind(listeners, trusted_proxies)?;
+        Ok(opened)
+    }
+
+    /// Takes over the listeners of a new configuration. One whose address stays is not closed; its certificates,
+    /// limits and the rest hold for connections accepted from now on. One that is gone stops accepting, and its
+    /// connections go on. Not to be called once a drain has begun.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`]; then everything stays as it was.
+    pub fn rebind(&self, listeners: &[Listener], trusted_proxies: &[IpNet]) -> Result<(), BindError> {
+        let mut left = self.bound.borrow().clone();
+        let mut changes = Vec::with_capacity(listeners.len());
+        // Everything that may fail comes before anything changes.
+        for (index, listener) in listeners.iter().enumerate() {
+            let stats = self.stats_of(&listener.name);
+            let settings = Settings::new(index, listener, trusted_proxies, stats)?;
+            let bound = match left.iter().position(|bound| bound.configured == listener.address) {
+                Some(at) => left.swap_remove(at),
+                None => Arc::new(Bound::open(listener, settings.clone(), self.sockets.token())?),
+            };
+            changes.push((bound, settings));
+        }
+        for (bound, settings) in &changes {
+            bound.permits.resize(settings.limits.connections);
+            bound.settings.store(settings.clone());
+        }
+        self.bound.send_replace(changes.into_iter().map(|(bound, _)| bound).collect());
+        Ok(())
+    }
+
+    /// Where the listeners are, in the order of the configuration: a port 0 has become the one that was taken.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.bound.borrow().iter().map(|bound| bound.address.clone()).collect()
+    }
+
+    /// The counters of the listeners, in the order of the configuration.
+    pub fn stats(&self) -> Vec<Arc<ListenerStats>> {
+        self.bound.borrow().iter().map(|bound| bound.settings.load().stats.clone()).collect()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Vec<Arc<Bound>>> {
+        self.bound.subscribe()
+    }
+
+    /// Lets go of the sockets; each closes when the last worker does.
+    pub(super) fn close(&self) {
+        self.bound.send_replace(Vec::new());
+    }
+
+    /// Waits until every socket is closed, and with it every backlog emptied.
+    pub(super) async fn closed(&self) {
+        self.sockets.zero().await;
+    }
+
+    fn stats_of(&self, name: &Arc<str>) -> Arc<ListenerStats> {
+        let same = self.stats().into_iter().find(|stats| stats.name == *name);
+        same.unwrap_or_else(|| Arc::new(ListenerStats::new(name.clone())))
+    }
+}
+
+/// One open listening socket.
+pub(super) struct Bound {
+    /// As configured; a port 0 stays a 0, so that a reload finds it again.
+    configured: Address,
+    address: Address,
+    pub(super) socket: Socket,
+    pub(super) permits: Permits,
+    pub(super) settings: ArcSwap<Settings>,
+    _open: Token,
+}
+
+impl Bound {
+    fn open(listener: &Listener, settings: Arc<Settings>, open: Token) -> Result<Self, BindError> {
+        let failed =
+            |source| BindError::Socket { listener: listener.name.clone(), address: listener.address.clone(), source };
+        let socket = socket::listen(&listener.address).map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        Ok(Bound {
+            configured: listener.address.clone(),
+            address: local.as_socket().map_or_else(|| listener.address.clone(), Address::Tcp),
+            socket,
+            permits: Permits::new(listener.limits.connections),
+            settings: ArcSwap::new(settings),
+            _open: open,
+        })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Before the socket closes, so that whoever binds next finds no file that he might take for a stale one.
+        if let Address::Unix(path) = &self.address
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(%error, "the file of a unix socket could not be removed");
+        }
+    }
+}
+
+/// What holds for the connections of a listener; a reload replaces it whole.
+pub(super) struct Settings {
+    pub(super) index: usize,
+    pub(super) protocols: Protocols,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) proxy_protocol: bool,
+    pub(super) limits: Limits,
+    pub(super) stats: Arc<ListenerStats>,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+impl Settings {
+    fn new(
+        index: usize,
+        listener: &Listener,
+        trusted_proxies: &[IpNet],
+        stats: Arc<ListenerStats>,
+    ) -> Result<Arc<Self>, BindError> {
+        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, listener.protocols));
+        let tls = tls.transpose().map_err(|source| BindError::Tls { listener: listener.name.clone(), source })?;
+        Ok(Arc::new(Settings {
+            index,
+            protocols: listener.protocols,
+            tls,
+            proxy_protocol: listener.proxy_protocol,
+            limits: listener.limits.clone(),
+            stats,
+            trusted_proxies: trusted_proxies.into(),
+        }))
+    }
+
+    /// Whether a PROXY header of this peer is believed. Who may reach a Unix socket is decided by its file's mode.
+    pub(super) fn trusts(&self, peer: Peer) -> bool {
+        peer.ip().is_none_or(|ip| self.trusted_proxies.iter().any(|network| network.contains(&ip)))
+    }
+}

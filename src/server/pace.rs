@@ -1,0 +1,337 @@
+//! The time limits of a connection: idle, a head that began, and an answer that nobody takes.
+//!
+//! hyper's own `header_read_timeout` counts from the end of the previous answer, so it cannot tell an idle connection
+//! from a slow head, and it allocates a timer for each request. Here one timer per connection is looked at again when
+//! it fires; a request that arrives in one piece never touches it.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::config::Limits;
+
+/// How long a connection may take to say goodbye once it was asked to.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a connection without a single byte may still bring its first request when the listener closes: it was
+/// accepted from the backlog a moment ago, and its request is on the way.
+pub(super) const FRESH: Duration = Duration::from_millis(500);
+
+/// What is known of a connection's progress. Written and read on one thread; atomics only because tasks must be `Send`.
+#[derive(Debug)]
+pub(super) struct Pace {
+    start: Instant,
+    idle_timeout: Duration,
+    /// `None` for HTTP/2, where a head is not seen at this level.
+    head_timeout: Option<Duration>,
+    /// Requests whose answer has not ended.
+    active: AtomicUsize,
+    /// Moments in milliseconds after `start`, plus one; zero is "not".
+    idle_since: AtomicU64,
+    head_since: AtomicU64,
+    stalled_since: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &Limits, http1: bool) -> Arc<Self> {
+        Arc::new(Pace {
+            start: Instant::now(),
+            idle_timeout: limits.idle_timeout,
+            head_timeout: http1.then_some(limits.header_read_timeout),
+            active: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(1),
+            head_since: AtomicU64::new(0),
+            stalled_since: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        })
+    }
+
+    /// A request begins; it is active until the returned guard is dropped, at the end of its answer.
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Relaxed);
+        self.head_since.store(0, Relaxed);
+        Active(self.clone())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    fn moment(&self, value: &AtomicU64) -> Option<Instant> {
+        let value = value.load(Relaxed);
+        (value != 0).then(|| self.start + Duration::from_millis(value - 1))
+    }
+
+    fn idle(&self) -> bool {
+        self.active.load(Relaxed) == 0
+    }
+
+    fn fresh(&self) -> bool {
+        self.received.load(Relaxed) == 0
+    }
+
+    fn has_read(&self) {
+        self.received.store(1, Relaxed);
+        // While a request is active, what arrives is its body, or pipelined.
+        if self.head_timeout.is_some() && self.idle() && self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn has_written(&self) {
+        self.stalled_since.store(0, Relaxed);
+        // The end of an answer may still be in a buffer when its body has ended.
+        if self.idle() {
+            self.idle_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn stalls(&self) {
+        if self.stalled_since.load(Relaxed) == 0 {
+            self.stalled_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// When patience ends, as things stand.
+    fn deadline(&self) -> Option<Instant> {
+        let stalled = self.moment(&self.stalled_since).map(|since| since + self.idle_timeout);
+        let waiting = if !self.idle() {
+            None
+        } else if let (Some(since), Some(timeout)) = (self.moment(&self.head_since), self.head_timeout) {
+            Some(since + timeout)
+        } else {
+            self.moment(&self.idle_since).map(|since| since + self.idle_timeout)
+        };
+        match (stalled, waiting) {
+            (Some(stalled), Some(waiting)) => Some(stalled.min(waiting)),
+            (stalled, waiting) => stalled.or(waiting),
+        }
+    }
+
+    /// Ready when a deadline has passed. The timer is moved only to come sooner; when it fires early it is set anew.
+    fn poll_expired(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else {
+            return Poll::Pending;
+        };
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Active(Arc<Pace>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Relaxed) == 1 {
+            self.0.idle_since.store(self.0.now(), Relaxed);
+        }
+    }
+}
+
+/// A hyper connection that can be asked to end after what it is doing.
+pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
+    /// `Connection: close` on the next answer, or GOAWAY; an idle connection ends at once.
+    fn end(self: Pin<&mut Self>);
+}
+
+/// Drives `connection` to its end, or drops it when its time is up. Once `closing` is ready it is asked to end.
+pub(super) async fn drive(
+    connection: impl Graceful,
+    pace: &Pace,
+    closing: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let mut closing = pin!(closing);
+    let mut timer = pin!(sleep_until(pace.start + pace.idle_timeout));
+    tokio::select! {
+        // The connection first: the limits are judged by what it did in this very poll.
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())) => {
+            // A head or an answer that stands still is not worth a farewell.
+            if !pace.idle() || pace.moment(&pace.head_since).is_some() {
+                return Ok(());
+            }
+            connection.as_mut().end();
+            return tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()));
+        }
+        () = closing.as_mut() => {}
+    }
+    if pace.fresh() {
+        let mut grace = pin!(tokio::time::sleep(FRESH));
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = grace.as_mut() => {}
+            () = poll_fn(|_| if pace.fresh() { Poll::Pending } else { Poll::Ready(()) }) => {}
+        }
+    }
+    connection.as_mut().end();
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())) => Ok(()),
+    }
+}
+
+/// A stream whose progress is noted, and which holds `guard` (the permit, the counts) for as long as it is open, also
+/// after an upgrade.
+pub(super) struct Paced<S, G> {
+    stream: S,
+    pace: Arc<Pace>,
+    _guard: G,
+}
+
+impl<S, G> Paced<S, G> {
+    pub(super) fn new(stream: S, pace: Arc<Pace>, guard: G) -> Self {
+        Paced { stream, pace, _guard: guard }
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(_) => self.pace.has_written(),
+            Poll::Pending => self.pace.stalls(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Paced<S, G> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.pace.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&written);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS keeps records of its own that a slow reader leaves unsent.
+        if flushed.is_pending() {
+            self.pace.stalls();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            connections: 1,
+            header_bytes: 8192,
+            header_count: 10,
+            header_read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            http2_streams: 1,
+            http2_pending_resets: 1,
+        }
+    }
+
+    async fn left(pace: &Pace) -> Option<u64> {
+        pace.deadline().map(|deadline| (deadline - Instant::now()).as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_and_a_begun_head_have_limits_of_their_own() {
+        let pace = Pace::new(&limits(), true);
+        assert_eq!(left(&pace).await, Some(75));
+        advance(Duration::from_secs(60)).await;
+        pace.has_read();
+        assert_eq!(left(&pace).await, Some(10));
+        advance(Duration::from_secs(5)).await;
+        // More of the same head does not extend it.
+        pace.has_read();
+        assert_eq!(left(&pace).await, Some(5));
+        let active = pace.begin();
+        assert_eq!(left(&pace).await, None);
+        pace.has_read();
+        drop(active);
+        assert_eq!(left(&pace).await, Some(75));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_runs_out_of_time() {
+        let pace = Pace::new(&limits(), true);
+        let _active = pace.begin();
+        pace.stalls();
+        advance(Duration::from_secs(70)).await;
+        pace.stalls();
+        assert_eq!(left(&pace).await, Some(5));
+        pace.has_written();
+        assert_eq!(left(&pace).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_do_not_keep_an_http2_connection_without_requests() {
+        let pace = Pace::new(&limits(), false);
+        advance(Duration::from_secs(70)).await;
+        pace.has_read();
+        assert_eq!(left(&pace).await, Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timer_is_set_anew_when_it_fires_too_early() {
+        let pace = Pace::new(&limits(), true);
+        let mut timer = pin!(sleep_until(pace.start + pace.idle_timeout));
+        advance(Duration::from_secs(74)).await;
+        drop(pace.begin());
+        poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())).await;
+        assert_eq!(pace.start.elapsed().as_secs(), 149);
+    }
+}

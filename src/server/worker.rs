@@ -1,0 +1,143 @@
+//! A worker: one thread, one runtime, its own registration of every listening socket.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+    task::yield_now,
+    time::sleep,
+};
+
+use super::{
+    Handler, Shutdown,
+    connection::{self, Accepted, Guard},
+    listener::Bound,
+    permits::Permit,
+    socket::{Acceptor, Stream, accept_waiting},
+    stats::Opened,
+};
+use crate::model::Peer;
+
+/// How long accepting rests when the process has no file descriptors or memory left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+type Bounds = watch::Receiver<Vec<Arc<Bound>>>;
+
+/// Starts a worker. It drops `alive` when its runtime, and every task on it, is gone.
+pub(super) fn start<H: Handler>(
+    index: usize,
+    bounds: Bounds,
+    handler: Arc<ArcSwap<H>>,
+    shutdown: Shutdown,
+    alive: mpsc::Sender<()>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let worker = Worker { index, handler, shutdown };
+        runtime.block_on(worker.work(bounds));
+        // Without waiting for blocking work, such as the resolution of a name.
+        runtime.shutdown_background();
+        drop(alive);
+    })
+}
+
+/// What accepts for one thread.
+pub(super) struct Worker<H> {
+    pub(super) index: usize,
+    pub(super) handler: Arc<ArcSwap<H>>,
+    pub(super) shutdown: Shutdown,
+}
+
+impl<H> Clone for Worker<H> {
+    fn clone(&self) -> Self {
+        Worker { index: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() }
+    }
+}
+
+impl<H: Handler> Worker<H> {
+    /// Accepts on every listener that there is, also on those that a reload adds, until everything ends.
+    async fn work(self, mut bounds: Bounds) {
+        let mut known: Vec<Arc<Bound>> = Vec::new();
+        loop {
+            let current = bounds.borrow_and_update().clone();
+            for bound in &current {
+                if !known.iter().any(|known| Arc::ptr_eq(known, bound)) {
+                    tokio::spawn(self.clone().accept(bound.clone(), bounds.clone()));
+                }
+            }
+            known = current;
+            tokio::select! {
+                () = self.shutdown.aborted() => return,
+                changed = bounds.changed() => if changed.is_err() {
+                    return self.shutdown.aborted().await;
+                },
+            }
+        }
+    }
+
+    /// Accepts on one listener until a reload removes it or the drain closes it.
+    pub(super) async fn accept(self, bound: Arc<Bound>, mut bounds: Bounds) {
+        let acceptor = match Acceptor::register(&bound.socket) {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                tracing::error!(%error, worker = self.index, "a listening socket could not be registered");
+                return;
+            }
+        };
+        let mut removed = std::pin::pin!(async {
+            let gone = |bounds: &Vec<Arc<Bound>>| !bounds.iter().any(|other| Arc::ptr_eq(other, &bound));
+            // An error means that the listeners were dropped.
+            let _ = bounds.wait_for(gone).await;
+        });
+        loop {
+            // The permit first: while there is none, connections wait in the kernel's backlog.
+            let accepted = tokio::select! {
+                () = removed.as_mut() => break,
+                accepted = async { (bound.permits.take().await, acceptor.accept().await) } => accepted,
+            };
+            match accepted {
+                (permit, Ok((stream, peer))) => self.spawn(&bound, permit, stream, peer),
+                (permit, Err(error)) => {
+                    drop(permit);
+                    self.rest_after(&error).await;
+                }
+            }
+            // Other connections first, and other workers: one must not take a whole burst.
+            yield_now().await;
+        }
+        // What is in the backlog would be reset when the last clone of the socket closes.
+        while let Some(permit) = bound.permits.try_take()
+            && let Ok((stream, peer)) = accept_waiting(&bound.socket)
+        {
+            self.spawn(&bound, permit, stream, peer);
+        }
+    }
+
+    fn spawn(&self, bound: &Bound, permit: Permit, stream: Stream, peer: Peer) {
+        let settings = bound.settings.load_full();
+        let guard = Guard { _permit: permit, _opened: Opened::count(&settings.stats), _token: self.shutdown.track() };
+        let accepted =
+            Accepted { settings, worker: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() };
+        tokio::spawn(async move {
+            if let Err(error) = connection::serve(stream, peer, guard, accepted).await {
+                // Clients go away as they like. hyper's texts hold no bytes of theirs.
+                tracing::debug!(error = %error, "a connection ended");
+            }
+        });
+    }
+
+    async fn rest_after(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+            tracing::warn!(%error, worker = self.index, "accepting rests");
+            sleep(EXHAUSTED).await;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! A real sidegate on free ports, an issuer whose tokens the test writes, an upstream that remembers, a plain client.
+
+pub mod client;
+pub mod issuer;
+pub mod sidegate;
+pub mod upstream;
+
+pub use client::{Reply, get, raw, send};
+pub use issuer::Issuer;
+pub use sidegate::Sidegate;
+pub use upstream::Upstream;

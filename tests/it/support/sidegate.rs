@@ -1,0 +1,83 @@
+//! The real thing, in this process, on free ports, with a clock that the test moves.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+
+use sidegate::{
+    app::App,
+    config::{self, Address},
+    model::Time,
+};
+
+use super::{Issuer, Upstream};
+
+pub struct Sidegate {
+    pub public: SocketAddr,
+    pub health: SocketAddr,
+    pub admin: SocketAddr,
+    pub time: Time,
+    pub app: App,
+}
+
+impl Sidegate {
+    /// Starts with `yaml`; `health`, `admin` and, unless it has `listeners`, one listener on free ports are added.
+    pub async fn start(yaml: &str) -> Sidegate {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let time = Time::default();
+        let config = parse(yaml);
+        let started = time.clone();
+        // The server has threads of its own; starting it may block.
+        let app = tokio::task::spawn_blocking(move || App::start(config, started)).await.unwrap();
+        let app = app.unwrap_or_else(|error| panic!("sidegate did not start: {error}"));
+        Sidegate {
+            public: tcp(&app, "main"),
+            health: tcp(&app, "health"),
+            admin: tcp(&app, "admin"),
+            time,
+            app,
+        }
+    }
+
+    /// In front of `upstream`, with the tokens of `issuer`, one protected route for everything, and `more` YAML.
+    pub async fn protecting(upstream: &Upstream, issuer: &Issuer, more: &str) -> Sidegate {
+        Sidegate::start(&protecting(upstream, issuer, more)).await
+    }
+
+    /// Puts `yaml` in the place of the running configuration.
+    pub async fn reload(&self, yaml: &str) {
+        let app = self.app.clone();
+        let config = parse(yaml);
+        tokio::task::spawn_blocking(move || app.reload(config)).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for Sidegate {
+    fn drop(&mut self) {
+        self.app.abort();
+    }
+}
+
+pub fn protecting(upstream: &Upstream, issuer: &Issuer, more: &str) -> String {
+    format!(
+        "{}upstreams:\n  - name: app\n    url: http://{}\n    credential: {{ none: {{}} }}\nroutes:\n  - name: all\n    \
+         paths: [/, \"/*\"]\n    upstream: app\n    policy: {{ audiences: [orders-api] }}\n{more}",
+        issuer.yaml(),
+        upstream.address
+    )
+}
+
+pub fn parse(yaml: &str) -> config::Config {
+    let mut yaml = yaml.to_owned();
+    if !yaml.contains("listeners:") {
+        yaml.push_str("\nlisteners:\n  - name: main\n    address: 127.0.0.1:0\n");
+    }
+    yaml.push_str("\nhealth: { address: 127.0.0.1:0 }\nadmin: { address: 127.0.0.1:0 }\nworkers: 2\n");
+    let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &BTreeMap::new());
+    loaded.unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn tcp(app: &App, listener: &str) -> SocketAddr {
+    match app.address(listener) {
+        Some(Address::Tcp(address)) => address,
+        other => panic!("{listener}: {other:?}"),
+    }
+}
