@@ -74,6 +74,7 @@ impl Signer {
         Ok(json!({"keys": [key]}))
     }
 
+    #[allow(dead_code)]
     /// The public key as SubjectPublicKeyInfo PEM, for peers that read no key set.
     pub fn public_pem(&self) -> Result<String, Box<dyn Error>> {
         let der: PublicKeyX509Der<'_> = match self {
@@ -84,12 +85,28 @@ impl Signer {
         Ok(pem("PUBLIC KEY", der.as_ref()))
     }
 
-    /// A token of exactly `bytes` bytes (within the two that base64 cannot make), different for each `index`.
+    /// A token of `bytes` bytes (or one less, where base64 cannot make that many), different for each `index`.
     pub fn token(&self, index: u64, bytes: usize) -> Result<String, Box<dyn Error>> {
-        let issued = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)?
-            .as_secs();
-        let header = json!({"alg": self.algorithm(), "typ": "JWT", "kid": KEY_ID});
+        let mut token = self.message(index, bytes)?;
+        let signature = self.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+
+    /// The same with a signature that nobody made.
+    #[allow(dead_code)] // each program takes what it needs
+    pub fn forged(&self, index: u64, bytes: usize) -> Result<String, Box<dyn Error>> {
+        let mut token = self.message(index, bytes)?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(vec![0x5a; self.signature_bytes()], &mut token);
+        Ok(token)
+    }
+
+    /// Header and claims, what is signed.
+    fn message(&self, index: u64, bytes: usize) -> Result<String, Box<dyn Error>> {
+        let issued = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let header = json!({"alg": self.algorithm(), "typ": "JWT", "kid": KEY_ID}).to_string();
         let mut claims = json!({
             "iss": ISSUER,
             "sub": format!("user-{index:08}"),
@@ -103,22 +120,20 @@ impl Signer {
             "email": format!("user-{index:08}@example.com"),
             "name": "",
         });
-        let signature = match self {
-            Self::Rs256(_) => 256,
-            Self::Es256(_) | Self::EdDsa(_) => 64,
-        };
-        let fixed = base64_length(header.to_string().len()) + 2 + base64_length(signature);
+        let fixed = base64_length(header.len()) + 2 + base64_length(self.signature_bytes());
         let room = bytes.saturating_sub(fixed) * 3 / 4;
-        claims["name"] = "n"
-            .repeat(room.saturating_sub(claims.to_string().len()))
-            .into();
-        let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut token);
-        let signature = self.sign(token.as_bytes())?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        claims["name"] = "n".repeat(room.saturating_sub(claims.to_string().len())).into();
+        let mut message = URL_SAFE_NO_PAD.encode(header);
+        message.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut message);
+        Ok(message)
+    }
+
+    fn signature_bytes(&self) -> usize {
+        match self {
+            Self::Rs256(pair) => pair.public_modulus_len(),
+            Self::Es256(_) | Self::EdDsa(_) => 64,
+        }
     }
 
     /// `count` tokens from `first` on, on all cores.
@@ -141,7 +156,7 @@ impl Signer {
                     scope.spawn(move || {
                         (from..to)
                             .map(|index| {
-                                self.token(index, bytes).map_err(|error| error.to_string())
+                                make(index).map_err(|error| error.to_string())
                             })
                             .collect::<Result<Vec<_>, _>>()
                     })
@@ -170,6 +185,7 @@ impl Signer {
 }
 
 /// RFC 7468.
+#[allow(dead_code)]
 pub fn pem(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let lines: Vec<&str> = (0..base64.len())
