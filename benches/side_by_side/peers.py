@@ -64,7 +64,7 @@ def version(program, *arguments):
     return found.group(0) if found else "?"
 
 
-def sidegate(program, keys, upstream, access="refused", cache_bytes=None, workers=1, algorithm="RS256"):
+def sidegate(program, keys, upstream, access="refused", cache_bytes="128MiB", algorithm="RS256"):
     """sidegate with a public route, and the same route authenticated with either credential."""
 
     def command(port, directory):
@@ -90,10 +90,9 @@ def sidegate(program, keys, upstream, access="refused", cache_bytes=None, worker
                 {"name": "original", "paths": ["/original/*"], "upstream": "original", "policy": policy},
             ],
             "log": {"format": "json", "level": "warn" if access == "refused" else "info", "access": access},
-            "workers": workers,
+            "cache": {"max_bytes": cache_bytes},
+            "workers": 1,
         }
-        if cache_bytes:
-            settings["cache"] = {"max_bytes": cache_bytes}
         file = directory / "sidegate.yaml"
         file.write_text(json.dumps(settings, indent=1))  # JSON is YAML
         return [program, "run", "-c", str(file)]
