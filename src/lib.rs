@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod body;
 pub mod config;
+pub mod fetch;
 pub mod gate;
 pub mod jose;
 pub mod model;

@@ -149,6 +149,8 @@ pub struct Context {
     pub now: UnixTime,
     pub started: std::time::Instant,
     pub id: RequestId,
+    /// The trace that the request belongs to (W3C Trace Context).
+    pub trace: Option<TraceId>,
     /// The client's address: the peer, or what a trusted proxy said.
     pub client: Option<IpAddr>,
     pub connection: Arc<Connection>,
@@ -181,5 +183,71 @@ impl RequestId {
     }
 }
 
+/// The trace-id of a `traceparent` header: 32 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId([u8; 32]);
+
+impl TraceId {
+    /// Reads a `traceparent` of version 00 or later (W3C Trace Context, section 3.2); `None` if it is malformed.
+    pub fn of(traceparent: &HeaderValue) -> Option<TraceId> {
+        let (version, rest) = traceparent.as_bytes().split_at_checked(3)?;
+        let id: [u8; 32] = *rest.first_chunk()?;
+        let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let framed = version[2] == b'-' && version != b"ff-" && version[..2].iter().all(hex) && rest.get(32) == Some(&b'-');
+        (framed && id.iter().all(hex) && id.iter().any(|byte| *byte != b'0')).then_some(TraceId(id))
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// A failure of something below us, boxed where only its text matters.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_read_from_a_good_traceparent_only() {
+        let read = |text| TraceId::of(&HeaderValue::from_static(text)).map(|id| id.as_str().to_owned());
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").as_deref(), Some(id));
+        assert_eq!(read("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"), None);
+        assert_eq!(read("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(read("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None);
+        assert_eq!(read("00-4bf92f3577b34da6a3ce929d0e0e4736"), None);
+        assert_eq!(read("00"), None);
+    }
+
+    #[test]
+    fn a_request_id_is_taken_over_only_if_it_is_harmless() {
+        let given = |text: &str| RequestId::given(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(given("abc-123").map(|id| id.as_str().to_owned()).as_deref(), Some("abc-123"));
+        assert_eq!(given(""), None);
+        assert_eq!(given("a b"), None);
+        assert_eq!(given(&"a".repeat(129)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleeper_wakes_when_the_clock_is_moved() {
+        let time = Time::default();
+        let deadline = time.now().plus(1_000_000);
+        let sleeper = tokio::spawn({
+            let time = time.clone();
+            async move { time.sleep_until(deadline).await }
+        });
+        tokio::task::yield_now().await;
+        time.advance(1_000_001);
+        sleeper.await.unwrap();
+    }
+
+    #[test]
+    fn a_secret_prints_as_dots_and_compares_by_value() {
+        let secret = Secret::new("hunter2".to_owned());
+        assert_eq!(format!("{secret:?}"), "\"…\"");
+        assert_eq!(secret, Secret::new("hunter2".to_owned()));
+        assert_ne!(secret, Secret::new("hunter3".to_owned()));
+    }
+}

@@ -10,6 +10,29 @@ use url::Url;
 
 use crate::model::Secret;
 
+pub mod check;
+mod decode;
+mod environment;
+mod expand;
+mod load;
+mod place;
+pub mod report;
+mod schema;
+mod secrecy;
+pub mod settings;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod units;
+
+pub use self::{
+    environment::Environment,
+    load::{Loaded, load, load_str},
+    place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
+    schema::schema,
+};
+
 /// Everything that `app` needs; every reference between sections is resolved and valid.
 #[derive(Debug)]
 pub struct Config {

@@ -60,7 +60,7 @@ enum Signer {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 impl Minter {
@@ -153,7 +153,7 @@ impl Signer {
                     .map_err(wrong)
             }
             (Algorithm::HS256, InternalKey::Given(secret)) => {
-                Ok(Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
+                Ok(Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))))
             }
             (Algorithm::HS256, InternalKey::Generate) => Err(MintError::NotGenerated(algorithm)),
             (other, _) => Err(MintError::Algorithm(other)),

@@ -1,9 +1,239 @@
-//! To come.
+//! The whole way of a request to the upstream, on one page.
 
-<<<<<<< HEAD
-pub mod upstream;
-=======
+mod admit;
+pub mod cors;
+mod error;
+pub mod headers;
+pub mod limits;
 pub mod path;
+pub mod rate;
 mod readings;
 pub mod routes;
->>>>>>> path
+mod seen;
+pub mod upstream;
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use self::{
+    admit::Limits,
+    headers::{HeaderRules, Hop, Outgoing},
+    path::CanonicalPath,
+    routes::Routes,
+    upstream::{RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream},
+};
+pub use self::{error::ProxyError, seen::Seen};
+use crate::{
+    auth::{Auth, policy::Policy},
+    config::{self, Config, Preflight},
+    model::Context,
+    telemetry::{
+        metrics::{Metrics, UpstreamMetrics},
+        reason::Reason,
+    },
+};
+
+/// Routes, judges and upstreams of one generation.
+pub struct Proxy {
+    config: Arc<Config>,
+    routes: Routes,
+    /// By route; `None` for a public one.
+    policies: Vec<Option<Policy>>,
+    limits: Vec<Limits>,
+    rules: Arc<HeaderRules>,
+    trailers: TrailerFilter,
+    auth: Auth,
+    upstreams: Vec<Arc<Upstream>>,
+    upstream_metrics: Vec<UpstreamMetrics>,
+    metrics: Arc<Metrics>,
+}
+
+impl Proxy {
+    pub fn new(
+        config: Arc<Config>,
+        routes: Routes,
+        auth: Auth,
+        upstreams: Vec<Arc<Upstream>>,
+        metrics: Arc<Metrics>,
+    ) -> Proxy {
+        let rules = Arc::new(HeaderRules::new(&config));
+        let for_trailers = rules.clone();
+        Proxy {
+            policies: config.routes.iter().map(|route| route.policy.as_ref().map(|p| auth.policy(p))).collect(),
+            limits: config.routes.iter().map(Limits::new).collect(),
+            trailers: Arc::new(move |name| !for_trailers.is_forbidden_trailer(name)),
+            upstream_metrics: config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
+            rules,
+            routes,
+            auth,
+            upstreams,
+            metrics,
+            config,
+        }
+    }
+
+    /// Decides, and forwards what may go on. `seen` learns on the way what is to be observed.
+    ///
+    /// # Errors
+    /// Why the request was not answered by the upstream; that has then received no byte of it, unless the error is its
+    /// own.
+    pub async fn forward(
+        &self,
+        request: Request<Incoming>,
+        cx: &Context,
+        seen: &mut Seen,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let (mut head, body) = request.into_parts();
+        let host = host(&head)?;
+        let path = path::canonical(head.uri.path())?;
+        let preflight = cors::preflight_method(&head);
+        let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
+        let route = &self.config.routes[index];
+        seen.found(index, route, &head.headers);
+        if preflight.is_some() && route.preflight == Preflight::Answer {
+            return Ok(self.answer_preflight(route, &head.headers, seen));
+        }
+        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited("address"))?;
+        check_length(&head.headers, route.max_body_bytes)?;
+
+        let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
+        let (admission, query) = self.admit(&head, index, forwarded_preflight, cx, seen).await?;
+        let credential = self.credential(&admission, index, &head.headers, cx)?;
+
+        let target = path::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
+        let target = match head.uri.path_and_query() {
+            Some(original) => target.target(original, query.as_deref())?,
+            None => return Err(path::PathError::Empty.into()),
+        };
+        let upgrade = wants_upgrade(&head);
+        if !upgrade {
+            head.extensions.remove::<OnUpgrade>();
+        }
+        head.uri = Uri::from(target);
+        head.version = Version::HTTP_11;
+        let peer = cx.connection.peer.ip();
+        let out = Outgoing {
+            route: index,
+            hop: Hop {
+                peer,
+                trusted: peer.is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies)),
+                tls: cx.connection.tls,
+                host: host.to_str().unwrap_or_default(),
+            },
+            upgrade,
+            http2: self.config.upstreams[route.upstream].http2,
+            credential: credential.authorization,
+            identity: credential.identity(),
+            request_id: cx.id.header(),
+        };
+        self.rules.prepare(&mut head.headers, &out);
+        if let Some((name, value)) = credential.original {
+            head.headers.insert(name, value);
+        }
+
+        let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
+        let sent = Instant::now();
+        let answer = self.upstreams[route.upstream]
+            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts)
+            .await;
+        seen.upstream = sent.elapsed();
+        self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
+        let mut response = answer?;
+        self.finish(&mut response, route, seen);
+        Ok(response)
+    }
+
+    /// A preflight goes where the request that it asks for would go, if that route treats preflights specially.
+    fn find(
+        &self,
+        host: &HeaderValue,
+        path: &CanonicalPath<'_>,
+        method: &Method,
+        preflight: Option<&Method>,
+    ) -> Result<usize, ProxyError> {
+        let host = host.to_str().unwrap_or_default();
+        if let Some(asked) = preflight
+            && let Ok(index) = self.routes.find(host, path, asked)
+            && self.config.routes[index].preflight != Preflight::Ignore
+        {
+            return Ok(index);
+        }
+        Ok(self.routes.find(host, path, method)?)
+    }
+
+    fn answer_preflight(&self, route: &config::Route, headers: &HeaderMap, seen: &mut Seen) -> Response<ResponseBody> {
+        seen.decided(Reason::Public);
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if let Some(cors) = &route.cors {
+            *response.headers_mut() = cors::preflight(cors, headers);
+        }
+        response
+    }
+
+    fn finish(&self, response: &mut Response<ResponseBody>, route: &config::Route, seen: &Seen) {
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        headers::strip_response(response.headers_mut(), switching);
+        if let Some(cors) = &route.cors {
+            cors::decorate(cors, seen.origin.as_ref(), response.headers_mut());
+        }
+        if let Some(tunnel) = response.extensions_mut().remove::<Tunnel>() {
+            // The server counts the connection until the tunnel is over, and a drain waits for it.
+            tokio::spawn(async move {
+                if let Err(error) = tunnel.run(std::future::pending()).await {
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            });
+        }
+    }
+
+    /// Makes a refusal readable for scripts of the origins that the route allows.
+    pub fn decorate_refusal(&self, seen: &Seen, headers: &mut HeaderMap) {
+        if let Some(cors) = seen.route.and_then(|route| self.config.routes[route].cors.as_ref()) {
+            cors::decorate(cors, seen.origin.as_ref(), headers);
+        }
+    }
+
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+}
+
+/// The one Host of the request, held apart from its headers, which are about to change.
+fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {
+    let host = headers::one_host(&head.uri, &head.headers)?;
+    match head.headers.get(header::HOST) {
+        // Shares the bytes.
+        Some(value) if value == host => Ok(value.clone()),
+        _ => HeaderValue::from_str(host).map_err(|_| headers::HostError::Malformed.into()),
+    }
+}
+
+/// Refuses by the announced length, before the upstream hears of the request.
+fn check_length(headers: &HeaderMap, limit: Option<u64>) -> Result<(), ProxyError> {
+    let Some(limit) = limit else { return Ok(()) };
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit) { Err(ProxyError::BodyTooLarge) } else { Ok(()) }
+}
+
+/// An upgrade that may go on: any but `h2c`, which would carry requests past us. It is ignored, as RFC 9110 (7.8)
+/// allows, since clients that merely offer it would break if it were refused.
+fn wants_upgrade(head: &Parts) -> bool {
+    let mut offered = head.headers.get_all(header::UPGRADE).iter().peekable();
+    head.version == Version::HTTP_11
+        && offered.peek().is_some()
+        && head.extensions.get::<OnUpgrade>().is_some()
+        && offered.all(|value| {
+            value.as_bytes().split(|byte| *byte == b',').all(|name| {
+                let name = name.trim_ascii();
+                let name = name.split(|byte| *byte == b'/').next().unwrap_or_default();
+                !name.eq_ignore_ascii_case(b"h2c") && !name.eq_ignore_ascii_case(b"http") && !name.is_empty()
+            })
+        })
+}

@@ -32,8 +32,10 @@ pub fn readings(path: &str) -> Option<Vec<Vec<u8>>> {
 /// Readings beyond this number make a path ambiguous by themselves.
 const MOST: usize = 64;
 
-/// Each returns a path that begins with a slash; one that does not change anything returns the same bytes.
-const HABITS: [fn(&[u8]) -> Vec<u8>; 11] = [
+/// Takes and returns a path that begins with a slash; where it changes nothing, the same bytes.
+type Habit = fn(&[u8]) -> Vec<u8>;
+
+const HABITS: [Habit; 11] = [
     decode,
     fold_lookalikes,
     turn_backslashes,

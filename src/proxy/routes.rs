@@ -270,4 +270,4 @@ fn asks_the_same(one: &Route, other: &Route) -> bool {
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
-mod tests;
+pub(in crate::proxy) mod tests;

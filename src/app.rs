@@ -1,0 +1,302 @@
+//! Config → App. The only file that knows every concrete part, and what a reload replaces or keeps.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::watch,
+};
+
+use crate::{
+    auth::{Auth, Issuer, introspect::Introspector, jwks::Provider},
+    config::{Address, Config},
+    gate::Gate,
+    jose::mint::Minter,
+    model::{BoxError, Time},
+    proxy::{
+        Proxy,
+        routes::{Conflict, Routes},
+        upstream::Upstream,
+    },
+    server::{
+        self, Listeners, PlainServer, Shutdown, Summary,
+        admin::{Admin, Reloads},
+        health::Health,
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// The running program. Clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    /// Flights, key sets and the small listeners; requests are carried by the workers' own runtimes. `None` only in `drop`.
+    background: Option<Runtime>,
+    time: Time,
+    metrics: Arc<Metrics>,
+    gate: Arc<ArcSwap<Gate>>,
+    listeners: Listeners,
+    /// Health and admin, by name.
+    small: BTreeMap<&'static str, Address>,
+    shutdown: Shutdown,
+    reloads: Arc<Mutex<Reloads>>,
+    ended: watch::Receiver<Option<Summary>>,
+}
+
+/// Chooses the one cryptographic provider, for TLS and for tokens. A second call changes nothing.
+pub fn install_crypto() {
+    // Fails only if it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+impl App {
+    /// What only the table of routes can find wrong with a checked configuration.
+    ///
+    /// # Errors
+    /// Every conflict between routes.
+    pub fn check(config: &Config) -> Result<(), Vec<Conflict>> {
+        Routes::build(&config.routes).map(drop)
+    }
+
+    /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
+    ///
+    /// # Errors
+    /// What could not be opened, read or made; nothing is served then.
+    pub fn start(config: Config, time: Time) -> Result<App, BoxError> {
+        install_crypto();
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("sidegate-background")
+            .enable_all()
+            .build()?;
+        let handle = background.handle().clone();
+        let _inside = handle.enter();
+        let metrics = Arc::new(Metrics::new());
+        let (workers, config) = (config.workers, Arc::new(config));
+        let gate = build(config.clone(), None, &time, &metrics, &handle)?;
+        let gate = Arc::new(ArcSwap::from_pointee(gate));
+        let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
+        let shutdown = Shutdown::default();
+        let reloads: Arc<Mutex<Reloads>> = Arc::default();
+        gate.load().tunnels_end_with(&shutdown);
+
+        let stats = {
+            let listeners = listeners.clone();
+            Arc::new(move || listeners.stats())
+        };
+        let mut small = BTreeMap::new();
+        if let Some(address) = &config.health {
+            let server = PlainServer::bind("health", address)?;
+            small.insert("health", server.address());
+            background.spawn(server.serve(Arc::new(Health {
+                gate: gate.clone(),
+                metrics: metrics.clone(),
+                listeners: stats.clone(),
+                shutdown: shutdown.clone(),
+                time: time.clone(),
+            })));
+        }
+        if let Some(address) = &config.admin {
+            let server = PlainServer::bind("admin", address)?;
+            small.insert("admin", server.address());
+            background.spawn(server.serve(Arc::new(Admin {
+                gate: gate.clone(),
+                listeners: stats,
+                reloads: reloads.clone(),
+                shutdown: shutdown.clone(),
+                started: time.now(),
+                time: time.clone(),
+            })));
+        }
+        metrics.started(time.now().0);
+
+        let (done, ended) = watch::channel(None);
+        let serving = server::run(listeners.clone(), gate.clone(), workers, shutdown.clone());
+        background.spawn(async move {
+            let summary = serving.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "the workers could not be started");
+                Summary { finished: 0, cut: 0 }
+            });
+            done.send_replace(Some(summary));
+        });
+        let app = App(Arc::new(Inner {
+            background: Some(background),
+            time,
+            metrics,
+            gate,
+            listeners,
+            small,
+            shutdown,
+            reloads,
+            ended,
+        }));
+        app.log_addresses();
+        Ok(app)
+    }
+
+    /// Puts `config` in the place of the running configuration: everything is built and opened first, then one swap.
+    /// Requests under way keep what they began with. Keys of issuers, connections of upstreams and the signing key are
+    /// kept where their settings are the same.
+    ///
+    /// # Errors
+    /// What could not be built or opened; then everything stays as it was.
+    pub fn reload(&self, config: Config) -> Result<(), BoxError> {
+        let inner = &*self.0;
+        let config = Arc::new(config);
+        let old = inner.gate.load_full();
+        let new = {
+            let _inside = self.background().enter();
+            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background())?;
+            inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
+            new
+        };
+        new.tunnels_end_with(&inner.shutdown);
+        for (what, changed) in [
+            ("health", config.health != old.config().health),
+            ("admin", config.admin != old.config().admin),
+            ("workers", config.workers != old.config().workers),
+        ] {
+            if changed {
+                tracing::warn!(setting = what, "this setting takes effect at the next start");
+            }
+        }
+        inner.gate.store(Arc::new(new));
+        inner.metrics.reloaded(true, inner.time.now().0);
+        let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.succeeded += 1;
+        reloads.last_error = None;
+        Ok(())
+    }
+
+    /// Notes that a new configuration was refused, and why.
+    pub fn reload_failed(&self, error: String) {
+        self.0.metrics.reloaded(false, self.0.time.now().0);
+        let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.failed += 1;
+        reloads.last_error = Some(error);
+    }
+
+    /// Where a listener is: by its name, `health` or `admin`.
+    pub fn address(&self, name: &str) -> Option<Address> {
+        let config = self.0.gate.load().config().clone();
+        let index = config.listeners.iter().position(|listener| *listener.name == *name);
+        let open = index.and_then(|index| self.0.listeners.addresses().into_iter().nth(index));
+        open.or_else(|| self.0.small.get(name).cloned())
+    }
+
+    /// Begins the drain that `drain` of the configuration in force describes.
+    pub fn begin_drain(&self) {
+        self.0.shutdown.begin(self.0.gate.load().config().drain);
+    }
+
+    /// Ends everything at once.
+    pub fn abort(&self) {
+        self.0.shutdown.abort();
+    }
+
+    /// Returns once the drain is over.
+    pub fn drained(&self) -> impl Future<Output = Summary> + use<> {
+        let mut ended = self.0.ended.clone();
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(summary) => summary.unwrap_or(Summary { finished: 0, cut: 0 }),
+                // The server's task is gone, and with it everything it served.
+                Err(_) => Summary { finished: 0, cut: 0 },
+            }
+        }
+    }
+
+    pub fn background(&self) -> &Handle {
+        self.0.background.as_ref().map(Runtime::handle).expect("taken only by `drop`")
+    }
+
+    /// The generation in force.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.0.gate.load_full()
+    }
+
+    fn log_addresses(&self) {
+        let names = self.0.gate.load().config().listeners.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
+        let open = names.iter().map(|name| &**name).zip(self.0.listeners.addresses());
+        let small = self.0.small.iter().map(|(name, address)| (*name, address.clone()));
+        for (listener, address) in open.chain(small) {
+            let address = match address {
+                Address::Tcp(address) => address.to_string(),
+                Address::Unix(path) => format!("unix:{}", path.display()),
+            };
+            tracing::info!(listener, address, "listening");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown.abort();
+        if let Some(background) = self.background.take() {
+            // Nothing on it may hold up the end, and a runtime must not wait inside another one.
+            background.shutdown_background();
+        }
+    }
+}
+
+/// One generation; what did not change is taken over from `old`.
+fn build(
+    config: Arc<Config>,
+    old: Option<&Gate>,
+    time: &Time,
+    metrics: &Arc<Metrics>,
+    background: &Handle,
+) -> Result<Gate, BoxError> {
+    let issuers = config.issuers.iter().map(|settings| issuer(settings, old, time, background)).collect();
+    let minter = match &config.internal_jwt {
+        None => None,
+        Some(settings) => match old.filter(|old| old.config().internal_jwt.as_ref() == Some(settings)) {
+            Some(old) => old.minter(),
+            None => Some(Arc::new(Minter::new(settings)?)),
+        },
+    };
+    let mut upstreams = Vec::with_capacity(config.upstreams.len());
+    for settings in &config.upstreams {
+        let kept = old
+            .filter(|old| old.config().workers == config.workers)
+            .and_then(|old| old.upstreams().iter().find(|upstream| upstream.settings() == settings).cloned());
+        upstreams.push(match kept {
+            Some(upstream) => upstream,
+            None => Arc::new(Upstream::new(settings.clone(), workers(&config, old))?),
+        });
+    }
+    let auth = Auth::new(&config, issuers, minter, metrics.clone())?;
+    let routes = Routes::build(&config.routes).map_err(|conflicts| {
+        conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    })?;
+    let proxy = Proxy::new(&config, routes, auth, upstreams, metrics);
+    let generation = old.map_or(1, |old| old.generation() + 1);
+    Ok(Gate::new(config, proxy, generation, time.clone(), metrics))
+}
+
+/// The threads that run: a reload cannot change their number.
+fn workers(config: &Config, old: Option<&Gate>) -> usize {
+    old.map_or(config.workers, |old| old.workers())
+}
+
+fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {
+    let kept = old.and_then(|old| old.issuers().iter().find(|issuer| issuer.settings == *settings));
+    match kept {
+        // An outage of the issuer must not begin with our reload.
+        Some(issuer) => issuer.clone(),
+        None => Issuer {
+            settings: settings.clone(),
+            keys: Provider::start(settings.clone(), time.clone(), background.clone()),
+            introspector: settings.introspection.clone().map(|introspection| {
+                Arc::new(Introspector::new(settings, introspection, background.clone()))
+            }),
+        },
+    }
+}

@@ -1,0 +1,68 @@
+//! Settings → [`Config`], or every problem at once.
+
+mod files;
+mod internal_jwt;
+mod issuers;
+mod listeners;
+mod names;
+mod routes;
+mod running;
+mod section;
+mod upstreams;
+mod urls;
+
+use std::path::Path;
+
+use self::section::{Notes, Section};
+use super::{
+    Config,
+    place::{Problem, Warning},
+    settings::Settings,
+    tree::Node,
+};
+
+/// What came of a check: the configuration is there unless there is a problem.
+pub(super) struct Checked {
+    pub config: Option<Config>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Checks `settings`, which were read from `root`; the paths in it are relative to `base`.
+pub(super) fn check(settings: &Settings, root: &Node, base: &Path) -> Checked {
+    let notes = Notes::default();
+    let section = Section::root(&notes, root, base);
+    let config = build(settings, &section);
+    let (problems, warnings) = notes.into_parts();
+    Checked { config: config.filter(|_| problems.is_empty()), problems, warnings }
+}
+
+fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
+    let trusted_proxies = listeners::trusted_proxies(&settings.trusted_proxies, &root.key("trusted_proxies"));
+    let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
+    let (health, admin) = listeners::check_sides(settings, root, listeners.as_deref().unwrap_or_default());
+    let issuers = issuers::check(&settings.issuers, &root.key("issuers"));
+    let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
+    let upstreams = upstreams::check(settings, &root.key("upstreams"));
+    let routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
+    let cache = running::cache(&settings.cache, &root.key("cache"));
+    let log = running::log(&settings.log, &root.key("log"));
+    let resource = running::resource(&settings.resource, &root.key("resource"));
+    let drain = running::drain(&settings.drain, &root.key("drain"));
+    let workers = running::workers(settings.workers, &root.key("workers"));
+    Some(Config {
+        listeners: listeners?,
+        health: health?,
+        admin: admin?,
+        trusted_proxies: trusted_proxies?,
+        issuers: issuers?,
+        internal_jwt: internal_jwt?,
+        upstreams: upstreams?,
+        routes: routes?,
+        cache,
+        log,
+        resource: resource?,
+        drain,
+        workers,
+    })
+}

@@ -1,0 +1,203 @@
+//! Which request goes where, and what its token must say.
+
+mod cors;
+mod patterns;
+mod policy;
+
+use std::time::Duration;
+
+use http::{HeaderValue, header};
+
+use super::{
+    names::{self, Distinct},
+    section::Section,
+    upstreams, urls,
+};
+use crate::config::{
+    HostHeader, Rate, Route, TokenPlace, Upstream,
+    settings::{self, Settings},
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// `upstreams` is `None` if one of them is wrong.
+pub(super) fn check(
+    settings: &Settings,
+    section: &Section<'_>,
+    upstreams: Option<&[Upstream]>,
+) -> Option<Vec<Route>> {
+    if settings.routes.is_empty() {
+        section.problem(
+            "there is no route, so every request would be refused",
+            "add for example routes: [{name: all, paths: [\"/*\"], upstream: app, policy: {audiences: [my-api]}}]",
+        );
+        return None;
+    }
+    let mut names = Distinct::default();
+    let checked: Vec<Option<Route>> = settings
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| {
+            let section = section.key(index);
+            if let Some(name) = &route.name {
+                names.note(name, index, "routes", &section.key("name"));
+            }
+            check_one(route, settings, &section, upstreams)
+        })
+        .collect();
+    checked.into_iter().collect()
+}
+
+fn check_one(
+    route: &settings::Route,
+    settings: &Settings,
+    section: &Section<'_>,
+    upstreams: Option<&[Upstream]>,
+) -> Option<Route> {
+    let name = names::label(route.name.as_ref(), section, "orders");
+    let hosts = names::all(&route.hosts, &section.key("hosts"), |host, section| patterns::host(host, section));
+    let paths = paths(&route.paths, &section.key("paths"));
+    let methods = names::methods(&route.methods, &section.key("methods"));
+    let upstream = section.required("upstream", route.upstream.as_ref(), "orders").and_then(|name| {
+        let known: Vec<_> = settings.upstreams.iter().map(|upstream| upstream.name.as_deref()).collect();
+        names::find(name, &known, "upstream", &section.key("upstream"))
+    });
+    let policy = policy::check(route, &settings.issuers, section);
+    let observe = route.mode == Some(settings::Mode::Observe);
+    let observed = !observe || may_observe(upstream.and_then(|index| settings.upstreams.get(index)), section);
+    let token = token(&route.token, &section.key("token"));
+    let host = host_header(route.host.as_deref(), &section.key("host"));
+    let strip_prefix = prefix(route.strip_prefix.as_deref(), &section.key("strip_prefix"));
+    let add_prefix = prefix(route.add_prefix.as_deref(), &section.key("add_prefix"));
+    let max_body_bytes = section.size("max_body_bytes", route.max_body_bytes, 10 * MIB, 0..=u64::MAX);
+    let limits = section.key("rate_limit");
+    let rate_per_principal = rate(route.rate_limit.per_principal.as_ref(), &limits.key("per_principal"));
+    let rate_per_address = rate(route.rate_limit.per_address.as_ref(), &limits.key("per_address"));
+    let cors = cors::check(route.cors.as_ref(), &section.key("cors"));
+    let pass_headers = names::headers(&route.pass_headers, &section.key("pass_headers"));
+    let upstream = upstream?;
+    let timeouts = upstreams
+        .and_then(|list| list.get(upstream))
+        .map(|upstream| upstreams::timeouts(&route.timeouts, upstream.timeouts, &section.key("timeouts")));
+    let (cors, preflight) = cors?;
+    Some(Route {
+        name: name?,
+        hosts: hosts?,
+        paths: paths?,
+        methods: methods?,
+        upstream,
+        policy: policy?,
+        observe: observed.then_some(observe)?,
+        token: token?,
+        host: host?,
+        strip_prefix: strip_prefix?,
+        add_prefix: add_prefix?,
+        allow_encoded_slashes: route.allow_encoded_slashes.unwrap_or(false),
+        max_body_bytes: (max_body_bytes > 0).then_some(max_body_bytes),
+        rate_per_principal: rate_per_principal?,
+        rate_per_address: rate_per_address?,
+        cors,
+        preflight,
+        pass_headers: pass_headers?,
+        timeouts: timeouts?,
+    })
+}
+
+fn paths(paths: &[String], section: &Section<'_>) -> Option<Vec<String>> {
+    if paths.is_empty() {
+        section.problem("a route needs a path", "write for example paths: [\"/*\"] for everything");
+        return None;
+    }
+    names::all(paths, section, |pattern, section| patterns::path(pattern, section))
+}
+
+/// A request that is let through without a valid token must not arrive with a credential that vouches for it.
+fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> bool {
+    let basic = upstream.is_some_and(|upstream| {
+        matches!(upstream.credential, Some(settings::Credential::Basic { .. }))
+    });
+    if basic {
+        section.key("mode").problem(
+            "observe forwards what would be refused, and this upstream's credential is basic: it would let it in",
+            "use enforce, or an upstream with another credential",
+        );
+    }
+    !basic
+}
+
+fn token(settings: &settings::Token, section: &Section<'_>) -> Option<TokenPlace> {
+    let header = match &settings.header {
+        Some(name) => names::header(name, &section.key("header")).filter(|header| {
+            let cookie = *header == header::COOKIE;
+            if cookie {
+                section.key("header").problem("a cookie is not a bearer token", "");
+            }
+            !cookie
+        }),
+        None => Some(header::AUTHORIZATION),
+    };
+    let query_parameter = match &settings.query_parameter {
+        Some(name) if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) => {
+            let section = section.key("query_parameter");
+            section.problem(
+                format!("{} is not the name of a parameter", section.shown(name)),
+                "use letters, digits, \"-\", \".\", \"_\" and \"~\"",
+            );
+            None
+        }
+        name => Some(name.clone()),
+    };
+    Some(TokenPlace { header: header?, query_parameter: query_parameter? })
+}
+
+fn host_header(text: Option<&str>, section: &Section<'_>) -> Option<HostHeader> {
+    match text {
+        None | Some("preserve") => Some(HostHeader::Preserve),
+        Some("upstream") => Some(HostHeader::Upstream),
+        Some(name) => {
+            let authority = name.parse::<http::uri::Authority>().ok().filter(|_| !name.contains('@'));
+            match authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+                Some(value) => Some(HostHeader::Named(value)),
+                None => {
+                    section.problem(
+                        format!("{} is not the name of a host", section.shown(name)),
+                        "write preserve, upstream or a name such as orders.internal",
+                    );
+                    None
+                }
+            }
+        }
+    }
+}
+
+fn prefix(text: Option<&str>, section: &Section<'_>) -> Option<String> {
+    let text = text.unwrap_or_default();
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let fault = urls::literal_path_fault(text).or_else(|| text.ends_with('/').then(|| "ends with /".into()));
+    if let Some(fault) = fault {
+        section.problem(format!("{} {fault}", section.shown(text)), "write for example /api/v1");
+        return None;
+    }
+    Some(text.into())
+}
+
+/// Outside, `None` if it is wrong; inside, `None` for no limit.
+fn rate(settings: Option<&settings::Rate>, section: &Section<'_>) -> Option<Option<Rate>> {
+    const MOST: u32 = 1_000_000;
+    let Some(settings) = settings else {
+        return Some(None);
+    };
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    let Some(requests) = settings.requests else {
+        section.key("requests").problem("missing", "write for example { requests: 100, per: 1s, burst: 200 }");
+        return None;
+    };
+    let requests = section.number("requests", Some(requests), 1, 1..=MOST);
+    let per = section.span("per", settings.per, s(1), ms(100)..=s(86400));
+    let burst = section.number("burst", settings.burst, requests, 1..=MOST);
+    // At the least 100 ms for a million requests: 100 ns, never zero.
+    Some(Some(Rate { interval: per / requests, burst }))
+}

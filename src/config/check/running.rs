@@ -1,0 +1,88 @@
+//! How the program runs.
+
+use std::{num::NonZero, thread, time::Duration};
+
+use http::Uri;
+
+use super::{section::Section, urls};
+use crate::config::{AccessLog, Cache, Drain, Log, LogFormat, Resource, settings};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+pub(super) fn cache(settings: &settings::Cache, section: &Section<'_>) -> Cache {
+    let s = Duration::from_secs;
+    Cache {
+        max_bytes: section.size("max_bytes", settings.max_bytes, 64 * MIB, MIB..=64 * GIB),
+        negative_max_bytes: section.size(
+            "negative_max_bytes",
+            settings.negative_max_bytes,
+            4 * MIB,
+            64 * KIB..=64 * GIB,
+        ),
+        negative_ttl: section.span("negative_ttl", settings.negative_ttl, s(10), s(0)..=s(3600)),
+    }
+}
+
+pub(super) fn log(settings: &settings::Log, section: &Section<'_>) -> Log {
+    let sample = section.number("sample", settings.sample, 100, 1..=1_000_000);
+    Log {
+        format: match settings.format {
+            Some(settings::LogFormat::Json) | None => LogFormat::Json,
+            Some(settings::LogFormat::Text) => LogFormat::Text,
+        },
+        level: match settings.level {
+            Some(settings::LogLevel::Error) => tracing::Level::ERROR,
+            Some(settings::LogLevel::Warn) => tracing::Level::WARN,
+            Some(settings::LogLevel::Info) | None => tracing::Level::INFO,
+            Some(settings::LogLevel::Debug) => tracing::Level::DEBUG,
+        },
+        access: match settings.access {
+            Some(settings::AccessLog::All) | None => AccessLog::All,
+            Some(settings::AccessLog::Sampled) => AccessLog::Sampled(sample),
+            Some(settings::AccessLog::Refused) => AccessLog::Refused,
+        },
+    }
+}
+
+pub(super) fn resource(settings: &settings::Resource, section: &Section<'_>) -> Option<Resource> {
+    let identifier = match &settings.identifier {
+        Some(text) => {
+            let section = section.key("identifier");
+            let uri = urls::trusted(text, &section).and_then(|_| text.parse::<Uri>().ok());
+            uri.map(Some)
+        }
+        None => Some(None),
+    };
+    let realm = settings.realm.clone().unwrap_or_else(|| "sidegate".into());
+    // RFC 9110, section 5.6.4: it is sent between quotes, and nothing in it may need an escape.
+    let plain = realm.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    if !plain {
+        let section = section.key("realm");
+        section.problem(format!("{} cannot stand between quotes in a header", section.shown(&realm)), "");
+        return None;
+    }
+    Some(Resource { identifier: identifier?, realm })
+}
+
+pub(super) fn drain(settings: &settings::Drain, section: &Section<'_>) -> Drain {
+    let s = Duration::from_secs;
+    Drain {
+        delay: section.span("delay", settings.delay, s(0), s(0)..=s(600)),
+        timeout: section.span("timeout", settings.timeout, s(30), s(0)..=s(3600)),
+    }
+}
+
+/// 0 or nothing: as many as the process may use, which honours affinity and the cgroup's quota.
+pub(super) fn workers(settings: Option<usize>, section: &Section<'_>) -> usize {
+    const MOST: usize = 1024;
+    match settings {
+        None | Some(0) => thread::available_parallelism().map_or(1, NonZero::get),
+        Some(workers) if workers > MOST => {
+            section.problem(format!("{} is more than {MOST}", section.shown(workers).trim_matches('"')), "");
+            MOST
+        }
+        Some(workers) => workers,
+    }
+}

@@ -1,0 +1,97 @@
+//! A file, the environment and the defaults into one checked configuration.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    Config,
+    check::check,
+    decode::{MOST_PROBLEMS, RENAMED, decode},
+    environment::{Environment, apply_overrides},
+    place::{KeyPath, Origin, Problem, Problems, Warning},
+    report,
+    settings::Settings,
+    tree::{self, Content, LONGEST_FILE, Scalar},
+};
+
+/// A configuration that can be run, and what may be wrong with it all the same.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads, decodes and checks `file`. Files that it names are read too; relative ones beside it.
+///
+/// # Errors
+/// Every problem that could be found, not only the first one.
+pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    let name = file.display().to_string();
+    let base = file.parent().unwrap_or(Path::new(""));
+    let source = read(file).map_err(|error| Problems {
+        list: vec![Problem {
+            path: KeyPath::default(),
+            origin: Origin::File { name: name.as_str().into(), line: 0, column: 0 },
+            message: format!("cannot be read: {error}"),
+            remedy: String::new(),
+        }],
+        lines: BTreeMap::new(),
+    })?;
+    load_str(&source, &name, base, environment)
+}
+
+/// Decodes and checks `source`, which messages call `name`; relative paths in it start from `base`.
+///
+/// # Errors
+/// Every problem that could be found, not only the first one.
+pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    let name: Arc<str> = name.into();
+    let mut root = match tree::parse(source, &name) {
+        Ok(root) => root,
+        Err(problem) => return Err(Problems { lines: report::lines_of_text(source, &problem), list: vec![problem] }),
+    };
+    if matches!(root.content, Content::Scalar(Scalar::Null)) {
+        root.content = Content::Mapping(Vec::new());
+    }
+    let mut problems = Vec::new();
+    tree::expand_all(&mut root, &KeyPath::default(), environment, &mut problems);
+    let mut left_out: Vec<KeyPath> = problems.iter().map(|problem| problem.path.clone()).collect();
+    apply_overrides(&mut root, environment, &mut problems);
+    let shown = report::Shown::new(source, &root);
+
+    let decoded = decode::<Settings>(&mut root, RENAMED, &mut problems);
+    let mut answer = None;
+    if let Some(decoded) = decoded {
+        left_out.extend(decoded.pruned);
+        let checked = check(&decoded.value, &root, base);
+        // What is missing only because it was left out above is not a second mistake.
+        let own = |problem: &Problem| {
+            !left_out.iter().any(|out| problem.path.is_within(out) || out.is_within(&problem.path))
+        };
+        problems.extend(checked.problems.into_iter().filter(own));
+        answer = checked.config.map(|config| Loaded { config, warnings: checked.warnings });
+    }
+    match answer {
+        Some(loaded) if problems.is_empty() => Ok(loaded),
+        _ => {
+            problems.sort_by_key(|problem| match &problem.origin {
+                Origin::File { line, column, .. } => (0, *line, *column),
+                Origin::Variable(_) => (1, 0, 0),
+            });
+            problems.truncate(MOST_PROBLEMS);
+            Err(Problems { lines: shown.lines_for(&problems), list: problems })
+        }
+    }
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let mut source = String::new();
+    // One byte more than is allowed, so that a file which is too long is seen as such.
+    File::open(file)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut source)?;
+    Ok(source)
+}

@@ -1,0 +1,46 @@
+//! The configuration file exactly as it is written. What is left out gets its default in [`super::check`].
+
+mod issuers;
+mod listeners;
+mod routes;
+mod running;
+mod upstreams;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::{issuers::*, listeners::*, routes::*, running::*, upstreams::*};
+pub use super::units::{Pairs, Size, Span};
+
+/// The configuration of sidegate.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "sidegate configuration")]
+pub struct Settings {
+    /// Where clients connect; without any: 127.0.0.1:8080.
+    pub listeners: Option<Vec<Listener>>,
+    /// Probes and metrics; absent: off.
+    pub health: Option<Side>,
+    /// /status, on loopback only; absent: off.
+    pub admin: Option<Side>,
+    /// Networks whose Forwarded / X-Forwarded-* (and PROXY header) are believed, e.g. 10.0.0.0/8.
+    pub trusted_proxies: Vec<String>,
+    /// Who is believed.
+    pub issuers: Vec<Issuer>,
+    /// The token that upstreams with `credential: internal_jwt` receive.
+    pub internal_jwt: Option<InternalJwt>,
+    /// Where requests go.
+    pub upstreams: Vec<Upstream>,
+    /// Which request goes to which upstream, and what its token must say.
+    pub routes: Vec<Route>,
+    /// What is remembered of tokens that were validated.
+    pub cache: Cache,
+    /// What is logged.
+    pub log: Log,
+    /// RFC 9728 metadata, named in the challenges.
+    pub resource: Resource,
+    /// How the program ends.
+    pub drain: Drain,
+    /// Worker threads; 0: the CPU quota, rounded up.
+    pub workers: Option<usize>,
+}

@@ -1,0 +1,134 @@
+//! Which request goes where, and what its token must say.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Timeouts, Pairs, Size, Span};
+
+/// Which request goes to which upstream, and what its token must say.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    /// Label in metrics and logs.
+    pub name: Option<String>,
+    /// Exact names or *.example.com; empty: any.
+    pub hosts: Vec<String>,
+    /// Literal, {one_segment}, and a trailing /* for everything below.
+    pub paths: Vec<String>,
+    /// Empty: any.
+    pub methods: Vec<String>,
+    /// The name of an upstream.
+    pub upstream: Option<String>,
+    /// No authentication. Default: false.
+    pub public: Option<bool>,
+    /// observe: evaluate, count and log, but forward. Default: enforce.
+    pub mode: Option<Mode>,
+    /// What the token must say.
+    pub policy: Option<Policy>,
+    /// Where the token stands.
+    pub token: Token,
+    /// The Host that the upstream sees: preserve, upstream or a name. Default: preserve.
+    pub host: Option<String>,
+    /// Taken from the front of the path after policy; the result is checked again.
+    pub strip_prefix: Option<String>,
+    /// Put before the path after policy; the result is checked again.
+    pub add_prefix: Option<String>,
+    /// %2F within a segment. Default: false.
+    pub allow_encoded_slashes: Option<bool>,
+    /// 0: no limit. Default: 10MiB.
+    pub max_body_bytes: Option<Size>,
+    /// How many requests; absent: no limit.
+    pub rate_limit: RateLimit,
+    /// Cross-origin requests of browsers; absent: no special treatment.
+    pub cors: Option<Cors>,
+    /// Override headers that are otherwise dropped, e.g. X-HTTP-Method-Override.
+    pub pass_headers: Vec<String>,
+    /// Overrides the upstream's.
+    pub timeouts: Timeouts,
+}
+
+/// What happens to a request that is refused for its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Enforce,
+    Observe,
+}
+
+/// What the token must say.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Names of issuers; empty: any configured.
+    pub issuers: Vec<String>,
+    /// Mandatory: one of them stands in the token's `aud`.
+    pub audiences: Vec<String>,
+    /// All of these scopes.
+    pub scopes_all: Vec<String>,
+    /// At least one of these scopes.
+    pub scopes_any: Vec<String>,
+    /// `client_id` or `azp`; empty: any.
+    pub clients: Vec<String>,
+    /// Each claim must be there with one of these values (or contain one, if it is a list).
+    pub claims: Pairs<Vec<String>>,
+}
+
+/// Where the token stands.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Token {
+    /// A header other than Authorization carries the bare token. Default: Authorization.
+    pub header: Option<String>,
+    /// A legacy client's way; removed before forwarding, never logged.
+    pub query_parameter: Option<String>,
+}
+
+/// How many requests.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimit {
+    /// By the token's subject.
+    pub per_principal: Option<Rate>,
+    /// By the client's address.
+    pub per_address: Option<Rate>,
+}
+
+/// A rate and what may come at once.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rate {
+    /// So many requests …
+    pub requests: Option<u32>,
+    /// … in this time. Default: 1s.
+    pub per: Option<Span>,
+    /// Requests that may come at once. Default: `requests`.
+    pub burst: Option<u32>,
+}
+
+/// Cross-origin requests of browsers.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// answer: here; forward: by the upstream, without a token. Default: answer.
+    pub preflight: Option<Preflight>,
+    /// https://app.example.com, or "*" (not with `credentials`).
+    pub origins: Vec<String>,
+    /// Default: GET, POST, PUT, PATCH, DELETE.
+    pub methods: Option<Vec<String>>,
+    /// Request headers. Default: authorization, content-type.
+    pub headers: Option<Vec<String>>,
+    /// Response headers that scripts may read.
+    pub expose_headers: Vec<String>,
+    /// Cookies and client certificates. Default: false.
+    pub credentials: Option<bool>,
+    /// How long a browser keeps the answer. Default: 10m.
+    pub max_age: Option<Span>,
+}
+
+/// Who answers a preflight request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preflight {
+    Answer,
+    Forward,
+}

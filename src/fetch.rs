@@ -1,0 +1,220 @@
+//! The HTTP client for key sets, discovery documents and introspection: bounded in time and size, no redirects.
+
+use std::{
+    error::Error,
+    fmt::Write,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use url::Url;
+
+use crate::{
+    body::{self, CollectError},
+    model::Secret,
+};
+
+/// Asks exactly the URL that it is given. Runs on whatever runtime it is called from, and keeps few connections.
+pub struct Fetcher {
+    /// Roots to trust instead of the system's.
+    ca_file: Option<PathBuf>,
+    plain: Client<HttpConnector, Full<Bytes>>,
+    /// Made at the first https URL: reading the system's roots takes long, and a file may come late.
+    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+}
+
+/// Why there is no answer. Holds nothing of a body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    #[error("not an http or https URL")]
+    Url,
+    #[error("trust roots: {0}")]
+    Roots(String),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// Connection, TLS or protocol.
+    #[error("{0}")]
+    Transport(String),
+    #[error("answered with status {0}")]
+    Status(StatusCode),
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// How long an answer may take, from the first byte sent to the last one read, and how many bytes its body may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub timeout: Duration,
+    pub bytes: usize,
+}
+
+/// A client's own name and secret (RFC 6749 section 2.3.1).
+#[derive(Debug, Clone)]
+pub struct ClientAuth {
+    basic: HeaderValue,
+}
+
+impl ClientAuth {
+    /// HTTP Basic of the form-urlencoded id and secret.
+    pub fn basic(id: &str, secret: &Secret<String>) -> ClientAuth {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let pair = Secret::new(format!("{}:{}", encode(id), encode(secret.expose())));
+        let value = Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair.expose())));
+        let mut basic = HeaderValue::from_str(value.expose()).expect("base64 fits into a header");
+        basic.set_sensitive(true);
+        ClientAuth { basic }
+    }
+}
+
+impl Fetcher {
+    /// `ca_file`: a bundle of PEM certificates to trust instead of the system's.
+    pub fn new(ca_file: Option<PathBuf>) -> Fetcher {
+        let plain = client(HttpConnector::new());
+        Fetcher { ca_file, plain, secure: OnceLock::new() }
+    }
+
+    /// GETs a JSON document: the body of a 200, not yet parsed.
+    ///
+    /// # Errors
+    /// If there is none within `bounds`, or the status is another one (a redirect is not followed).
+    pub async fn get_json(&self, url: &Url, bounds: Bounds) -> Result<Bytes, FetchError> {
+        self.send(url, Request::builder().method(Method::GET), Bytes::new(), bounds).await
+    }
+
+    /// POSTs a form and reads the JSON answer: the body of a 200, not yet parsed.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get_json`].
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        auth: &ClientAuth,
+        form: &[(&str, &str)],
+        bounds: Bounds,
+    ) -> Result<Bytes, FetchError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::builder()
+            .method(Method::POST)
+            .header(AUTHORIZATION, &auth.basic)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(url, request, body.into(), bounds).await
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        request: http::request::Builder,
+        body: Bytes,
+        bounds: Bounds,
+    ) -> Result<Bytes, FetchError> {
+        let uri: Uri = url.as_str().parse().map_err(|_| FetchError::Url)?;
+        let request = request
+            .uri(uri)
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))
+            .map_err(|_| FetchError::Url)?;
+        let response = match url.scheme() {
+            "http" => self.plain.request(request),
+            "https" => self.secure()?.request(request),
+            _ => return Err(FetchError::Url),
+        };
+        let answer = async {
+            let response = response.await.map_err(|error| FetchError::Transport(chain(&error)))?;
+            if response.status() != StatusCode::OK {
+                return Err(FetchError::Status(response.status()));
+            }
+            body::collect(response.into_body(), bounds.bytes).await.map_err(|error| match error {
+                CollectError::TooLarge { limit } => FetchError::TooLarge(limit),
+                CollectError::Broken(error) => FetchError::Transport(chain(&*error)),
+            })
+        };
+        tokio::time::timeout(bounds.timeout, answer).await.unwrap_or(Err(FetchError::Timeout(bounds.timeout)))
+    }
+
+    fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, FetchError> {
+        if let Some(client) = self.secure.get() {
+            return Ok(client);
+        }
+        let roots = match &self.ca_file {
+            Some(file) => Arc::new(roots_of(file).map_err(FetchError::Roots)?),
+            None => system_roots()?,
+        };
+        // Named, so that no other part of the process decides on the provider.
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| FetchError::Roots(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_all_versions();
+        Ok(self.secure.get_or_init(|| client(connector.wrap_connector(tcp))))
+    }
+}
+
+fn client<C>(connector: C) -> Client<C, Full<Bytes>>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(4)
+        .build(connector)
+}
+
+fn roots_of(file: &PathBuf) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() { Err("no certificate in the file".to_owned()) } else { Ok(roots) }
+}
+
+/// The system's roots, read once in the life of the process.
+fn system_roots() -> Result<Arc<RootCertStore>, FetchError> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let mut roots = RootCertStore::empty();
+    // A single bad certificate among the system's is no reason to trust none.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(FetchError::Roots("the system has none; set `ca_file`".to_owned()));
+    }
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
+}
+
+/// An error with its causes: hyper says what went wrong only in the innermost.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+    text
+}

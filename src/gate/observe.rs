@@ -1,0 +1,115 @@
+//! What is noted of every request: metrics always, a log line as `log.access` says.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{Method, Response};
+
+use crate::{
+    config::{AccessLog, Config},
+    model::{Connection, Context},
+    proxy::Seen,
+    telemetry::{
+        metrics::{ListenerMetrics, Metrics, RouteMetrics},
+        reason::Reason,
+    },
+};
+
+pub struct Observer {
+    routes: Vec<RouteMetrics>,
+    /// Requests that no route covers, or that were refused before a route was found.
+    unrouted: RouteMetrics,
+    route_names: Vec<Arc<str>>,
+    listeners: Vec<ListenerMetrics>,
+    access: AccessLog,
+    since_sample: AtomicU32,
+}
+
+/// A request under observation; in flight until it is dropped.
+pub struct Watched<'a> {
+    listener: Option<&'a ListenerMetrics>,
+    method: Method,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener {
+            listener.in_flight.dec();
+        }
+    }
+}
+
+impl Observer {
+    pub fn new(config: &Config, metrics: &Metrics) -> Observer {
+        Observer {
+            routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
+            unrouted: metrics.route(UNROUTED),
+            route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
+            listeners: config.listeners.iter().map(|listener| metrics.listener(&listener.name)).collect(),
+            access: config.log.access,
+            since_sample: AtomicU32::new(0),
+        }
+    }
+
+    pub fn begin(&self, connection: &Connection, method: &Method) -> Watched<'_> {
+        let listener = self.listeners.get(connection.listener);
+        if let Some(listener) = listener {
+            listener.in_flight.inc();
+        }
+        Watched { listener, method: method.clone() }
+    }
+
+    pub fn end<B>(&self, watched: Watched<'_>, cx: &Context, seen: &Seen, response: &Response<B>) {
+        let took = Instant::now().saturating_duration_since(cx.started);
+        let own = took.saturating_sub(seen.upstream);
+        let route = seen.route.map_or(&self.unrouted, |route| &self.routes[route]);
+        route.answered(&watched.method, response.status(), took);
+        if let Some(reason) = seen.reason {
+            route.decided(reason);
+        }
+        if let Some(listener) = watched.listener {
+            listener.overhead.observe(own.as_secs_f64());
+        }
+        let failed = seen.code.is_some() || response.status().is_server_error();
+        if self.logs(failed) {
+            self.log(&watched.method, cx, seen, response.status().as_u16(), took);
+        }
+    }
+
+    fn logs(&self, failed: bool) -> bool {
+        match self.access {
+            AccessLog::All => true,
+            _ if failed => true,
+            AccessLog::Refused => false,
+            AccessLog::Sampled(one_in) => self.since_sample.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in.max(1)),
+        }
+    }
+
+    /// Neither path nor query: both carry tokens in the wild. The route says where the request went.
+    fn log(&self, method: &Method, cx: &Context, seen: &Seen, status: u16, took: Duration) {
+        tracing::info!(
+            target: "sidegate::access",
+            route = seen.route.map_or(UNROUTED, |route| &*self.route_names[route]),
+            method = method.as_str(),
+            status,
+            decision = seen.reason.map_or("none", Reason::as_str),
+            code = seen.code,
+            cause = seen.cause,
+            observed = seen.observed.then_some(true),
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            upstream_us = u64::try_from(seen.upstream.as_micros()).unwrap_or(u64::MAX),
+            client = cx.client.map(tracing::field::display),
+            request_id = cx.id.as_str(),
+            trace_id = cx.trace.as_ref().map(|trace| trace.as_str()),
+            "request"
+        );
+    }
+}
+
+/// The `route` label of requests without one; no route may be called so.
+const UNROUTED: &str = "none";

@@ -1,0 +1,183 @@
+//! May this request go on, and as whom? Token, policy, rate limits, and what the upstream is shown for it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+
+use super::{
+    Proxy, ProxyError, Seen,
+    headers::{self, RepeatedToken},
+    rate::{Key, Limiter},
+};
+use crate::{
+    auth::{
+        Principal, Refusal,
+        bearer::{self, BearerError},
+        verdict::Prepared,
+    },
+    config::{self, TokenPlace},
+    model::{Context, Secret},
+    telemetry::reason::Reason,
+};
+
+/// In what capacity a request goes on.
+pub(super) enum Admission {
+    /// No token was asked for.
+    Anonymous,
+    Known(Principal),
+    /// `mode: observe`, and it would have been refused.
+    Observed,
+}
+
+/// What the upstream is shown in place of the client's token.
+#[derive(Default)]
+pub(super) struct Credential {
+    pub(super) authorization: Option<HeaderValue>,
+    /// The client's own token in a header of its own.
+    pub(super) original: Option<(HeaderName, HeaderValue)>,
+    prepared: Option<Arc<Prepared>>,
+}
+
+impl Credential {
+    pub(super) fn identity(&self) -> &[(HeaderName, HeaderValue)] {
+        self.prepared.as_ref().map_or(&[], |prepared| &prepared.identity)
+    }
+}
+
+/// The rate limits of one route.
+pub(super) struct Limits {
+    per_address: Option<Limiter>,
+    per_principal: Option<Limiter>,
+}
+
+impl Limits {
+    pub(super) fn new(route: &config::Route) -> Limits {
+        Limits {
+            per_address: route.rate_per_address.map(Limiter::new),
+            per_principal: route.rate_per_principal.map(Limiter::new),
+        }
+    }
+
+    /// Behind a Unix socket there is no address, and nothing to limit by.
+    pub(super) fn check_address(&self, cx: &Context) -> Result<(), ProxyError> {
+        match (&self.per_address, cx.client) {
+            (Some(limiter), Some(address)) => check(limiter, Key::address(address), cx),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_principal(&self, principal: &Principal, cx: &Context) -> Result<(), ProxyError> {
+        match &self.per_principal {
+            Some(limiter) => check(limiter, Key::digest(principal.key()), cx),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check(limiter: &Limiter, key: Key, cx: &Context) -> Result<(), ProxyError> {
+    limiter.check(key, cx.started).map_err(|wait| ProxyError::RateLimited { retry_after: wait.0 })
+}
+
+/// The query that goes on: without the token, if it was there.
+pub(super) type Query<'a> = Option<Cow<'a, str>>;
+
+impl Proxy {
+    /// Finds the token, judges it and applies the route's limits.
+    pub(super) async fn admit<'a>(
+        &self,
+        head: &'a Parts,
+        index: usize,
+        preflight: bool,
+        cx: &Context,
+        seen: &mut Seen,
+    ) -> Result<(Admission, Query<'a>), ProxyError> {
+        let route = &self.config.routes[index];
+        let (from_query, query) = match token_from_query(head, &route.token) {
+            Ok(found) => found,
+            Err(RepeatedToken) => return Err(refused(malformed("repeated_query_token"), None)),
+        };
+        let policy = match &self.policies[index] {
+            Some(policy) if !preflight => policy,
+            Some(_) | None => {
+                seen.decided(Reason::Public);
+                return Ok((Admission::Anonymous, query));
+            }
+        };
+        let token = bearer::extract(&head.headers, &route.token, from_query.as_ref().map(|t| t.expose().as_str()));
+        let judged = match token {
+            Ok(token) => self.auth.authenticate(token, policy, cx).await,
+            Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
+            Err(error @ BearerError::Malformed(_)) => Err(malformed(error.code())),
+        };
+        match judged {
+            Ok(principal) => {
+                seen.decided(Reason::Allowed);
+                self.limits[index]
+                    .check_principal(&principal, cx)
+                    .inspect_err(|_| self.metrics.rate_limited("principal"))?;
+                Ok((Admission::Known(principal), query))
+            }
+            Err(refusal) if route.observe => {
+                seen.decided(refusal.reason);
+                seen.code = Some(refusal.code);
+                seen.observed = true;
+                Ok((Admission::Observed, query))
+            }
+            Err(refusal) => Err(refused(refusal, policy.challenge_scope.clone())),
+        }
+    }
+
+    /// What `admission` shows to the upstream of route `index`.
+    pub(super) fn credential(
+        &self,
+        admission: &Admission,
+        index: usize,
+        headers: &HeaderMap,
+        cx: &Context,
+    ) -> Result<Credential, ProxyError> {
+        let route = &self.config.routes[index];
+        let own = || headers.get(header::AUTHORIZATION).cloned();
+        match admission {
+            // Nothing of ours goes out for somebody whom nobody vouched for.
+            Admission::Observed => Ok(Credential { authorization: own(), ..Credential::default() }),
+            Admission::Anonymous if self.auth.passes_original(route.upstream) => {
+                Ok(Credential { authorization: own(), ..Credential::default() })
+            }
+            Admission::Anonymous => Ok(Credential::default()),
+            Admission::Known(principal) => {
+                let prepared = self.auth.prepare(principal, route.upstream, cx.now)?;
+                let mut credential = Credential::default();
+                if self.auth.passes_original(route.upstream) {
+                    let token = headers.get(&route.token.header).cloned();
+                    if route.token.header == header::AUTHORIZATION {
+                        credential.authorization = token;
+                    } else {
+                        credential.original = token.map(|token| (route.token.header.clone(), token));
+                    }
+                } else {
+                    let minted = prepared.as_ref().and_then(|prepared| prepared.credential.clone());
+                    credential.authorization = minted.or_else(|| self.auth.fixed_credential(route.upstream).cloned());
+                }
+                credential.prepared = prepared;
+                Ok(credential)
+            }
+        }
+    }
+}
+
+type FromQuery<'a> = (Option<Secret<String>>, Query<'a>);
+
+fn token_from_query<'a>(head: &'a Parts, place: &TokenPlace) -> Result<FromQuery<'a>, RepeatedToken> {
+    match (head.uri.query(), &place.query_parameter) {
+        (Some(query), Some(name)) => headers::take_query_token(query, name),
+        (query, _) => Ok((None, query.map(Cow::Borrowed))),
+    }
+}
+
+fn malformed(code: &'static str) -> Refusal {
+    Refusal::new(Reason::TokenMalformed, code)
+}
+
+fn refused(refusal: Refusal, scope: Option<String>) -> ProxyError {
+    ProxyError::Refused { refusal, scope }
+}

@@ -1,0 +1,60 @@
+//! Why a request was not forwarded. `gate::problem` turns each into its answer.
+
+use std::time::Duration;
+
+use super::{
+    headers::HostError,
+    limits::HeadTooLarge,
+    path::PathError,
+    routes::RouteError,
+    upstream::UpstreamError,
+};
+use crate::{
+    auth::{Refusal, profile::MintFailed},
+    telemetry::reason::Reason,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error(transparent)]
+    Head(#[from] HeadTooLarge),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// With the scope that the route asks for, for the challenge.
+    #[error("refused: {}", .refusal.code)]
+    Refused { refusal: Refusal, scope: Option<String> },
+    #[error("too many requests")]
+    RateLimited { retry_after: Duration },
+    #[error("the body is longer than the route allows")]
+    BodyTooLarge,
+    #[error(transparent)]
+    Credential(#[from] MintFailed),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl ProxyError {
+    /// The decision that the error means, where it is one.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            ProxyError::Refused { refusal, .. } => Some(refusal.reason),
+            ProxyError::RateLimited { .. } => Some(Reason::RateLimited),
+            ProxyError::Head(_)
+            | ProxyError::Host(_)
+            | ProxyError::Path(_)
+            | ProxyError::Route(_)
+            | ProxyError::BodyTooLarge
+            | ProxyError::Credential(_)
+            | ProxyError::Upstream(_) => None,
+        }
+    }
+
+    /// The inside of the error, for the log: never anything that a client sent.
+    pub fn cause(&self) -> String {
+        self.to_string()
+    }
+}

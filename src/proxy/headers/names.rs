@@ -1,0 +1,164 @@
+//! Which header names are dropped, however they are spelled.
+//!
+//! Old servers hand headers on as variables (`HTTP_X_FORWARDED_USER`), so that `X-Forwarded-User`,
+//! `X_Forwarded_User` and `X.Forwarded.User` become one. Names are therefore compared with everything that is no
+//! letter or digit taken for `-`, and also without a leading `HTTP_`.
+
+use http::HeaderName;
+
+/// What is to be done with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Belongs to one connection (RFC 9110, 7.6.1).
+    Hop,
+    /// Says who the client is: only we may say that.
+    Identity,
+    /// Says where the request came from: only a trusted peer may say that.
+    Forwarded,
+    /// Makes old frameworks see another method or URL than we do.
+    Override,
+    /// Frames or directs the message: dropped in any spelling but its own.
+    OneSpelling,
+}
+
+/// The names, by length, so that the many harmless ones cost next to nothing.
+#[derive(Debug)]
+pub struct Names(Vec<Vec<(Box<str>, Kind)>>);
+
+impl Names {
+    /// The known names and the identity headers of the configuration.
+    pub fn new<'a>(identity: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let mut names = Names(Vec::new());
+        // First, so that a configured name is an identity header, whatever else it may be.
+        for name in identity {
+            names.add(&spell(name.as_str()), Kind::Identity);
+        }
+        for &(kind, known) in KNOWN {
+            for name in known {
+                names.add(name, kind);
+            }
+        }
+        names
+    }
+
+    fn add(&mut self, name: &str, kind: Kind) {
+        if self.0.len() <= name.len() {
+            self.0.resize_with(name.len() + 1, Vec::new);
+        }
+        self.0[name.len()].push((name.into(), kind));
+    }
+
+    /// The kind of `name`, and whether that is its proper spelling. `None`: a harmless name.
+    pub fn kind(&self, name: &HeaderName) -> Option<(Kind, bool)> {
+        let whole = name.as_str().as_bytes();
+        let mut name = whole;
+        loop {
+            if let Some((kind, proper)) = self.lookup(name) {
+                return Some((kind, proper && name.len() == whole.len()));
+            }
+            let variable =
+                name.strip_prefix(b"http").filter(|rest| rest.first().is_some_and(|&byte| fold(byte) == b'-'));
+            name = &variable?[1..];
+        }
+    }
+
+    fn lookup(&self, name: &[u8]) -> Option<(Kind, bool)> {
+        let same_length = self.0.get(name.len()).map(Vec::as_slice).unwrap_or_default();
+        if let Some((known, kind)) = same_length.iter().find(|(known, _)| same(known.as_bytes(), name)) {
+            return Some((*kind, known.as_bytes() == name));
+        }
+        let family = FAMILIES.iter().find(|(start, _)| name.len() > start.len() && same(start, &name[..start.len()]));
+        family.map(|(_, kind)| (*kind, name.iter().all(|&byte| fold(byte) == byte)))
+    }
+}
+
+/// Whether `name` is a spelling of `known`.
+pub fn same(known: &[u8], name: &[u8]) -> bool {
+    known.len() == name.len() && known.iter().zip(name).all(|(&known, &byte)| known == fold(byte))
+}
+
+fn spell(name: &str) -> String {
+    name.bytes().map(|byte| char::from(fold(byte))).collect()
+}
+
+/// `http` keeps names in lower case.
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
+}
+
+const KNOWN: &[(Kind, &[&str])] = &[
+    (Kind::Hop, &["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "http2-settings", "authorization"]),
+    (
+        Kind::Identity,
+        &[
+            "x-forwarded-user",
+            "x-forwarded-email",
+            "x-forwarded-groups",
+            "x-forwarded-preferred-username",
+            "x-forwarded-access-token",
+            "remote-user",
+            "remote-email",
+            "remote-groups",
+            "remote-name",
+            "x-remote-user",
+            "x-remote-group",
+            "x-webauth-user",
+            "x-authenticated-user",
+        ],
+    ),
+    (
+        Kind::Forwarded,
+        &[
+            "forwarded",
+            "forwarded-for",
+            "x-forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "x-client-ip",
+            "client-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "cf-connecting-ipv6",
+            "cf-pseudo-ipv4",
+            "fastly-client-ip",
+            "fly-client-ip",
+            "x-appengine-user-ip",
+            "x-azure-clientip",
+            "x-azure-socketip",
+            "x-cluster-client-ip",
+            "x-envoy-external-address",
+            "x-originating-ip",
+            "x-remote-addr",
+            "x-remote-ip",
+            "remote-addr",
+            "front-end-https",
+            "x-url-scheme",
+            "x-scheme",
+            "x-host",
+        ],
+    ),
+    (
+        Kind::Override,
+        &[
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+            "x-rewrite-url",
+            "x-envoy-original-path",
+            "x-envoy-original-host",
+            "x-http-path-override",
+            "x-http-host-override",
+        ],
+    ),
+    (Kind::OneSpelling, &["host", "content-length", "content-type", "trailer", "expect"]),
+];
+
+/// Whatever begins so.
+const FAMILIES: &[(&[u8], Kind)] = &[
+    (b"x-forwarded-", Kind::Forwarded),
+    (b"x-auth-request-", Kind::Identity),
+    (b"x-original-", Kind::Override),
+    (b"proxy-", Kind::Hop),
+];

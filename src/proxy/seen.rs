@@ -1,0 +1,51 @@
+//! What the way of a request leaves behind for those who observe it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::ProxyError;
+use crate::{config, telemetry::reason::Reason};
+
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Index of the route.
+    pub route: Option<usize>,
+    pub reason: Option<Reason>,
+    /// The finer word for a refusal or an error.
+    pub code: Option<&'static str>,
+    /// The inside of an error.
+    pub cause: Option<String>,
+    /// `mode: observe`: it would have been refused, and was forwarded.
+    pub observed: bool,
+    /// From sending the request to the head of the response.
+    pub upstream: Duration,
+    /// Kept only where the route has CORS.
+    pub origin: Option<HeaderValue>,
+}
+
+impl Seen {
+    pub fn found(&mut self, index: usize, route: &config::Route, headers: &HeaderMap) {
+        self.route = Some(index);
+        if route.cors.is_some() {
+            self.origin = headers.get(header::ORIGIN).cloned();
+        }
+    }
+
+    pub fn decided(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+    }
+
+    pub fn failed(&mut self, error: &ProxyError, code: &'static str) {
+        self.reason = error.reason().or(self.reason);
+        self.code = Some(match error {
+            ProxyError::Refused { refusal, .. } => refusal.code,
+            _ => code,
+        });
+        self.cause = match error {
+            // The code says it all, and such refusals are many.
+            ProxyError::Refused { .. } | ProxyError::RateLimited { .. } => None,
+            _ => Some(error.to_string()),
+        };
+    }
+}

@@ -1,0 +1,9 @@
+//! The server alone, with a handler of the test's own behind it.
+
+mod drain;
+mod harness;
+mod limits;
+mod proxy_protocol;
+mod smuggling;
+mod tls;
+mod versions;

@@ -1,0 +1,130 @@
+//! The orderly end.
+
+use std::time::Duration;
+
+use sidegate::{
+    config::Drain,
+    server::{Phase, Summary},
+};
+use tokio::net::TcpStream;
+
+use super::harness::{DRAIN, SOON, Server, h2, listener, listener_with, must, request};
+
+/// Waits until nobody listens on the server's port.
+async fn refused(address: std::net::SocketAddr) {
+    let refused = async {
+        while let Ok(stream) = TcpStream::connect(address).await {
+            drop(stream);
+            tokio::task::yield_now().await;
+        }
+    };
+    must(refused).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_request_in_flight_and_refuses_new_connections() {
+    let server = Server::start(listener());
+    let address = server.address();
+    let mut client = server.connect().await;
+    client.send("GET /hold HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    server.held().await;
+    server.shutdown.begin(DRAIN);
+    refused(address).await;
+    server.release();
+    let answer = client.answer().await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
+    assert!(client.rest().await.is_empty());
+    let summary = server.ended().await;
+    assert_eq!(summary.cut, 0);
+    assert!(summary.finished >= 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_closes_at_once() {
+    let server = Server::start(listener());
+    let mut client = server.connect().await;
+    client.get("/").await;
+    server.shutdown.begin(DRAIN);
+    assert!(client.rest().await.is_empty());
+    assert_eq!(server.ended().await, Summary { finished: 1, cut: 0 });
+}
+
+#[tokio::test]
+async fn what_is_left_is_cut_at_the_timeout() {
+    let server = Server::start(listener());
+    let mut client = server.connect().await;
+    client.send("GET /hold HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    server.held().await;
+    server.shutdown.begin(Drain { delay: Duration::ZERO, timeout: SOON });
+    assert!(client.rest().await.is_empty());
+    assert_eq!(server.ended().await, Summary { finished: 0, cut: 1 });
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let server = Server::start(listener());
+    let mut client = server.connect().await;
+    client.send("GET /hold HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    server.held().await;
+    server.shutdown.begin(DRAIN);
+    refused(client.stream.peer_addr().unwrap()).await;
+    server.shutdown.abort();
+    assert!(client.rest().await.is_empty());
+    assert_eq!(server.ended().await.cut, 1);
+}
+
+#[tokio::test]
+async fn during_the_delay_connections_are_still_accepted() {
+    let server = Server::start(listener());
+    server.shutdown.begin(Drain { delay: Duration::from_secs(3600), timeout: SOON });
+    assert!(matches!(server.shutdown.phase(), Phase::Draining(_)));
+    assert!(server.connect().await.get("/").await.starts_with("HTTP/1.1 200 "));
+    server.shutdown.abort();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn an_http2_client_sees_goaway_and_its_request_finishes() {
+    let server = Server::start(listener());
+    let (mut client, connection) = h2(TcpStream::connect(server.address()).await.unwrap()).await;
+    let answer = tokio::spawn(client.send_request(request("/hold")));
+    server.held().await;
+    server.shutdown.begin(DRAIN);
+    let gone = async {
+        // GOAWAY closes the client's side for new requests while the old one is still open.
+        while client.ready().await.is_ok() && !client.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    must(gone).await;
+    server.release();
+    assert_eq!(must(answer).await.unwrap().unwrap().status(), 200);
+    must(connection).await.unwrap().unwrap();
+    assert_eq!(server.ended().await, Summary { finished: 1, cut: 0 });
+}
+
+#[tokio::test]
+async fn what_waits_in_the_backlog_is_served_before_the_listener_closes() {
+    let server = Server::start(listener_with(|listener| listener.limits.connections = 10));
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        clients.push(client);
+    }
+    server.shutdown.begin(DRAIN);
+    for client in &mut clients {
+        assert!(client.answer().await.starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!(server.ended().await.cut, 0);
+}
+
+#[tokio::test]
+async fn a_tracked_tunnel_is_waited_for() {
+    let server = Server::start(listener());
+    let tunnel = server.shutdown.track();
+    server.shutdown.begin(DRAIN);
+    must(server.shutdown.draining()).await;
+    drop(tunnel);
+    assert_eq!(server.ended().await.cut, 0);
+}
