@@ -85,7 +85,6 @@ impl App {
         let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
         let shutdown = Shutdown::default();
         let reloads: Arc<Mutex<Reloads>> = Arc::default();
-        gate.load().tunnels_end_with(&shutdown);
 
         let stats = {
             let listeners = listeners.clone();
@@ -147,17 +146,9 @@ impl App {
     ///
     /// # Errors
     /// What could not be built or opened; then everything stays as it was.
-    pub fn reload(&self, config: Config) -> Result<(), BoxError> {
+    pub fn reload(&self, mut config: Config) -> Result<(), BoxError> {
         let inner = &*self.0;
-        let config = Arc::new(config);
         let old = inner.gate.load_full();
-        let new = {
-            let _inside = self.background().enter();
-            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background())?;
-            inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
-            new
-        };
-        new.tunnels_end_with(&inner.shutdown);
         for (what, changed) in [
             ("health", config.health != old.config().health),
             ("admin", config.admin != old.config().admin),
@@ -167,6 +158,15 @@ impl App {
                 tracing::warn!(setting = what, "this setting takes effect at the next start");
             }
         }
+        // The threads that run are those of the start, and upstreams have connections for each.
+        config.workers = old.config().workers;
+        let config = Arc::new(config);
+        let new = {
+            let _inside = self.background().enter();
+            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background())?;
+            inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
+            new
+        };
         inner.gate.store(Arc::new(new));
         inner.metrics.reloaded(true, inner.time.now().0);
         let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,26 +264,19 @@ fn build(
     };
     let mut upstreams = Vec::with_capacity(config.upstreams.len());
     for settings in &config.upstreams {
-        let kept = old
-            .filter(|old| old.config().workers == config.workers)
-            .and_then(|old| old.upstreams().iter().find(|upstream| upstream.settings() == settings).cloned());
+        let kept = old.and_then(|old| old.upstreams().iter().find(|upstream| upstream.settings() == settings).cloned());
         upstreams.push(match kept {
             Some(upstream) => upstream,
-            None => Arc::new(Upstream::new(settings.clone(), workers(&config, old))?),
+            None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
     let auth = Auth::new(&config, issuers, minter, metrics.clone())?;
     let routes = Routes::build(&config.routes).map_err(|conflicts| {
         conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     })?;
-    let proxy = Proxy::new(&config, routes, auth, upstreams, metrics);
+    let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, generation, time.clone(), metrics))
-}
-
-/// The threads that run: a reload cannot change their number.
-fn workers(config: &Config, old: Option<&Gate>) -> usize {
-    old.map_or(config.workers, |old| old.workers())
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {
@@ -293,10 +286,8 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         Some(issuer) => issuer.clone(),
         None => Issuer {
             settings: settings.clone(),
-            keys: Provider::start(settings.clone(), time.clone(), background.clone()),
-            introspector: settings.introspection.clone().map(|introspection| {
-                Arc::new(Introspector::new(settings, introspection, background.clone()))
-            }),
+            keys: Provider::start(settings.clone(), time.clone(), background),
+            introspector: Introspector::new(settings, background.clone()).map(Arc::new),
         },
     }
 }

@@ -1,5 +1,10 @@
 //! The HTTP client for key sets, discovery documents and introspection: bounded in time and size, no redirects.
 
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
 use std::{
     error::Error,
     fmt::Write,

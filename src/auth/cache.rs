@@ -124,8 +124,9 @@ impl VerdictCache {
         self.verdicts.insert(digest, verdict);
     }
 
-    pub fn keep_refusal(&self, digest: TokenDigest, refusal: Refusal, now: UnixTime) {
-        let until = now.plus(self.negative_ttl.as_secs());
+    /// For `ttl`, but never longer than the configured `negative_ttl`.
+    pub fn keep_refusal(&self, digest: TokenDigest, refusal: Refusal, now: UnixTime, ttl: Duration) {
+        let until = now.plus(ttl.min(self.negative_ttl).as_secs());
         self.refusals.insert(digest, Refused { refusal, until });
     }
 

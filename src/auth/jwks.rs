@@ -30,7 +30,7 @@ use crate::{
     model::{Time, UnixTime},
 };
 
-/// The keys of one issuer and the task that keeps them fresh. Dropping it stops the task.
+/// The keys of one issuer and the task that keeps them fresh. Dropping it stops the task and ends the keys.
 ///
 /// It may be kept across a reload that leaves [`Provider::issuer`] as it is.
 pub struct Provider {
@@ -228,6 +228,10 @@ impl Drop for Provider {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
+        }
+        // Nobody would end a key that is withdrawn from now on, so no verdict may rest on these any longer.
+        if let Some(keys) = self.shared.keys.swap(None) {
+            keys.end();
         }
     }
 }

@@ -9,7 +9,10 @@ pub mod profile;
 mod validate;
 pub mod verdict;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::HeaderValue;
 
@@ -24,7 +27,8 @@ use self::{
 use crate::{
     config,
     jose::mint::Minter,
-    model::UnixTime,
+    model::{Context, UnixTime},
+    rate::Limiter,
     telemetry::{metrics::Metrics, reason::Reason},
 };
 
@@ -65,14 +69,18 @@ pub struct Auth {
     plan: ClaimPlan,
     profiles: Profiles,
     minter: Option<Arc<Minter>>,
+    negative_ttl: Duration,
+    /// Questions to introspection endpoints, by address of the client.
+    questions: Limiter,
     metrics: Arc<Metrics>,
 }
 
 /// One trusted issuer with its keys and its introspection endpoint.
+#[derive(Clone)]
 pub struct Issuer {
     pub settings: config::Issuer,
     pub keys: Arc<Provider>,
-    pub introspector: Option<Introspector>,
+    pub introspector: Option<Arc<Introspector>>,
 }
 
 impl Auth {
@@ -94,7 +102,8 @@ impl Auth {
             metrics.cache(cache::VERDICTS),
             metrics.cache(cache::REFUSALS),
         )?;
-        Ok(Auth { issuers, cache, plan, profiles, minter, metrics })
+        let questions = Limiter::new(QUESTIONS, Instant::now());
+        Ok(Auth { issuers, cache, plan, profiles, minter, negative_ttl: config.cache.negative_ttl, questions, metrics })
     }
 
     /// The policy of a route, ready for [`Auth::authenticate`].
@@ -106,7 +115,8 @@ impl Auth {
     ///
     /// # Errors
     /// The refusal, or [`Reason::Undecided`] where no verdict can be had now.
-    pub async fn authenticate(&self, token: &str, policy: &Policy, now: UnixTime) -> Result<Principal, Refusal> {
+    pub async fn authenticate(&self, token: &str, policy: &Policy, cx: &Context) -> Result<Principal, Refusal> {
+        let now = cx.now;
         let digest = self.cache.digest(token.as_bytes());
         let cached = self.cache.find(digest);
         let verdict = match cached.as_ref().map(|verdict| verdict.standing(now)) {
@@ -117,7 +127,7 @@ impl Auth {
         };
         let verdict = match verdict {
             Some(verdict) => verdict,
-            None => self.validate(token, digest, policy, now).await?,
+            None => self.validate(token, digest, policy, cx).await?,
         };
         match policy.check(&verdict) {
             Ok(()) => Ok(Principal { verdict }),
@@ -155,7 +165,10 @@ impl Auth {
         &self.cache
     }
 
-    pub fn minter(&self) -> Option<&Minter> {
-        self.minter.as_deref()
+    pub fn minter(&self) -> Option<&Arc<Minter>> {
+        self.minter.as_ref()
     }
 }
+
+/// What one address may ask of introspection endpoints: tokens that are cached cost nothing of it.
+const QUESTIONS: config::Rate = config::Rate { interval: Duration::from_millis(10), burst: 200 };

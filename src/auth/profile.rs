@@ -128,11 +128,10 @@ impl Profile {
             return Ok(Prepared { credential: None, identity, renew_at: verdict.valid_until });
         };
         let signer = signer.ok_or(MintFailed)?;
-        let expires = now.plus(signer.lifetime().as_secs()).min(verdict.valid_until);
-        let token = signer.mint(audience, self.claims(verdict), now, expires).map_err(|_| MintFailed)?;
-        let mut credential = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| MintFailed)?;
+        let minted = signer.mint(audience, &self.claims(verdict), now, verdict.valid_until).map_err(|_| MintFailed)?;
+        let mut credential = HeaderValue::from_str(&format!("Bearer {}", minted.token)).map_err(|_| MintFailed)?;
         credential.set_sensitive(true);
-        let life = expires.0 - now.0;
+        let life = minted.expires.0.saturating_sub(now.0);
         Ok(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) })
     }
 

@@ -17,8 +17,9 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    jose::{JwtError, Verified, peek},
-    model::UnixTime,
+    jose::{Claims, JwtError, Peek, Verified, peek},
+    model::{Context, UnixTime},
+    rate::Key,
     telemetry::reason::Reason,
 };
 
@@ -28,23 +29,23 @@ impl Auth {
         token: &str,
         digest: TokenDigest,
         policy: &Policy,
-        now: UnixTime,
+        cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         match peek(token) {
             Ok(peek) => match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
-                Some(index) if self.issuers[index].judges_by_keys() => self.validate_jwt(token, digest, index, now).await,
+                Some(index) if self.issuers[index].judges_by_keys() => self.validate_jwt(peek, digest, index, cx.now).await,
                 // A JWT of an issuer that publishes no keys, or of an unknown one, is opaque to us.
-                Some(index) => self.ask(index, token, digest, now).await,
+                Some(index) => self.ask(index, token, digest, cx).await,
                 None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
             },
-            Err(JwtError::NotAJwt) => self.validate_opaque(token, digest, policy, now).await,
+            Err(JwtError::NotAJwt) => self.validate_opaque(token, digest, policy, cx).await,
             Err(error) => Err(refusal_of(error)),
         }
     }
 
     async fn validate_jwt(
         &self,
-        token: &str,
+        peek: Peek<'_>,
         digest: TokenDigest,
         index: usize,
         now: UnixTime,
@@ -52,15 +53,7 @@ impl Auth {
         if let Some(refusal) = self.cache.refused(digest, now) {
             return Err(refusal);
         }
-        let issuer = &self.issuers[index];
-        let mut outcome = issuer.verify(token, now).await?;
-        if outcome.as_ref().is_err_and(|error| *error == JwtError::UnknownKey) {
-            // The issuer may have rotated its keys since we last looked; one look serves all who wait.
-            if issuer.keys.refetch_for_unknown_kid(now).await {
-                outcome = issuer.verify(token, now).await?;
-            }
-        }
-        match outcome {
+        match self.issuers[index].verify(peek, now).await? {
             Ok(verified) => {
                 let verdict = Arc::new(self.verdict_of_jwt(index, &verified, now));
                 // If the key goes away between here and any later hit, its liveness says so on that hit.
@@ -70,7 +63,7 @@ impl Auth {
             Err(error) => {
                 let refusal = refusal_of(error);
                 if !error.may_pass_later() {
-                    self.cache.keep_refusal(digest, refusal, now);
+                    self.cache.keep_refusal(digest, refusal, now, self.negative_ttl);
                 }
                 Err(refusal)
             }
@@ -83,14 +76,14 @@ impl Auth {
         token: &str,
         digest: TokenDigest,
         policy: &Policy,
-        now: UnixTime,
+        cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         let mut last = Refusal::new(Reason::TokenInvalid, "not_a_jwt");
         for &index in &policy.issuers {
             if self.issuers[index].introspector.is_none() {
                 continue;
             }
-            match self.ask(index, token, digest, now).await {
+            match self.ask(index, token, digest, cx).await {
                 Ok(verdict) => return Ok(verdict),
                 // Unreachable is not a no: another issuer may know the token, but if none does, it stays undecided.
                 Err(refusal) if last.reason == Reason::Undecided && refusal.reason != Reason::Undecided => {}
@@ -100,7 +93,8 @@ impl Auth {
         Err(last)
     }
 
-    async fn ask(&self, index: usize, token: &str, digest: TokenDigest, now: UnixTime) -> Result<Arc<Verdict>, Refusal> {
+    async fn ask(&self, index: usize, token: &str, digest: TokenDigest, cx: &Context) -> Result<Arc<Verdict>, Refusal> {
+        let now = cx.now;
         let issuer = &self.issuers[index];
         let Some(introspector) = &issuer.introspector else {
             return Err(Refusal::new(Reason::IssuerRefused, "no_introspection"));
@@ -109,29 +103,34 @@ impl Auth {
         if let Some(refusal) = self.cache.refused(refused, now) {
             return Err(refusal);
         }
-        let answer = introspector.introspect(token, digest.bytes()).await;
+        // Random tokens must not become a flood at the issuer.
+        let limited = cx.client.is_some_and(|address| self.questions.check(Key::address(address), cx.started).is_err());
+        if limited {
+            self.metrics.rate_limited("introspection");
+            return Err(Refusal::new(Reason::Undecided, "introspection_limited"));
+        }
+        let answer = introspector.introspect(token, digest.bytes(), now).await;
         self.metrics.introspection(&issuer.settings.name, result_label(&answer));
-        let inactive = |code| Refusal::new(Reason::TokenRevoked, code);
+        let (keep, keep_refusal) = match &issuer.settings.introspection {
+            Some(settings) => (settings.cache_ttl, settings.negative_ttl),
+            None => Default::default(),
+        };
         match answer {
-            Ok(Introspection::Active(answer)) => {
-                let settings = introspector.settings();
-                if answer.claims.check_times(now, issuer.settings.leeway).is_err() {
-                    return Err(Refusal::new(Reason::TokenExpired, "expired"));
-                }
-                let fresh_until = now.plus(settings.cache_ttl.as_secs());
-                let verdict = Arc::new(self.verdict_of_answer(index, &answer.claims, fresh_until, now));
-                if settings.cache_ttl.as_secs() > 0 {
+            Ok(Introspection::Active(claims)) => {
+                let verdict = Arc::new(self.verdict_of_answer(index, &claims, now.plus(keep.as_secs()), now));
+                if !keep.is_zero() {
                     self.cache.keep(digest, verdict.clone());
                 }
                 Ok(verdict)
             }
             Ok(Introspection::Inactive) => {
-                self.cache.keep_refusal(refused, inactive("inactive"), now);
+                let refusal = Refusal::new(Reason::TokenRevoked, "inactive");
                 // What was good a moment ago is not any more.
                 self.cache.forget(digest);
-                Err(inactive("inactive"))
+                self.cache.keep_refusal(refused, refusal, now, keep_refusal);
+                Err(refusal)
             }
-            Err(error) if error.is_refusal() => Err(inactive(error.code())),
+            Ok(Introspection::Refused(error)) => Err(refusal_of(error)),
             Err(error) => Err(Refusal::new(Reason::Undecided, error.code())),
         }
     }
@@ -147,7 +146,7 @@ impl Auth {
     fn verdict_of_answer(
         &self,
         issuer: usize,
-        claims: &crate::jose::Claims,
+        claims: &Claims,
         fresh_until: UnixTime,
         now: UnixTime,
     ) -> Verdict {
@@ -191,15 +190,11 @@ impl Issuer {
         self.settings.keys != crate::config::KeySource::None
     }
 
-    /// The outer error: there are no keys to judge by.
-    async fn verify(&self, token: &str, now: UnixTime) -> Result<Result<Verified, JwtError>, Refusal> {
-        let keys = match self.keys.current() {
-            Some(keys) => keys,
-            None => self.keys.wait_for_keys().await.map_err(|KeysUnavailable| {
-                Refusal::new(Reason::Undecided, "keys_unavailable")
-            })?,
-        };
-        Ok(peek(token).and_then(|peek| peek.verify(&self.settings, &keys, now)))
+    /// The outer error: there are no keys to judge by. For a `kid` that is not known the issuer is asked again.
+    async fn verify(&self, peek: Peek<'_>, now: UnixTime) -> Result<Result<Verified, JwtError>, Refusal> {
+        let keys = self.keys.keys_for(peek.kid(), now).await;
+        let keys = keys.map_err(|KeysUnavailable| Refusal::new(Reason::Undecided, "keys_unavailable"))?;
+        Ok(peek.verify(&self.settings, &keys, now))
     }
 }
 
@@ -246,6 +241,7 @@ fn result_label(answer: &Result<Introspection, IntrospectError>) -> &'static str
     match answer {
         Ok(Introspection::Active(_)) => "active",
         Ok(Introspection::Inactive) => "inactive",
+        Ok(Introspection::Refused(_)) => "refused",
         Err(error) => error.code(),
     }
 }

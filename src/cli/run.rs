@@ -5,29 +5,22 @@ use std::{
     process::ExitCode,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::WRONG_SETTINGS;
+use super::check;
 use crate::{
     app::{self, App},
-    config::{self, Loaded},
+    config::{self, Environment, Loaded},
     model::{BoxError, Time},
     telemetry::log::{self, LogLevel},
 };
 
 pub fn run(file: &Path) -> ExitCode {
-    let loaded = match config::load(file, &config::process_environment()) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(WRONG_SETTINGS);
-        }
-    };
-    if let Err(problems) = App::check(&loaded.config) {
-        eprintln!("{problems}");
-        return ExitCode::from(WRONG_SETTINGS);
+    app::install_crypto();
+    match check::load(file) {
+        Ok(loaded) => finish(serve(file, loaded)),
+        Err(code) => code,
     }
-    finish(serve(file, loaded))
 }
 
 /// 0, or 1 with the reason on standard error.
@@ -42,11 +35,7 @@ pub fn finish(result: Result<(), BoxError>) -> ExitCode {
 }
 
 fn serve(file: &Path, loaded: Loaded) -> Result<(), BoxError> {
-    app::install_crypto();
     let level = log::install(&loaded.config.log);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
     let app = App::start(loaded.config, Time::default())?;
     let file = PathBuf::from(file);
     until_signalled(&app, || reload(&app, &file, &level));
@@ -54,7 +43,7 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), BoxError> {
 }
 
 fn reload(app: &App, file: &Path, level: &LogLevel) {
-    let outcome = match config::load(file, &config::process_environment()) {
+    let outcome = match config::load(file, &environment()) {
         Ok(loaded) => {
             let log = loaded.config.log;
             for warning in &loaded.warnings {
@@ -102,4 +91,8 @@ pub fn until_signalled(app: &App, reload: impl Fn()) {
         Ok(summary) => tracing::info!(finished = summary.finished, cut = summary.cut, "drained"),
         Err(error) => tracing::error!(%error, "signals cannot be received, so the process ends"),
     }
+}
+
+pub fn environment() -> Environment {
+    Environment::from_os(std::env::vars_os())
 }

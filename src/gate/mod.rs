@@ -1,29 +1,30 @@
 //! Every request: `handle` observes and cannot fail, `answer` may use `?`; below them the one table error → status.
 
+mod context;
+mod documents;
 mod observe;
 mod problem;
 pub mod status;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 
 use self::{
+    documents::Documents,
     observe::Observer,
     problem::{Problem, Realm},
 };
 use crate::{
     auth::Issuer,
-    config::{Config, Listener},
+    config::Config,
     jose::mint::Minter,
     model::{Connection, Context, Time},
-    proxy::{Proxy, ProxyError, Seen, context, upstream::{ResponseBody, Upstream}},
-    server_hooks::Drains,
+    proxy::{
+        Proxy, ProxyError, Seen, limits,
+        upstream::{ResponseBody, Upstream},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -35,13 +36,7 @@ pub struct Gate {
     time: Time,
     realm: Realm,
     observer: Observer,
-    /// The documents that sidegate serves itself, by path.
-    documents: Vec<(String, Document)>,
-}
-
-struct Document {
-    media_type: &'static str,
-    body: Bytes,
+    documents: Documents,
 }
 
 /// What the client receives.
@@ -49,11 +44,10 @@ pub type ReplyBody = ResponseBody;
 
 impl Gate {
     pub fn new(config: Arc<Config>, proxy: Proxy, generation: u64, time: Time, metrics: &Metrics) -> Gate {
-        let metadata = config.resource.identifier.as_ref().map(|identifier| metadata_url(identifier));
         Gate {
-            realm: Realm { realm: config.resource.realm.clone(), metadata },
+            realm: Realm::new(&config.resource),
             observer: Observer::new(&config, metrics),
-            documents: documents(&config, &proxy),
+            documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
             proxy,
             generation,
             time,
@@ -63,18 +57,12 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let started = Instant::now();
-        let cx = context(&request, connection, self.time.now(), started, &self.config.trusted_proxies);
+        let cx = context::of(&request, connection, self.time.now(), &self.config.trusted_proxies);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
         let mut response = match self.answer(request, &cx, &mut seen).await {
             Ok(response) => response,
-            Err(error) => {
-                seen.failed(&error);
-                let mut refused = Problem::of(&error).response(&self.realm, &cx.id).map(ResponseBody::from);
-                self.proxy.decorate_refusal(&seen, refused.headers_mut());
-                refused
-            }
+            Err(error) => self.refuse(&error, &cx, &mut seen),
         };
         response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
         self.observer.end(watched, &cx, &seen, &response);
@@ -87,12 +75,51 @@ impl Gate {
         cx: &Context,
         seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, ProxyError> {
-        if let Some(listener) = self.listener(&cx.connection) {
-            crate::proxy::limits::check_head(&request, &listener.limits)?;
+        if let Some(listener) = self.config.listeners.get(cx.connection.listener) {
+            limits::check_head(request.method(), request.uri(), request.headers(), &listener.limits)?;
         }
-        if let Some(document) = self.document(request.uri().path()) {
-            return Ok(document.answer(request.method()));
+        match self.documents.find(request.uri().path()) {
+            Some(document) => Ok(document.answer(request.method())),
+            None => self.proxy.forward(request, cx, seen).await,
         }
-        self.proxy.forward(request, cx, seen).await
+    }
+
+    fn refuse(&self, error: &ProxyError, cx: &Context, seen: &mut Seen) -> Response<ReplyBody> {
+        let problem = Problem::of(error);
+        seen.failed(error, problem.code);
+        let mut response = problem.response(&self.realm, &cx.id).map(ResponseBody::from);
+        self.proxy.decorate_refusal(seen, response.headers_mut());
+        response
+    }
+
+    /// The key set of the internal JWT, if it is served at `path`.
+    pub fn key_set(&self, path: &str) -> Option<bytes::Bytes> {
+        self.documents.key_set(path)
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    pub fn issuers(&self) -> &[Issuer] {
+        self.proxy.auth().issuers()
+    }
+
+    pub fn minter(&self) -> Option<Arc<Minter>> {
+        self.proxy.auth().minter().cloned()
+    }
+
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        self.proxy.upstreams()
     }
 }
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

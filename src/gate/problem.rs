@@ -1,10 +1,16 @@
 //! The one table from errors to the wire: `application/problem+json` (RFC 9457) with a stable code and the request id.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use serde::Serialize;
 
-use crate::{auth::Refusal, model::RequestId, proxy::ProxyError, telemetry::reason::Reason};
+use crate::{
+    auth::Refusal,
+    config,
+    model::RequestId,
+    proxy::{ProxyError, routes::RouteError},
+    telemetry::reason::Reason,
+};
 
 /// What a client is told of an error, and nothing else.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub struct Problem {
     challenge: Option<Challenge>,
     /// Seconds.
     retry_after: Option<u64>,
-    allow: Option<String>,
+    allow: Option<HeaderValue>,
     close: bool,
 }
 
@@ -24,6 +30,26 @@ pub struct Problem {
 struct Challenge {
     error: Option<&'static str>,
     scope: Option<String>,
+}
+
+impl Realm {
+    pub fn new(resource: &config::Resource) -> Realm {
+        let metadata = resource.identifier.as_ref().map(|identifier| {
+            let host = identifier.authority().map_or("", |authority| authority.as_str());
+            format!("{}://{host}{}", identifier.scheme_str().unwrap_or("https"), metadata_path(identifier))
+        });
+        Realm { realm: resource.realm.clone(), metadata }
+    }
+}
+
+/// Where the metadata of `identifier` is served: the well-known part goes before its path (RFC 9728, section 3.1).
+pub fn metadata_path(identifier: &Uri) -> String {
+    format!("/.well-known/oauth-protected-resource{}", without_slash(identifier.path()))
+}
+
+/// An identifier without a path stands for the whole host; `http::Uri` gives it one.
+pub fn without_slash(text: &str) -> &str {
+    text.strip_suffix('/').unwrap_or(text)
 }
 
 /// The parts of every challenge that come from the configuration.
@@ -62,14 +88,10 @@ impl Problem {
     pub fn of(error: &ProxyError) -> Problem {
         match error {
             ProxyError::Head(_) => Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
-            ProxyError::Target(error) => Problem::new(StatusCode::BAD_REQUEST, error.code()),
+            ProxyError::Host(error) => Problem::new(StatusCode::BAD_REQUEST, error.code()),
             ProxyError::Path(error) => Problem::new(StatusCode::BAD_REQUEST, error.code()),
-            ProxyError::NoRoute => Problem::new(StatusCode::NOT_FOUND, "no_route"),
-            ProxyError::Ambiguous => Problem::new(StatusCode::BAD_REQUEST, "ambiguous_path"),
-            ProxyError::Method { allow } => {
-                Problem { allow: Some(allow.clone()), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed") }
-            }
-            ProxyError::Refused(refusal, scope) => Problem::of_refusal(*refusal, scope.clone()),
+            ProxyError::Route(error) => Problem::of_route(error),
+            ProxyError::Refused { refusal, scope } => Problem::of_refusal(*refusal, scope.clone()),
             ProxyError::RateLimited { retry_after } => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited").retry_after(retry_after.as_secs() + 1)
             }
@@ -79,6 +101,19 @@ impl Problem {
             }
             ProxyError::Credential(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             ProxyError::Upstream(error) => Problem::of_upstream(error.code(), error.status()),
+        }
+    }
+
+    fn of_route(error: &RouteError) -> Problem {
+        let status = match error {
+            RouteError::NotFound => StatusCode::NOT_FOUND,
+            RouteError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            RouteError::Ambiguous | RouteError::EncodedSlash => StatusCode::BAD_REQUEST,
+        };
+        let problem = Problem::new(status, error.code());
+        match error {
+            RouteError::MethodNotAllowed { allow } => Problem { allow: Some(allow.clone()), ..problem },
+            RouteError::NotFound | RouteError::Ambiguous | RouteError::EncodedSlash => problem,
         }
     }
 
@@ -141,8 +176,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
-            headers.insert(header::ALLOW, allow);
+        if let Some(allow) = &self.allow {
+            headers.insert(header::ALLOW, allow.clone());
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

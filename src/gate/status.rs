@@ -77,12 +77,12 @@ impl Gate {
                 .upstreams()
                 .iter()
                 .map(|upstream| {
-                    let stats = upstream.stats();
+                    let counted = upstream.snapshot();
                     UpstreamStatus {
-                        name: upstream.name().to_owned(),
-                        active_connections: stats.active(),
-                        idle_connections: stats.idle(),
-                        errors: stats.errors(),
+                        name: upstream.settings().name.to_string(),
+                        active_connections: counted.open.saturating_sub(counted.idle),
+                        idle_connections: counted.idle,
+                        errors: counted.errors.iter().map(|(_, count)| count).sum(),
                     }
                 })
                 .collect(),
@@ -115,7 +115,7 @@ impl Gate {
                     name: issuer.settings.name.to_string(),
                     issuer: issuer.settings.issuer.clone(),
                     required: issuer.settings.required,
-                    usable: !keys.degraded,
+                    usable: keys.keys > 0 || issuer.introspector.is_some(),
                     ever_loaded: keys.ever_loaded,
                     keys: keys.keys,
                     skipped: keys
@@ -140,13 +140,18 @@ impl Gate {
                 name: &issuer.settings.name,
                 keys: keys.keys as u64,
                 last_success: keys.last_success.map_or(0, |at| at.0),
-                fetched: keys.fetched,
-                failed: keys.failed,
+                fetched: issuer.keys.fetches().ok,
+                failed: issuer.keys.fetches().failed,
             }
         }));
         snapshot.upstreams.extend(self.proxy.upstreams().iter().map(|upstream| {
-            let stats = upstream.stats();
-            UpstreamSnapshot { name: upstream.name(), active: stats.active(), idle: stats.idle() }
+            let counted = upstream.snapshot();
+            UpstreamSnapshot {
+                name: &upstream.settings().name,
+                active: counted.open.saturating_sub(counted.idle),
+                idle: counted.idle,
+                errors: counted.errors.to_vec(),
+            }
         }));
     }
 }

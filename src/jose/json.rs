@@ -125,7 +125,9 @@ mod tests {
 
     #[test]
     fn anything_but_one_object_is_refused() {
-        for text in ["", "null", "[]", "1", "{}x", "{} {}", "{\"a\":}", "{\"a\":1e999}", "\u{feff}{}", "{\"a\":\"\\ud800\"}"] {
+        for text in
+            ["", "null", "[]", "1", "{}x", "{} {}", "{\"a\":}", "{\"a\":1e999}", "\u{feff}{}", "{\"a\":\"\\ud800\"}"]
+        {
             assert_eq!(object(text.as_bytes()), Err(NotStrict), "{text}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), Err(NotStrict));

@@ -93,15 +93,13 @@ impl Material {
                     .map(drop)
                     .map_err(|_| "not an RSA key")
             }
-            Material::Ec { curve: Curve::P256, point } => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                .map(drop)
-                .map_err(|_| "not a point on P-256"),
-            Material::Ec { curve: Curve::P384, point } => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-                .map(drop)
-                .map_err(|_| "not a point on P-384"),
-            Material::Ed25519 { x } => {
-                ParsedPublicKey::new(&ED25519, x).map(drop).map_err(|_| "not an Ed25519 key")
+            Material::Ec { curve: Curve::P256, point } => {
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map(drop).map_err(|_| "not a point on P-256")
             }
+            Material::Ec { curve: Curve::P384, point } => {
+                ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).map(drop).map_err(|_| "not a point on P-384")
+            }
+            Material::Ed25519 { x } => ParsedPublicKey::new(&ED25519, x).map(drop).map_err(|_| "not an Ed25519 key"),
         }
     }
 

@@ -69,10 +69,18 @@ impl Minter {
     /// # Errors
     /// If the key does not fit the algorithm.
     pub fn new(config: &InternalJwt) -> Result<Minter, MintError> {
+        Minter::with_type(config, TOKEN_TYPE)
+    }
+
+    /// As [`Minter::new`], for tokens of another `typ`.
+    ///
+    /// # Errors
+    /// If the key does not fit the algorithm.
+    pub fn with_type(config: &InternalJwt, token_type: &str) -> Result<Minter, MintError> {
         let signer = Signer::new(config.algorithm, &config.key)?;
         let material = signer.public();
         let kid = material.as_ref().map(|material| BASE64URL.encode(material.thumbprint()));
-        let mut header = json!({"alg": config.algorithm, "typ": TOKEN_TYPE});
+        let mut header = json!({"alg": config.algorithm, "typ": token_type});
         if let Some(kid) = &kid {
             header["kid"] = json!(kid);
         }

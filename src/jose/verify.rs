@@ -51,7 +51,10 @@ pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
         return Err(JwtError::NotAJwt);
     }
     let header = BASE64URL.decode(header).map_err(|_| JwtError::NotAJwt)?;
-    let header = json::object(&header).map_err(|_| JwtError::NotAJwt)?;
+    if !header.starts_with(b"{") {
+        return Err(JwtError::NotAJwt);
+    }
+    let header = json::object(&header).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
     let header = Header::read(header)?;
     // The engine refuses padding and trailing bits that are not zero, so that a token has one spelling only.
     let payload = BASE64URL.decode(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;

@@ -1,13 +1,12 @@
 //! May this request go on, and as whom? Token, policy, rate limits, and what the upstream is shown for it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::{
     Proxy, ProxyError, Seen,
     headers::{self, RepeatedToken},
-    rate::{Key, Limiter},
 };
 use crate::{
     auth::{
@@ -17,6 +16,7 @@ use crate::{
     },
     config::{self, TokenPlace},
     model::{Context, Secret},
+    rate::{Key, Limiter},
     telemetry::reason::Reason,
 };
 
@@ -52,9 +52,10 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(route: &config::Route) -> Limits {
+        let start = Instant::now();
         Limits {
-            per_address: route.rate_per_address.map(Limiter::new),
-            per_principal: route.rate_per_principal.map(Limiter::new),
+            per_address: route.rate_per_address.map(|rate| Limiter::new(rate, start)),
+            per_principal: route.rate_per_principal.map(|rate| Limiter::new(rate, start)),
         }
     }
 
@@ -68,7 +69,7 @@ impl Limits {
 
     fn check_principal(&self, principal: &Principal, cx: &Context) -> Result<(), ProxyError> {
         match &self.per_principal {
-            Some(limiter) => check(limiter, Key::digest(principal.key()), cx),
+            Some(limiter) => check(limiter, Key::digest(principal.key().into()), cx),
             None => Ok(()),
         }
     }

@@ -20,7 +20,6 @@ use http::{
 use self::names::{Kind, Names, same};
 use crate::{
     config::{Config, HostHeader, Target},
-    model::RequestId,
 };
 
 pub use self::forwarded::{Hop, client_address, is_trusted};
@@ -54,9 +53,9 @@ pub struct Outgoing<'a> {
     /// The upstream speaks HTTP/2, which has no `Connection`.
     pub http2: bool,
     /// The whole value of `Authorization`.
-    pub credential: Option<HeaderValue>,
+    pub credential: Option<&'a HeaderValue>,
     pub identity: &'a [(HeaderName, HeaderValue)],
-    pub request_id: RequestId,
+    pub request_id: &'a HeaderValue,
 }
 
 impl HeaderRules {
@@ -91,12 +90,10 @@ impl HeaderRules {
         for (name, value) in out.identity {
             headers.insert(name, value.clone());
         }
-        if let Some(credential) = &out.credential {
+        if let Some(credential) = out.credential {
             headers.insert(AUTHORIZATION, credential.clone());
         }
-        if let Ok(id) = HeaderValue::try_from(out.request_id.to_string()) {
-            headers.insert(X_REQUEST_ID, id);
-        }
+        headers.insert(X_REQUEST_ID, out.request_id.clone());
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }

@@ -6,7 +6,6 @@ mod error;
 pub mod headers;
 pub mod limits;
 pub mod path;
-pub mod rate;
 mod readings;
 pub mod routes;
 mod seen;
@@ -88,7 +87,7 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let host = host(&head)?;
         let path = path::canonical(head.uri.path())?;
-        let preflight = cors::preflight_method(&head);
+        let preflight = cors::preflight_method(&head.method, &head.headers);
         let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
         let route = &self.config.routes[index];
         seen.found(index, route, &head.headers);
@@ -124,7 +123,7 @@ impl Proxy {
             },
             upgrade,
             http2: self.config.upstreams[route.upstream].http2,
-            credential: credential.authorization,
+            credential: credential.authorization.as_ref(),
             identity: credential.identity(),
             request_id: cx.id.header(),
         };

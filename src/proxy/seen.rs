@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 
-use super::ProxyError;
+use super::{ProxyError, cors};
 use crate::{config, telemetry::reason::Reason};
 
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Seen {
     pub fn found(&mut self, index: usize, route: &config::Route, headers: &HeaderMap) {
         self.route = Some(index);
         if route.cors.is_some() {
-            self.origin = headers.get(header::ORIGIN).cloned();
+            self.origin = cors::the_origin(headers).cloned();
         }
     }
 

@@ -108,7 +108,7 @@ impl Admin {
 fn render(page: &Page<'_>) -> Result<String, minijinja::Error> {
     let mut templates = Environment::new();
     templates.add_template("status.html", include_str!("status.html"))?;
-    templates.get_template("status.html")?.render(page)
+    templates.get_template("status.html")?.render(minijinja::value::Serde(page))
 }
 
 fn wants_page(request: &Request<Incoming>) -> bool {

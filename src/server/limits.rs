@@ -1,6 +1,4 @@
-//! Limits on a request's head: hyper's a little above the configured ones, so that the gate can refuse with a body.
-
-use http::request::Parts;
+//! hyper's limits on a request's head: a little above the configured ones, so that the gate can refuse with a body.
 
 use crate::config::Limits;
 
@@ -12,38 +10,6 @@ const STACK_HEADERS: usize = 100;
 
 /// What RFC 9113 section 6.5.2 counts for each field beyond its octets.
 const H2_FIELD_OVERHEAD: usize = 32;
-
-/// A request's head is larger than its listener allows: 431 (RFC 6585 section 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HeadTooLarge {
-    #[error("more than {limit} bytes of request line and headers")]
-    Bytes { limit: usize },
-    #[error("more than {limit} headers")]
-    Count { limit: usize },
-}
-
-/// Checks a head against the configured limits, exactly; bytes are counted as HTTP/1.1 would write them.
-///
-/// A head that is larger still (by 8 KiB, or with more than 100 headers where 100 or more are configured) never gets
-/// here: hyper answers it with a bare 431.
-///
-/// # Errors
-/// The limit that was passed.
-pub fn check_head(head: &Parts, limits: &Limits) -> Result<(), HeadTooLarge> {
-    if head.headers.len() > limits.header_count {
-        return Err(HeadTooLarge::Count { limit: limits.header_count });
-    }
-    let target = head.uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len())
-        + head.uri.authority().map_or(0, |authority| authority.as_str().len())
-        + head.uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
-    let fields: usize =
-        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
-    if line + fields + "\r\n".len() > limits.header_bytes {
-        return Err(HeadTooLarge::Bytes { limit: limits.header_bytes });
-    }
-    Ok(())
-}
 
 /// hyper's limits on a head, derived from the configured ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,45 +25,4 @@ pub(super) fn head_limits(limits: &Limits) -> HeadLimits {
     let count = if limits.header_count < STACK_HEADERS { limits.header_count + 1 } else { limits.header_count };
     let list = bytes.saturating_add(limits.header_count.saturating_mul(H2_FIELD_OVERHEAD));
     HeadLimits { bytes, count, h2_list: u32::try_from(list).unwrap_or(u32::MAX) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http::Request;
-
-    use super::*;
-
-    fn limits(header_bytes: usize, header_count: usize) -> Limits {
-        Limits {
-            connections: 1,
-            header_bytes,
-            header_count,
-            header_read_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            http2_streams: 1,
-            http2_pending_resets: 1,
-        }
-    }
-
-    fn head(request: http::request::Builder) -> Parts {
-        request.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn the_bytes_of_a_head_are_those_on_the_wire() {
-        let wire = "GET /a?b HTTP/1.1\r\nhost: x\r\nx-y: zz\r\n\r\n";
-        let head = head(Request::get("/a?b").header("host", "x").header("x-y", "zz"));
-        assert_eq!(check_head(&head, &limits(wire.len(), 2)), Ok(()));
-        let limit = wire.len() - 1;
-        assert_eq!(check_head(&head, &limits(limit, 2)), Err(HeadTooLarge::Bytes { limit }));
-    }
-
-    #[test]
-    fn one_header_too_many_is_too_many() {
-        let head = head(Request::get("/").header("a", "1").header("a", "2"));
-        assert_eq!(check_head(&head, &limits(1000, 2)), Ok(()));
-        assert_eq!(check_head(&head, &limits(1000, 1)), Err(HeadTooLarge::Count { limit: 1 }));
-    }
 }

@@ -5,7 +5,9 @@
 //! [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
 //! its time limits, and [`shutdown`] ends it.
 
+pub mod admin;
 mod connection;
+pub mod health;
 mod http;
 mod limits;
 mod listener;
@@ -33,7 +35,6 @@ use tokio::{
 };
 
 pub use self::{
-    limits::{HeadTooLarge, check_head},
     listener::{BindError, Listeners},
     plain::PlainServer,
     shutdown::{Phase, Shutdown, Token},

@@ -71,7 +71,6 @@ pub struct CacheMetrics {
 /// The handles of one upstream.
 pub struct UpstreamMetrics {
     pub duration: Histogram,
-    name: String,
 }
 
 impl Metrics {
@@ -206,12 +205,7 @@ impl Metrics {
     }
 
     pub fn upstream(&self, upstream: &str) -> UpstreamMetrics {
-        UpstreamMetrics { duration: self.upstream_duration.with_label_values(&[upstream]), name: upstream.to_owned() }
-    }
-
-    /// Counts a request that an upstream did not answer; `reason` is a code of the closed error enum.
-    pub fn upstream_error(&self, upstream: &UpstreamMetrics, reason: &'static str) {
-        self.upstream_errors.with_label_values(&[upstream.name.as_str(), reason]).inc();
+        UpstreamMetrics { duration: self.upstream_duration.with_label_values(&[upstream]) }
     }
 
     pub fn rate_limited(&self, scope: &'static str) {
@@ -258,6 +252,9 @@ impl Metrics {
         for upstream in &snapshot.upstreams {
             self.upstream_connections.with_label_values(&[upstream.name, "active"]).set(clamp(upstream.active));
             self.upstream_connections.with_label_values(&[upstream.name, "idle"]).set(clamp(upstream.idle));
+            for (reason, count) in &upstream.errors {
+                self.grow(&self.upstream_errors, &[upstream.name, reason], *count);
+            }
         }
     }
 
@@ -338,6 +335,8 @@ pub struct UpstreamSnapshot<'a> {
     pub name: &'a str,
     pub active: u64,
     pub idle: u64,
+    /// Requests not answered, by the code of the error.
+    pub errors: Vec<(&'static str, u64)>,
 }
 
 struct Families<'a>(&'a Registry);

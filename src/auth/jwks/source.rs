@@ -82,3 +82,20 @@ async fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
 }
 
 const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(5), bytes: SET_BYTES };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discovery_document_that_came_by_https_may_not_lead_to_http() {
+        let lead = |origin: &str, keys: &str| {
+            let document = format!(r#"{{"issuer":"i","jwks_uri":"{keys}"}}"#);
+            jwks_uri(document.as_bytes(), &Url::parse(origin).unwrap(), "i").map(String::from)
+        };
+        assert_eq!(lead("https://a/", "https://b/jwks").as_deref(), Ok("https://b/jwks"));
+        assert_eq!(lead("http://a/", "http://b/jwks").as_deref(), Ok("http://b/jwks"));
+        assert_eq!(lead("https://a/", "http://b/jwks"), Err(SourceError::InsecureKeys));
+        assert_eq!(lead("http://a/", "file:///jwks"), Err(SourceError::InsecureKeys));
+    }
+}

@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    auth::testing::{self, Reply},
+    fetch::testing::{self, Reply},
     jose::testing::{ISSUER, Pair, issuer, jwks},
 };
 
@@ -74,6 +74,17 @@ async fn a_discovery_document_of_another_issuer_is_not_believed() {
         assert_eq!(provider.status().last_error.as_deref(), Some("the discovery document names another issuer"));
     }
     assert_eq!(setup.idp.hits("/jwks"), 0);
+}
+
+#[tokio::test]
+async fn a_discovery_document_cannot_lead_anywhere_but_to_a_web_server() {
+    let setup = Setup::new().await;
+    for uri in ["file:///etc/jwks", "ftp://127.0.0.1/jwks", "jwks", ""] {
+        let document = json!({"issuer": ISSUER, "jwks_uri": uri});
+        setup.idp.reply("/discovery", Reply::Json(document.to_string()));
+        let provider = setup.start(KeySource::Discovery(setup.idp.url("/discovery")));
+        assert_eq!(provider.ready_or_wait().await.unwrap_err(), KeysUnavailable, "{uri}");
+    }
 }
 
 #[tokio::test]
@@ -227,13 +238,14 @@ async fn a_file_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_dropped_provider_asks_no_more() {
+async fn a_dropped_provider_asks_no_more_and_its_keys_are_believed_no_more() {
     let setup = Setup::new().await;
-    setup.publish(&[]);
+    setup.publish(&[Pair::ed().jwk("a")]);
     let provider = setup.by_uri();
-    provider.ready_or_wait().await.unwrap();
+    let keys = provider.ready_or_wait().await.unwrap();
     let shared = Arc::downgrade(&provider.shared);
     drop(provider);
+    assert!(!keys.keys()[0].liveness().is_alive());
     while shared.upgrade().is_some() {
         tokio::task::yield_now().await;
     }

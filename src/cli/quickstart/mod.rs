@@ -4,7 +4,6 @@ mod echo;
 mod issuer;
 
 use std::{
-    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::ExitCode,
@@ -46,15 +45,15 @@ fn start(options: &Options) -> Result<(), BoxError> {
     runtime.spawn(upstream.serve(Arc::new(Echo)));
     runtime.spawn(keys.serve(issuer.clone()));
 
-    let environment: BTreeMap<String, String> = [
+    let environment: config::Environment = [
         ("QUICKSTART_ADDRESS", free(options.port)),
         ("QUICKSTART_HEALTH", free(9901)),
         ("QUICKSTART_ADMIN", free(9902)),
         ("QUICKSTART_ISSUER", issuer_url),
         ("QUICKSTART_UPSTREAM", upstream_url),
     ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    .into_iter()
+    .collect();
     let text = include_str!("../../../config/quickstart.yaml");
     let config = config::load_str(text, "quickstart.yaml", Path::new("."), &environment)?.config;
     log::install(&config.log);

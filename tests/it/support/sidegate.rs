@@ -1,6 +1,6 @@
 //! The real thing, in this process, on free ports, with a clock that the test moves.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use sidegate::{
     app::App,
@@ -71,7 +71,7 @@ pub fn parse(yaml: &str) -> config::Config {
         yaml.push_str("\nlisteners:\n  - name: main\n    address: 127.0.0.1:0\n");
     }
     yaml.push_str("\nhealth: { address: 127.0.0.1:0 }\nadmin: { address: 127.0.0.1:0 }\nworkers: 2\n");
-    let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &BTreeMap::new());
+    let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &config::Environment::default());
     loaded.unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
