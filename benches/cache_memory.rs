@@ -62,7 +62,10 @@ fn fill(house: &House, signer: &Signer, tokens: u64, bound_mib: u64) -> Result<V
         highest = highest.max(resident_kib()?);
         if half == 0 && entries >= 20_000 {
             half = 1;
-            println!("  {entries} entries: {:.0} bytes of memory each", grown(before)? as f64 * 1024.0 / entries as f64);
+            println!(
+                "  {entries} entries: {:.0} bytes of memory each",
+                grown(before)? as f64 * 1024.0 / entries as f64
+            );
         }
     }
     let [verdicts, _] = house.auth.cache().snapshot();
@@ -139,10 +142,8 @@ fn is_kept(auth: &Auth, token: &str) -> bool {
 
 fn ask(house: &House, token: &str) -> Result<(), Box<dyn Error>> {
     let now = Time::default().now();
-    let principal = house
-        .runtime
-        .block_on(house.auth.authenticate(token, &house.policy, now))
-        .map_err(|refusal| refusal.code)?;
+    let principal =
+        house.runtime.block_on(house.auth.authenticate(token, &house.policy, now)).map_err(|refusal| refusal.code)?;
     house.auth.prepare(&principal, 0, now)?;
     Ok(())
 }

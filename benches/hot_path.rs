@@ -30,8 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut criterion = Criterion::default().configure_from_args();
     let signer = Signer::generate("RS256")?;
-    let house =
-        support::build(&signer.key_set()?, &json!({"internal_jwt": {"audience": "orders"}}), &json!({}))?;
+    let house = support::build(&signer.key_set()?, &json!({"internal_jwt": {"audience": "orders"}}), &json!({}))?;
     route(&mut criterion, &house)?;
     cache(&mut criterion, &house, &signer)?;
     headers(&mut criterion, &house)?;

@@ -81,9 +81,7 @@ impl Plan {
 }
 
 fn request(path: &str, token: Option<&str>) -> Vec<u8> {
-    let authorization = token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
         "GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench\r\nAccept: application/json\r\n\
          {authorization}\r\n"
@@ -124,9 +122,7 @@ async fn run(plan: Plan) -> io::Result<serde_json::Value> {
         connections.spawn_local(keep_asking(Rc::clone(&shared), index));
     }
     let begun = Instant::now();
-    while begun.elapsed() < shared.plan.warm_seconds
-        || shared.done.get() < shared.plan.warm_requests
-    {
+    while begun.elapsed() < shared.plan.warm_seconds || shared.done.get() < shared.plan.warm_requests {
         if begun.elapsed() > WARM_AT_MOST {
             return Err(io::Error::other("the warm-up does not end"));
         }
@@ -162,9 +158,7 @@ async fn ask(shared: &Shared, index: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; BUFFER];
     let share = index as f64 / plan.connections as f64;
-    let mut due = plan
-        .period
-        .map(|period| tokio::time::Instant::now() + period.mul_f64(share));
+    let mut due = plan.period.map(|period| tokio::time::Instant::now() + period.mul_f64(share));
     while !shared.over.get() {
         let asked = match (due, plan.period) {
             (Some(at), Some(period)) => {
@@ -178,19 +172,13 @@ async fn ask(shared: &Shared, index: usize) -> io::Result<()> {
             _ => Instant::now(),
         };
         let turn = shared.next.get();
-        shared.next.set(if turn + 1 == plan.requests.len() {
-            0
-        } else {
-            turn + 1
-        });
+        shared.next.set(if turn + 1 == plan.requests.len() { 0 } else { turn + 1 });
         stream.write_all(&plan.requests[turn]).await?;
         let status = answer(&mut stream, &mut buffer).await?;
         shared.done.set(shared.done.get() + 1);
         if shared.open.get() {
             let mut counts = shared.counts.borrow_mut();
-            counts
-                .nanoseconds
-                .push(u32::try_from(asked.elapsed().as_nanos()).unwrap_or(u32::MAX));
+            counts.nanoseconds.push(u32::try_from(asked.elapsed().as_nanos()).unwrap_or(u32::MAX));
             counts.unexpected += u64::from(status != plan.expect);
             counts.last_status = status;
         }
@@ -211,18 +199,12 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<u16> {
         if whole.is_none()
             && let Some(head) = wire::head(&buffer[..held])
         {
-            let body = head
-                .content_length
-                .ok_or_else(|| io::Error::other("response without Content-Length"))?;
+            let body = head.content_length.ok_or_else(|| io::Error::other("response without Content-Length"))?;
             whole = Some(head.length + body);
         }
         if whole.is_some_and(|length| held >= length) {
-            let digits = buffer
-                .get(9..12)
-                .and_then(|digits| str::from_utf8(digits).ok());
-            return digits
-                .and_then(|digits| digits.parse().ok())
-                .ok_or_else(|| io::Error::other("no status"));
+            let digits = buffer.get(9..12).and_then(|digits| str::from_utf8(digits).ok());
+            return digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| io::Error::other("no status"));
         }
         if held == buffer.len() {
             return Err(io::Error::other("response larger than the buffer"));
@@ -236,16 +218,8 @@ fn cpu_seconds(pids: &[String]) -> io::Result<f64> {
     for pid in pids {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name in parentheses may hold blanks; utime and stime are the 12th and 13th field after it.
-        let fields = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_ascii_whitespace();
-        ticks += fields
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum::<u64>();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+        ticks += fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
     }
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
@@ -255,9 +229,7 @@ fn report(counts: &mut Counts, window: Duration, cpu: f64, own: f64) -> serde_js
     sorted.sort_unstable();
     let quantile = |share: f64| {
         let index = (sorted.len() as f64 * share) as usize;
-        sorted
-            .get(index.min(sorted.len().saturating_sub(1)))
-            .map(|&ns| f64::from(ns) / 1e3)
+        sorted.get(index.min(sorted.len().saturating_sub(1))).map(|&ns| f64::from(ns) / 1e3)
     };
     serde_json::json!({
         "requests": sorted.len(),

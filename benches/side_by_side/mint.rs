@@ -6,10 +6,7 @@ use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-        RsaKeyPair,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use base64::{
     Engine,
@@ -137,27 +134,26 @@ impl Signer {
     }
 
     /// `count` tokens from `first` on, on all cores.
-    pub fn tokens(
+    pub fn tokens(&self, first: u64, count: u64, bytes: usize) -> Result<Vec<String>, Box<dyn Error>> {
+        self.many(first, count, |index| self.token(index, bytes))
+    }
+
+    /// What `make` makes of `count` numbers from `first` on, on all cores.
+    pub fn many(
         &self,
         first: u64,
         count: u64,
-        bytes: usize,
+        make: impl Fn(u64) -> Result<String, Box<dyn Error>> + Sync,
     ) -> Result<Vec<String>, Box<dyn Error>> {
+        let make = &make;
         let threads = thread::available_parallelism()?.get() as u64;
         thread::scope(|scope| {
             let parts: Vec<_> = (0..threads)
-                .map(|part| {
-                    (
-                        first + count * part / threads,
-                        first + count * (part + 1) / threads,
-                    )
-                })
+                .map(|part| (first + count * part / threads, first + count * (part + 1) / threads))
                 .map(|(from, to)| {
                     scope.spawn(move || {
                         (from..to)
-                            .map(|index| {
-                                make(index).map_err(|error| error.to_string())
-                            })
+                            .map(|index| make(index).map_err(|error| error.to_string()))
                             .collect::<Result<Vec<_>, _>>()
                     })
                 })
@@ -188,14 +184,8 @@ impl Signer {
 #[allow(dead_code)]
 pub fn pem(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
-    let lines: Vec<&str> = (0..base64.len())
-        .step_by(64)
-        .map(|at| &base64[at..base64.len().min(at + 64)])
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
+    let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|at| &base64[at..base64.len().min(at + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 const fn base64_length(bytes: usize) -> usize {

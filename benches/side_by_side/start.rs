@@ -18,25 +18,16 @@ use std::{
 mod wire;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address: SocketAddr = wire::option("--address")
-        .ok_or("--address is missing")?
-        .parse()?;
+    let address: SocketAddr = wire::option("--address").ok_or("--address is missing")?.parse()?;
     let path = wire::option("--path").unwrap_or_else(|| "/".to_owned());
-    let tokens =
-        fs::read_to_string(wire::option("--token-file").ok_or("--token-file is missing")?)?;
+    let tokens = fs::read_to_string(wire::option("--token-file").ok_or("--token-file is missing")?)?;
     let token = tokens.lines().next().ok_or("no token in the file")?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
-    let mut command = std::env::args()
-        .skip_while(|argument| argument != "--")
-        .skip(1);
+    let mut command = std::env::args().skip_while(|argument| argument != "--").skip(1);
     let mut program = Command::new(command.next().ok_or("no program")?);
-    program
-        .args(command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    program.args(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
 
     let begun = Instant::now();
     let mut child = program.spawn()?;

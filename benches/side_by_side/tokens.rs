@@ -28,12 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tokens.push('\n');
     fs::write(directory.join("jwks.json"), signer.key_set()?.to_string())?;
     fs::write(directory.join("public.pem"), signer.public_pem()?)?;
-    let internal =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
-    fs::write(
-        directory.join("internal.pem"),
-        mint::pem("PRIVATE KEY", internal.as_ref()),
-    )?;
+    let internal = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+    fs::write(directory.join("internal.pem"), mint::pem("PRIVATE KEY", internal.as_ref()))?;
     // Last: who finds this file finds the others.
     fs::write(directory.join("tokens"), tokens)?;
     Ok(())

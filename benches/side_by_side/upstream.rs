@@ -21,9 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await?;
     eprintln!("{}", listener.local_addr()?);
     let response: Rc<[u8]> = response(body).into();
-    LocalSet::new()
-        .run_until(accept(listener, response))
-        .await?;
+    LocalSet::new().run_until(accept(listener, response)).await?;
     Ok(())
 }
 

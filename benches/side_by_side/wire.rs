@@ -8,11 +8,7 @@ pub fn option(name: &str) -> Option<String> {
 /// Every value that follows a `name` on the command line.
 pub fn options(name: &str) -> Vec<String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    arguments
-        .windows(2)
-        .filter(|pair| pair[0] == name)
-        .map(|pair| pair[1].clone())
-        .collect()
+    arguments.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].clone()).collect()
 }
 
 /// A complete message head.
@@ -30,15 +26,10 @@ pub fn head(bytes: &[u8]) -> Option<Head> {
         let end = start + bytes[start..].iter().position(|&byte| byte == b'\n')?;
         let line = bytes[start..end].trim_ascii_end();
         if line.is_empty() {
-            return Some(Head {
-                length: end + 1,
-                content_length,
-            });
+            return Some(Head { length: end + 1, content_length });
         }
         if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
-            content_length = str::from_utf8(line[NAME.len()..].trim_ascii())
-                .ok()
-                .and_then(|text| text.parse().ok());
+            content_length = str::from_utf8(line[NAME.len()..].trim_ascii()).ok().and_then(|text| text.parse().ok());
         }
         start = end + 1;
     }
