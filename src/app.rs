@@ -271,9 +271,8 @@ fn build(
         });
     }
     let auth = Auth::new(&config, issuers, minter, metrics.clone())?;
-    let routes = Routes::build(&config.routes).map_err(|conflicts| {
-        conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let routes = Routes::build(&config.routes)
+        .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, generation, time.clone(), metrics))

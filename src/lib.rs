@@ -1,4 +1,44 @@
-//! The house of sidegate.
+//! sidegate: a reverse-proxy auth sidecar.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! client ──► server        accept, permit, PROXY header, TLS, HTTP/1.1 or HTTP/2, limits of time and size
+//!              │
+//!              ▼
+//!            gate          the clock is read once; every error becomes one answer; one log line, one histogram
+//!              │
+//!              ▼
+//!            proxy         one Host, one canonical path ─► route ─► admit ─► strip and set headers
+//!              │                                                    │
+//!              │                                                    ▼
+//!              │                                    auth   token digest ─► cache ─► verdict ─► policy
+//!              │                                            │ (unknown: keys of the issuer, or introspection)
+//!              ▼                                            ▼
+//!            proxy::upstream   pooled connections, streamed both ways        jose, fetch
+//!              │
+//!              ▼
+//!           upstream
+//! ```
+//!
+//! What a reload replaces is one [`gate::Gate`]; what it keeps is said in [`app`].
+//!
+//! # Floors
+//!
+//! A file uses `crate::…` only from a lower floor or from inside its own room; a test reads this table and holds the
+//! `use` lines against it.
+//!
+//! ```text floors
+//! 10 main cli
+//!  9 app
+//!  8 server
+//!  7 gate
+//!  6 proxy
+//!  5 auth
+//!  2 jose fetch rate telemetry
+//!  1 config body
+//!  0 model
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod app;

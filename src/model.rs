@@ -193,7 +193,8 @@ impl TraceId {
         let (version, rest) = traceparent.as_bytes().split_at_checked(3)?;
         let id: [u8; 32] = *rest.first_chunk()?;
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let framed = version[2] == b'-' && version != b"ff-" && version[..2].iter().all(hex) && rest.get(32) == Some(&b'-');
+        let framed =
+            version[2] == b'-' && version != b"ff-" && version[..2].iter().all(hex) && rest.get(32) == Some(&b'-');
         (framed && id.iter().all(hex) && id.iter().any(|byte| *byte != b'0')).then_some(TraceId(id))
     }
 

@@ -88,14 +88,7 @@ impl VerdictCache {
                 }
             })
             .build_with_hasher(DigestHasher::default());
-        Ok(VerdictCache {
-            secret,
-            verdicts,
-            refusals,
-            negative_ttl: settings.negative_ttl,
-            metrics,
-            negative_metrics,
-        })
+        Ok(VerdictCache { secret, verdicts, refusals, negative_ttl: settings.negative_ttl, metrics, negative_metrics })
     }
 
     pub fn digest(&self, token: &[u8]) -> TokenDigest {
@@ -109,14 +102,22 @@ impl VerdictCache {
 
     pub fn find(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
         let found = self.verdicts.get(&digest);
-        if found.is_some() { self.metrics.hit.inc() } else { self.metrics.miss.inc() }
+        if found.is_some() {
+            self.metrics.hit.inc()
+        } else {
+            self.metrics.miss.inc()
+        }
         found
     }
 
     /// A refusal that was found a moment ago.
     pub fn refused(&self, digest: TokenDigest, now: UnixTime) -> Option<Refusal> {
         let found = self.refusals.get(&digest).filter(|refused| now < refused.until);
-        if found.is_some() { self.negative_metrics.hit.inc() } else { self.negative_metrics.miss.inc() }
+        if found.is_some() {
+            self.negative_metrics.hit.inc()
+        } else {
+            self.negative_metrics.miss.inc()
+        }
         found.map(|refused| refused.refusal)
     }
 

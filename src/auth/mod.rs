@@ -92,8 +92,10 @@ impl Auth {
     ) -> Result<Auth, aws_lc_rs::error::Unspecified> {
         let policies = config.routes.iter().filter_map(|route| route.policy.as_ref());
         let from_policies = policies.flat_map(|policy| policy.claims.iter().map(|(name, _)| name.clone()));
-        let from_headers =
-            config.upstreams.iter().flat_map(|upstream| upstream.identity_headers.iter().map(|(_, claim)| claim.clone()));
+        let from_headers = config
+            .upstreams
+            .iter()
+            .flat_map(|upstream| upstream.identity_headers.iter().map(|(_, claim)| claim.clone()));
         let plan = ClaimPlan::new(from_policies.chain(from_headers));
         let profiles = Profiles::new(&config.upstreams, &plan);
         let cache = VerdictCache::new(

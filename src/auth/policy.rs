@@ -65,10 +65,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        auth::verdict::Claim,
-        model::UnixTime,
-    };
+    use crate::{auth::verdict::Claim, model::UnixTime};
 
     fn plan() -> ClaimPlan {
         ClaimPlan::new(["tenant".to_owned()])

@@ -33,7 +33,9 @@ impl Auth {
     ) -> Result<Arc<Verdict>, Refusal> {
         match peek(token) {
             Ok(peek) => match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
-                Some(index) if self.issuers[index].judges_by_keys() => self.validate_jwt(peek, digest, index, cx.now).await,
+                Some(index) if self.issuers[index].judges_by_keys() => {
+                    self.validate_jwt(peek, digest, index, cx.now).await
+                }
                 // A JWT of an issuer that publishes no keys, or of an unknown one, is opaque to us.
                 Some(index) => self.ask(index, token, digest, cx).await,
                 None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
@@ -139,17 +141,18 @@ impl Auth {
         let valid_until = verified.expires.plus(self.issuers[issuer].settings.leeway.as_secs());
         Verdict {
             liveness: Some(verified.key.liveness().clone()),
-            ..self.verdict(issuer, verified.claims.members(), verified.claims.audiences(), valid_until, valid_until, now)
+            ..self.verdict(
+                issuer,
+                verified.claims.members(),
+                verified.claims.audiences(),
+                valid_until,
+                valid_until,
+                now,
+            )
         }
     }
 
-    fn verdict_of_answer(
-        &self,
-        issuer: usize,
-        claims: &Claims,
-        fresh_until: UnixTime,
-        now: UnixTime,
-    ) -> Verdict {
+    fn verdict_of_answer(&self, issuer: usize, claims: &Claims, fresh_until: UnixTime, now: UnixTime) -> Verdict {
         let leeway = self.issuers[issuer].settings.leeway.as_secs();
         let valid_until = claims.expires().map_or(UnixTime(u64::MAX), |expires| expires.plus(leeway));
         let fresh_until = fresh_until.min(valid_until);

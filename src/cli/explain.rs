@@ -2,4 +2,6 @@
 use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Question {}
-pub fn explain(_: &Question) -> ExitCode { ExitCode::SUCCESS }
+pub fn explain(_: &Question) -> ExitCode {
+    ExitCode::SUCCESS
+}

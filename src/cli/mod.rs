@@ -41,7 +41,9 @@ enum Command {
         Exit codes: 0 drained, 1 could not start, 64 wrong settings.")]
     Run(ConfigFile),
     /// Check a configuration: every problem at once, with file, line, path and remedy.
-    #[command(after_help = "Example:\n  sidegate check -c sidegate.yaml\n\nExit codes: 0 good (there may be warnings), 64 wrong settings.")]
+    #[command(
+        after_help = "Example:\n  sidegate check -c sidegate.yaml\n\nExit codes: 0 good (there may be warnings), 64 wrong settings."
+    )]
     Check(ConfigFile),
     /// Show what happens to a request, step by step, and what the upstream would see.
     #[command(after_help = "Examples:\n  sidegate explain -c sidegate.yaml /orders/7\n  \

@@ -10,7 +10,7 @@ use self::{
     error::{Error, Kind},
 };
 use super::{
-    place::{Origin, KeyPath, Problem, Segment},
+    place::{KeyPath, Origin, Problem, Segment},
     secrecy,
     suggest::{nearest, sentence},
     tree::{Content, Node},
@@ -88,8 +88,7 @@ fn repair(root: &mut Node, error: &Error, path: &KeyPath, renamed: &[Renamed]) -
 fn take_out(root: &mut Node, path: &KeyPath) -> bool {
     let Some(Segment::Key(key)) = path.segments().last() else {
         // The root stays; an item of a list keeps its place.
-        return !path.segments().is_empty()
-            && root.find_mut(path).map(|node| node.content = Content::Pruned).is_some();
+        return !path.segments().is_empty() && root.find_mut(path).map(|node| node.content = Content::Pruned).is_some();
     };
     match root.find_mut(&path.parent()).map(|node| &mut node.content) {
         Some(Content::Mapping(entries)) => {
@@ -133,8 +132,7 @@ fn explain(root: &Node, error: &Error, path: &KeyPath, renamed: &[Renamed]) -> P
         },
         Kind::UnknownWord { word, known } => {
             let shown = secrecy::shown(word, path, node);
-            let hidden = shown.starts_with("the value");
-            let remedy = if hidden { all(known) } else { near_or_all(word, known) };
+            let remedy = if secrecy::hides(word, path, node) { all(known) } else { near_or_all(word, known) };
             (format!("{shown} is not known here"), remedy)
         }
         Kind::Type { found, expected, remedy } => (format!("{expected} belongs here, not {found}"), (*remedy).into()),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use super::{
-    place::{Origin, KeyPath, Problem, Segment},
+    place::{KeyPath, Origin, Problem, Segment},
     tree::{Content, Key, Node, Scalar},
 };
 
@@ -83,7 +83,11 @@ fn set(root: &mut Node, steps: &[&str], name: &str, value: &str) -> Result<(), (
 fn descend<'a>(node: &'a mut Node, step: &str, origin: &Origin) -> Result<(Segment, &'a mut Node), String> {
     let index = step.parse::<usize>().ok();
     if matches!(node.content, Content::Scalar(Scalar::Null)) {
-        node.content = if index.is_some() { Content::Sequence(Vec::new()) } else { Content::Mapping(Vec::new()) };
+        node.content = match index {
+            Some(index @ 1..) => return Err(gap(index, 0)), // nothing is made for a name that cannot be set
+            Some(0) => Content::Sequence(Vec::new()),
+            None => Content::Mapping(Vec::new()),
+        };
         node.origin = origin.clone();
     }
     let empty = || Node { origin: origin.clone(), untyped: true, span: None, content: Content::Scalar(Scalar::Null) };
@@ -93,7 +97,7 @@ fn descend<'a>(node: &'a mut Node, step: &str, origin: &Origin) -> Result<(Segme
                 return Err(format!("this is a list; {step:?} is not the number of an item"));
             };
             if index > items.len() {
-                return Err(format!("the list has {} items, so number {index} would leave a gap", items.len()));
+                return Err(gap(index, items.len()));
             }
             if index == items.len() {
                 items.push(empty());
@@ -115,4 +119,8 @@ fn descend<'a>(node: &'a mut Node, step: &str, origin: &Origin) -> Result<(Segme
 
 fn fold(key: &str) -> String {
     key.to_lowercase().replace('-', "_")
+}
+
+fn gap(index: usize, length: usize) -> String {
+    format!("number {index} would leave a gap; the next item of this list is number {length}")
 }

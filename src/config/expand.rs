@@ -35,11 +35,9 @@ pub(super) fn expand<'t>(text: &'t str, environment: &Environment) -> Result<(Co
             None => (inside, None),
         };
         if !is_name(name) {
-            return Err(
-                "between ${ and } belongs the name of a variable, such as ${NAME} or ${NAME:-default}; \
+            return Err("between ${ and } belongs the name of a variable, such as ${NAME} or ${NAME:-default}; \
                  write $${ for a literal ${"
-                    .into(),
-            );
+                .into());
         }
         // As in a shell, a default also stands in for an empty value.
         let value = match (environment.get(name), default) {

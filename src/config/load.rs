@@ -16,7 +16,7 @@ use super::{
     place::{KeyPath, Origin, Problem, Problems, Warning},
     report,
     settings::Settings,
-    tree::{self, Content, LONGEST_FILE, Scalar},
+    tree::{self, Content, LONGEST_FILE, Node, Scalar},
 };
 
 /// A configuration that can be run, and what may be wrong with it all the same.
@@ -58,11 +58,22 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
     if matches!(root.content, Content::Scalar(Scalar::Null)) {
         root.content = Content::Mapping(Vec::new());
     }
+    let shown =
+        |list: Vec<Problem>, root: &Node| Problems { lines: report::Shown::new(source, root).lines_for(&list), list };
+    if !matches!(root.content, Content::Mapping(_)) {
+        let problem = Problem {
+            path: KeyPath::default(),
+            origin: root.origin.clone(),
+            message: "a configuration is a mapping".into(),
+            remedy: "it starts for example with listeners:".into(),
+        };
+        return Err(shown(vec![problem], &root));
+    }
     let mut problems = Vec::new();
     tree::expand_all(&mut root, &KeyPath::default(), environment, &mut problems);
     let mut left_out: Vec<KeyPath> = problems.iter().map(|problem| problem.path.clone()).collect();
     apply_overrides(&mut root, environment, &mut problems);
-    let shown = report::Shown::new(source, &root);
+    let whole = root.clone(); // with what the decoder leaves out, for it must not be shown all the same
 
     let decoded = decode::<Settings>(&mut root, RENAMED, &mut problems);
     let mut answer = None;
@@ -70,22 +81,28 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
         left_out.extend(decoded.pruned);
         let checked = check(&decoded.value, &root, base);
         // What is missing only because it was left out above is not a second mistake.
-        let own = |problem: &Problem| {
-            !left_out.iter().any(|out| problem.path.is_within(out) || out.is_within(&problem.path))
-        };
+        let own =
+            |problem: &Problem| !left_out.iter().any(|out| problem.path.is_within(out) || out.is_within(&problem.path));
         problems.extend(checked.problems.into_iter().filter(own));
-        answer = checked.config.map(|config| Loaded { config, warnings: checked.warnings });
+        let mut warnings = checked.warnings;
+        warnings.sort_by_key(by_place);
+        answer = checked.config.map(|config| Loaded { config, warnings });
     }
     match answer {
         Some(loaded) if problems.is_empty() => Ok(loaded),
         _ => {
-            problems.sort_by_key(|problem| match &problem.origin {
-                Origin::File { line, column, .. } => (0, *line, *column),
-                Origin::Variable(_) => (1, 0, 0),
-            });
+            problems.sort_by_key(by_place);
             problems.truncate(MOST_PROBLEMS);
-            Err(Problems { lines: shown.lines_for(&problems), list: problems })
+            Err(shown(problems, &whole))
         }
+    }
+}
+
+/// The order of the file, and then what the environment says.
+fn by_place(problem: &Problem) -> (bool, u64, u64) {
+    match problem.origin {
+        Origin::File { line, column, .. } => (false, line, column),
+        Origin::Variable(_) => (true, 0, 0),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the program runs on: a configuration that was checked whole.
 //!
-//! [`settings::Settings`] is the file as written; [`check`] turns it into [`Config`] or into every problem at once.
+//! [`settings::Settings`] is the file as written; [`load()`] turns it into [`Config`] or into every problem at once:
+//! `tree` reads it and knows where everything stands, `expand` and `environment` put the variables in, `decode` makes
+//! typed settings of it, `check` looks at what they mean, and `report` shows what is wrong without showing a secret.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,13 +12,13 @@ use url::Url;
 
 use crate::model::Secret;
 
-pub mod check;
+mod check;
 mod decode;
 mod environment;
 mod expand;
 mod load;
 mod place;
-pub mod report;
+mod report;
 mod schema;
 mod secrecy;
 pub mod settings;
@@ -200,7 +202,9 @@ pub struct UpstreamTls {
 /// What is put on the forwarded request in place of the client's `Authorization`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Credential {
-    InternalJwt { audience: String },
+    InternalJwt {
+        audience: String,
+    },
     Original,
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),

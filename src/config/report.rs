@@ -66,7 +66,7 @@ impl<'s> Shown<'s> {
         let start = line.as_ptr().addr() - self.source.as_ptr().addr();
         let end = start + line.len();
         let hidden = self.secret.iter().any(|range| range.start <= end && start <= range.end);
-        (!hidden && !secrecy::line_may_hold_secret(line)).then(|| plain(line))
+        (!hidden && !line.trim().is_empty() && !secrecy::line_may_hold_secret(line)).then(|| plain(line))
     }
 }
 
@@ -76,8 +76,7 @@ pub(super) fn lines_of_text(source: &str, problem: &Problem) -> BTreeMap<u64, St
     if let Origin::File { line, .. } = &problem.origin
         && source.len() <= super::tree::LONGEST_FILE
         && !source.lines().any(secrecy::line_may_hold_secret)
-        && let Some(text) =
-            line.checked_sub(1).and_then(|index| source.split('\n').nth(usize::try_from(index).ok()?))
+        && let Some(text) = line.checked_sub(1).and_then(|index| source.split('\n').nth(usize::try_from(index).ok()?))
     {
         lines.insert(*line, plain(text));
     }

@@ -5,16 +5,24 @@ use super::{
     tree::Node,
 };
 
-/// `text` in quotes, or words in its place if it must not be shown.
+/// `text` in quotes (a number without), or words in its place if it must not be shown.
 pub(super) fn shown(text: &str, path: &KeyPath, node: &Node) -> String {
     const LONGEST: usize = 80;
-    if node.untyped || is_secret(path) || looks_secret(text) {
+    if hides(text, path, node) {
         return "the value".into();
+    }
+    if text.len() <= LONGEST && text.parse::<f64>().is_ok_and(f64::is_finite) {
+        return text.into();
     }
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
     }
+}
+
+/// True if `text`, the value at `path`, must not be shown.
+pub(super) fn hides(text: &str, path: &KeyPath, node: &Node) -> bool {
+    node.untyped || is_secret(path) || looks_secret(text)
 }
 
 /// True if the key of the value, or of a section around it, says that this is a secret.

@@ -1,4 +1,4 @@
-//! The configuration file exactly as it is written. What is left out gets its default in [`super::check`].
+//! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
 mod issuers;
 mod listeners;
@@ -41,6 +41,6 @@ pub struct Settings {
     pub resource: Resource,
     /// How the program ends.
     pub drain: Drain,
-    /// Worker threads; 0: the CPU quota, rounded up.
+    /// Worker threads; 0: as many as the CPU quota allows, at least one.
     pub workers: Option<usize>,
 }

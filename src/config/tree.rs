@@ -8,7 +8,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, MessageFormatter, Options, Span
 use super::{
     environment::Environment,
     expand::expand,
-    place::{Origin, KeyPath, Problem, Segment},
+    place::{KeyPath, Origin, Problem, Segment},
 };
 
 /// A file that is longer is not read.
@@ -17,7 +17,7 @@ pub(super) const LONGEST_FILE: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub origin: Origin,
-    /// Where the source has it, in bytes.
+    /// Where the source has the value itself, in bytes: for an alias, at its anchor.
     pub span: Option<Range<usize>>,
     /// Text that came from the environment: a number or a boolean may be read from it, and it is never shown.
     pub untyped: bool,
@@ -100,7 +100,7 @@ pub(super) fn parse(source: &str, name: &Arc<str>) -> Result<Node, Problem> {
         return Err(problem(whole(0, 0), format!("longer than {LONGEST_FILE} bytes"), ""));
     }
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
-        Ok(raw) => Ok(raw.value.into_node(&raw.referenced, name)),
+        Ok(raw) => Ok(into_node(raw, name)),
         Err(error) => {
             let at = error.location().filter(|at| at.line() > 0);
             let origin = at.map_or(whole(0, 0), |at| whole(at.line(), at.column()));
@@ -159,36 +159,31 @@ enum Raw {
     Mapping(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
-impl Raw {
-    fn into_node(self, at: &Location, name: &Arc<str>) -> Node {
-        let content = match self {
-            Raw::Scalar(scalar) => Content::Scalar(scalar),
-            Raw::Sequence(items) => {
-                Content::Sequence(items.into_iter().map(|item| item.value.into_node(&item.referenced, name)).collect())
-            }
-            Raw::Mapping(entries) => Content::Mapping(
-                entries
-                    .into_iter()
-                    .map(|(key, below)| {
-                        let node = below.value.into_node(&below.referenced, name);
-                        let (origin, _) = place(&key.referenced, name);
-                        (Key { text: key.value.into(), origin }, node)
-                    })
-                    .collect(),
-            ),
-        };
-        let (origin, span) = place(at, name);
-        Node { origin, span, untyped: false, content }
-    }
+fn into_node(raw: Spanned<Raw>, name: &Arc<str>) -> Node {
+    let content = match raw.value {
+        Raw::Scalar(scalar) => Content::Scalar(scalar),
+        Raw::Sequence(items) => Content::Sequence(items.into_iter().map(|item| into_node(item, name)).collect()),
+        Raw::Mapping(entries) => Content::Mapping(
+            entries
+                .into_iter()
+                .map(|(key, below)| {
+                    let origin = origin(&key.referenced, name);
+                    (Key { text: key.value.into(), origin }, into_node(below, name))
+                })
+                .collect(),
+        ),
+    };
+    Node { origin: origin(&raw.referenced, name), span: span(&raw.defined), untyped: false, content }
 }
 
-fn place(at: &Location, name: &Arc<str>) -> (Origin, Option<Range<usize>>) {
-    let span = at.span();
-    let bytes = span.byte_offset().zip(span.byte_len()).and_then(|(offset, length)| {
-        let start = usize::try_from(offset).ok()?;
-        Some(start..start.checked_add(usize::try_from(length).ok()?)?)
-    });
-    (Origin::File { name: Arc::clone(name), line: at.line(), column: at.column() }, bytes)
+fn origin(at: &Location, name: &Arc<str>) -> Origin {
+    Origin::File { name: Arc::clone(name), line: at.line(), column: at.column() }
+}
+
+fn span(at: &Location) -> Option<Range<usize>> {
+    let (offset, length) = at.span().byte_offset().zip(at.span().byte_len())?;
+    let start = usize::try_from(offset).ok()?;
+    Some(start..start.checked_add(usize::try_from(length).ok()?)?)
 }
 
 impl<'de> Deserialize<'de> for Raw {

@@ -15,7 +15,7 @@ pub struct Size(pub u64);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SpanVisitor)
+        deserializer.deserialize_any(SpanVisitor)
     }
 }
 

@@ -1,10 +1,6 @@
 //! What is known of a request from its first moment.
 
-use std::{
-    cell::Cell,
-    sync::Arc,
-    time::Instant,
-};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use aws_lc_rs::rand;
 use http::{HeaderMap, HeaderName, Request};

@@ -86,7 +86,9 @@ impl Observer {
             AccessLog::All => true,
             _ if failed => true,
             AccessLog::Refused => false,
-            AccessLog::Sampled(one_in) => self.since_sample.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in.max(1)),
+            AccessLog::Sampled(one_in) => {
+                self.since_sample.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in.max(1))
+            }
         }
     }
 

@@ -140,13 +140,16 @@ impl Problem {
             | Reason::AudienceRefused => {
                 Problem::new(StatusCode::UNAUTHORIZED, "invalid_token").challenge(Some("invalid_token"), None)
             }
-            Reason::ScopeMissing => Problem::new(StatusCode::FORBIDDEN, "insufficient_scope")
-                .challenge(Some("insufficient_scope"), scope),
+            Reason::ScopeMissing => {
+                Problem::new(StatusCode::FORBIDDEN, "insufficient_scope").challenge(Some("insufficient_scope"), scope)
+            }
             // A better token exists, but not one with more scope: the challenge would send the client in circles.
             Reason::ClaimRefused | Reason::ClientRefused => Problem::new(StatusCode::FORBIDDEN, "forbidden"),
             Reason::RateLimited => Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited").retry_after(1),
             // No challenge: a 401 would make clients throw a good token away.
-            Reason::Undecided => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(2),
+            Reason::Undecided => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(2)
+            }
             // Not refusals; should one ever come here, nothing is let through.
             Reason::Public | Reason::Allowed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }

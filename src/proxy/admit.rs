@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::{
     Proxy, ProxyError, Seen,
-    headers::{self, RepeatedToken},
+    headers::{self, QueryToken, RepeatedToken},
 };
 use crate::{
     auth::{
@@ -24,7 +24,10 @@ use crate::{
 pub(super) enum Admission {
     /// No token was asked for.
     Anonymous,
-    Known(Principal),
+    Known {
+        principal: Principal,
+        query_token: Option<Secret<String>>,
+    },
     /// `mode: observe`, and it would have been refused.
     Observed,
 }
@@ -79,11 +82,8 @@ fn check(limiter: &Limiter, key: Key, cx: &Context) -> Result<(), ProxyError> {
     limiter.check(key, cx.started).map_err(|wait| ProxyError::RateLimited { retry_after: wait.0 })
 }
 
-/// The query that goes on: without the token, if it was there.
-pub(super) type Query<'a> = Option<Cow<'a, str>>;
-
 impl Proxy {
-    /// Finds the token, judges it and applies the route's limits.
+    /// Finds the token, judges it and applies the route's limits. Returns also the query that goes on, without a token.
     pub(super) async fn admit<'a>(
         &self,
         head: &'a Parts,
@@ -91,12 +91,10 @@ impl Proxy {
         preflight: bool,
         cx: &Context,
         seen: &mut Seen,
-    ) -> Result<(Admission, Query<'a>), ProxyError> {
+    ) -> Result<(Admission, Option<Cow<'a, str>>), ProxyError> {
         let route = &self.config.routes[index];
-        let (from_query, query) = match token_from_query(head, &route.token) {
-            Ok(found) => found,
-            Err(RepeatedToken) => return Err(refused(malformed("repeated_query_token"), None)),
-        };
+        let QueryToken { token: query_token, rest: query } = token_from_query(head, &route.token)
+            .map_err(|RepeatedToken| refused(malformed("repeated_query_token"), None))?;
         let policy = match &self.policies[index] {
             Some(policy) if !preflight => policy,
             Some(_) | None => {
@@ -104,7 +102,7 @@ impl Proxy {
                 return Ok((Admission::Anonymous, query));
             }
         };
-        let token = bearer::extract(&head.headers, &route.token, from_query.as_ref().map(|t| t.expose().as_str()));
+        let token = bearer::extract(&head.headers, &route.token, query_token.as_ref().map(|t| t.expose().as_str()));
         let judged = match token {
             Ok(token) => self.auth.authenticate(token, policy, cx).await,
             Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
@@ -116,7 +114,7 @@ impl Proxy {
                 self.limits[index]
                     .check_principal(&principal, cx)
                     .inspect_err(|_| self.metrics.rate_limited("principal"))?;
-                Ok((Admission::Known(principal), query))
+                Ok((Admission::Known { principal, query_token }, query))
             }
             Err(refusal) if route.observe => {
                 seen.decided(refusal.reason);
@@ -145,12 +143,14 @@ impl Proxy {
                 Ok(Credential { authorization: own(), ..Credential::default() })
             }
             Admission::Anonymous => Ok(Credential::default()),
-            Admission::Known(principal) => {
+            Admission::Known { principal, query_token } => {
                 let prepared = self.auth.prepare(principal, route.upstream, cx.now)?;
                 let mut credential = Credential::default();
                 if self.auth.passes_original(route.upstream) {
                     let token = headers.get(&route.token.header).cloned();
-                    if route.token.header == header::AUTHORIZATION {
+                    if let Some(token) = query_token {
+                        credential.authorization = bearer_value(token);
+                    } else if route.token.header == header::AUTHORIZATION {
                         credential.authorization = token;
                     } else {
                         credential.original = token.map(|token| (route.token.header.clone(), token));
@@ -166,13 +166,18 @@ impl Proxy {
     }
 }
 
-type FromQuery<'a> = (Option<Secret<String>>, Query<'a>);
-
-fn token_from_query<'a>(head: &'a Parts, place: &TokenPlace) -> Result<FromQuery<'a>, RepeatedToken> {
+fn token_from_query<'a>(head: &'a Parts, place: &TokenPlace) -> Result<QueryToken<'a>, RepeatedToken> {
     match (head.uri.query(), &place.query_parameter) {
         (Some(query), Some(name)) => headers::take_query_token(query, name),
-        (query, _) => Ok((None, query.map(Cow::Borrowed))),
+        (query, _) => Ok(QueryToken { token: None, rest: query.map(Cow::Borrowed) }),
     }
+}
+
+/// A token that came in the query goes on where a token belongs. Its grammar was checked.
+fn bearer_value(token: &Secret<String>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn malformed(code: &'static str) -> Refusal {

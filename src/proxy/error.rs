@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    headers::HostError,
-    limits::HeadTooLarge,
-    path::PathError,
-    routes::RouteError,
-    upstream::UpstreamError,
-};
+use super::{headers::HostError, limits::HeadTooLarge, path::PathError, routes::RouteError, upstream::UpstreamError};
 use crate::{
     auth::{Refusal, profile::MintFailed},
     telemetry::reason::Reason,

@@ -18,13 +18,11 @@ use http::{
 };
 
 use self::names::{Kind, Names, same};
-use crate::{
-    config::{Config, HostHeader, Target},
-};
+use crate::config::{Config, HostHeader, Target};
 
 pub use self::forwarded::{Hop, client_address, is_trusted};
 pub use self::host::{HostError, one_host};
-pub use self::query::{RepeatedToken, take_query_token};
+pub use self::query::{QueryToken, RepeatedToken, take_query_token};
 
 /// What is dropped and what Host is sent, worked out once from the configuration.
 #[derive(Debug)]
@@ -81,6 +79,9 @@ impl HeaderRules {
         let trailers = lists(headers, &TE, "trailers");
         self.strip(headers, out);
 
+        if !out.http2 {
+            join_cookies(headers);
+        }
         forwarded::set(headers, out.hop);
         match &self.routes[out.route].host {
             Some(host) => drop(headers.insert(HOST, host.clone())),
@@ -178,6 +179,19 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         }
     }
     named
+}
+
+/// HTTP/2 lets a client send its cookies in many fields; elsewhere they are one (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(mut whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        whole.set_sensitive(true);
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// Whether the list header `name` contains `word`.

@@ -28,8 +28,7 @@ pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, limits: &Limi
         + uri.authority().map_or(0, |authority| authority.as_str().len())
         + uri.path_and_query().map_or(0, |path| path.as_str().len());
     let line = method.as_str().len() + target + "  HTTP/1.1\r\n".len();
-    let fields: usize =
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
     if line + fields + "\r\n".len() > limits.header_bytes {
         return Err(HeadTooLarge::Bytes { limit: limits.header_bytes });
     }

@@ -7,6 +7,7 @@ pub mod headers;
 pub mod limits;
 pub mod path;
 mod readings;
+mod rewrite;
 pub mod routes;
 mod seen;
 pub mod upstream;
@@ -101,7 +102,7 @@ impl Proxy {
         let (admission, query) = self.admit(&head, index, forwarded_preflight, cx, seen).await?;
         let credential = self.credential(&admission, index, &head.headers, cx)?;
 
-        let target = path::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
+        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
         let target = match head.uri.path_and_query() {
             Some(original) => target.target(original, query.as_deref())?,
             None => return Err(path::PathError::Empty.into()),

@@ -32,7 +32,7 @@ pub enum PathError {
     NonAscii,
     #[error("the percent-escapes do not spell UTF-8")]
     InvalidUtf8,
-    #[error("after the prefix is replaced, the path is not canonical any more")]
+    #[error("after the prefix is replaced, the path has more than one meaning")]
     AmbiguousRewrite,
 }
 
@@ -56,7 +56,7 @@ impl PathError {
     }
 }
 
-/// A path in its one form; only [`canonical`] and [`rewrite`] make one.
+/// A path in its one form; only [`canonical`] and [`super::rewrite`] make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanonicalPath<'a> {
     text: Cow<'a, str>,
@@ -132,31 +132,11 @@ pub fn canonical(path: &str) -> Result<CanonicalPath<'_>, PathError> {
     Ok(CanonicalPath { text, traits })
 }
 
-/// Replaces `strip` at the front of `path`, at a segment's boundary, by `add`. Where `path` is not below `strip`,
-/// only `add` is put in front. The result is canonical again, or an error.
-pub fn rewrite<'a>(path: &'a CanonicalPath<'_>, strip: &str, add: &str) -> Result<CanonicalPath<'a>, PathError> {
-    let rest = below(path.as_str(), strip.trim_end_matches('/')).unwrap_or(path.as_str());
-    // An upstream takes what follows a doubled slash for a host.
-    if rest.starts_with("//") && !path.as_str().starts_with("//") {
-        return Err(PathError::AmbiguousRewrite);
-    }
-    let add = add.trim_end_matches('/');
-    let text = match (add.is_empty(), rest.is_empty()) {
-        (true, true) => Cow::Borrowed("/"),
-        (true, false) => Cow::Borrowed(rest),
-        (false, true) => Cow::Owned(add.to_owned()),
-        (false, false) => Cow::Owned([add, rest].concat()),
-    };
+/// `text`, if it is canonical as it stands.
+pub(super) fn already_canonical(text: Cow<'_, str>) -> Result<Option<CanonicalPath<'_>>, PathError> {
     let traits = look(&text)?;
-    if traits.unsettled && settle(&text)? != text {
-        return Err(PathError::AmbiguousRewrite);
-    }
-    Ok(CanonicalPath { text, traits })
-}
-
-/// What follows `prefix` in `path`: nothing, or something that begins with a slash.
-fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    let settled = !traits.unsettled || settle(&text)? == text;
+    Ok(settled.then_some(CanonicalPath { text, traits }))
 }
 
 /// One pass over the bytes: refuses what no path may hold and tells what is special about the rest.

@@ -11,6 +11,9 @@
 //!   good here must not open another door from inside;
 //! - for both, on one with the same limits of rate and body.
 //!
+//! The method has a second reading too, unless the route names it: `HEAD` runs what `GET` runs, and `post` is `POST` to
+//! some frameworks.
+//!
 //! A reading that no route covers is ambiguous too, since a request that no rule covers is never forwarded; except on
 //! a protected route that allows encoded slashes, as long as the reading stays below the literal beginning of one
 //! of its patterns (`/files/{name}` and `/files/a%2Fb`).
@@ -178,14 +181,18 @@ impl Routes {
         if path.has_encoded_slash() && !self.rules[found].allow_encoded_slashes {
             return Err(RouteError::EncodedSlash);
         }
+        let twin = self.rules[found].twin(method);
+        let agrees = |reading: &[u8]| {
+            let methods = [Some(method), twin.as_ref()];
+            methods.into_iter().flatten().all(|method| self.agrees(found, &host, reading, method))
+        };
+        let itself = path.as_str().as_bytes();
         let one_meaning = if path.is_plain() {
-            let folds = path.has_uppercase() || self.cased;
-            !folds || self.agrees(found, &host, path.as_str().as_bytes(), method)
+            let second_reading = path.has_uppercase() || self.cased || twin.is_some();
+            !second_reading || agrees(itself)
         } else {
             let all = readings(path.as_str()).ok_or(RouteError::Ambiguous)?;
-            let itself = [path.as_str().as_bytes()];
-            let mut all = all.iter().map(Vec::as_slice).chain(itself);
-            all.all(|reading| self.agrees(found, &host, reading, method))
+            agrees(itself) && all.iter().all(|reading| agrees(reading))
         };
         if one_meaning { Ok(found) } else { Err(RouteError::Ambiguous) }
     }
@@ -237,6 +244,18 @@ impl Routes {
 impl Rule {
     fn takes(&self, method: &Method) -> bool {
         self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    /// The method that an upstream may take `method` for, if nobody has named it.
+    fn twin(&self, method: &Method) -> Option<Method> {
+        if !self.methods.is_empty() {
+            return None;
+        }
+        if method == Method::HEAD {
+            return Some(Method::GET);
+        }
+        let lower = method.as_str().bytes().any(|byte| byte.is_ascii_lowercase());
+        lower.then(|| Method::from_bytes(method.as_str().to_ascii_uppercase().as_bytes()).ok()).flatten()
     }
 
     fn stays_above(&self, reading: &[u8]) -> bool {

@@ -76,7 +76,7 @@ impl Admin {
             version: env!("CARGO_PKG_VERSION"),
             state: match self.shutdown.phase() {
                 Phase::Running => "running",
-                Phase::Draining(_) | Phase::Closing | Phase::Aborted => "draining",
+                Phase::Draining(_) | Phase::Closing | Phase::Aborted | Phase::Ended => "draining",
             },
             uptime_seconds: self.started.until(now).as_secs(),
             listeners: (self.listeners)()

@@ -105,9 +105,9 @@ impl<H: Handler> Accepted<H> {
     where
         S: AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let closing = self.shutdown.closing();
         // Boxed: without it the futures of both versions would lie in every connection's task at once.
-        Box::pin(http::serve(stream, guard, version, connection, &self.settings.limits, self.handler, closing)).await
+        Box::pin(http::serve(stream, guard, version, connection, &self.settings.limits, self.handler, &self.shutdown))
+            .await
     }
 }
 

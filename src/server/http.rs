@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -25,7 +24,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Handler,
+    Handler, Shutdown,
     limits::head_limits,
     pace::{Active, Graceful, Pace, Paced, drive},
 };
@@ -64,7 +63,7 @@ pub(super) async fn serve<H, S, G>(
     connection: Connection,
     limits: &Limits,
     handler: Arc<ArcSwap<H>>,
-    closing: impl Future<Output = ()>,
+    shutdown: &Shutdown,
 ) -> hyper::Result<()>
 where
     H: Handler,
@@ -81,9 +80,9 @@ where
     match version {
         Version::Http1 => {
             let served = http1_builder(limits).serve_connection(io, service).with_upgrades();
-            drive(served, &pace, closing).await
+            drive(served, &pace, shutdown).await
         }
-        Version::Http2 => drive(http2_builder(limits).serve_connection(io, service), &pace, closing).await,
+        Version::Http2 => drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await,
     }
 }
 

@@ -52,7 +52,8 @@ impl Listeners {
     /// connections go on. Not to be called once a drain has begun.
     ///
     /// # Errors
-    /// As [`Listeners::bind`]; then everything stays as it was.
+    /// As [`Listeners::bind`]; then everything stays as it was. An address that overlaps one still open (a port moved
+    /// from all addresses to one of them) is in use.
     pub fn rebind(&self, listeners: &[Listener], trusted_proxies: &[IpNet]) -> Result<(), BindError> {
         let mut left = self.bound.borrow().clone();
         let mut changes = Vec::with_capacity(listeners.len());

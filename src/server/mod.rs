@@ -17,6 +17,7 @@ mod plain;
 mod prefixed;
 mod proxy_protocol;
 mod shutdown;
+mod signals;
 mod socket;
 mod stats;
 pub mod tls;
@@ -38,6 +39,7 @@ pub use self::{
     listener::{BindError, Listeners},
     plain::PlainServer,
     shutdown::{Phase, Shutdown, Token},
+    signals::{Signal, Signals},
     stats::ListenerStats,
 };
 use crate::{
@@ -79,7 +81,7 @@ pub struct Summary {
 /// Every request goes to the handler that `handler` holds at that moment, so a reload is one swap.
 ///
 /// # Errors
-/// A runtime or a thread could not be made, or a socket could not be registered; nothing is served then.
+/// A runtime or a thread could not be made; nothing is served then.
 pub async fn run<H: Handler>(
     listeners: Listeners,
     handler: Arc<ArcSwap<H>>,
@@ -93,7 +95,7 @@ pub async fn run<H: Handler>(
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                shutdown.abort();
+                shutdown.end();
                 return Err(error);
             }
         }
@@ -118,9 +120,9 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
     if let Some(settings) = settings {
         let _ = timeout(settings.delay, shutdown.aborted()).await;
     }
+    let mut open = shutdown.open();
     listeners.close();
     shutdown.close();
-    let mut open = shutdown.open();
     if let Some(deadline) = deadline {
         let quiet = async {
             // What waited in a backlog counts as well.
@@ -134,6 +136,6 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
         }
     }
     let cut = shutdown.open();
-    shutdown.abort();
+    shutdown.end();
     Summary { finished: open.saturating_sub(cut), cut }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,9 +18,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
+use super::Shutdown;
 use crate::config::Limits;
 
 /// How long a connection may take to say goodbye once it was asked to.
@@ -43,7 +44,8 @@ pub(super) struct Pace {
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stalled_since: AtomicU64,
-    received: AtomicU64,
+    ending_since: AtomicU64,
+    received: AtomicBool,
 }
 
 impl Pace {
@@ -56,7 +58,8 @@ impl Pace {
             idle_since: AtomicU64::new(1),
             head_since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(0),
-            received: AtomicU64::new(0),
+            ending_since: AtomicU64::new(0),
+            received: AtomicBool::new(false),
         })
     }
 
@@ -81,11 +84,11 @@ impl Pace {
     }
 
     fn fresh(&self) -> bool {
-        self.received.load(Relaxed) == 0
+        !self.received.load(Relaxed)
     }
 
     fn has_read(&self) {
-        self.received.store(1, Relaxed);
+        self.received.store(true, Relaxed);
         // While a request is active, what arrives is its body, or pipelined.
         if self.head_timeout.is_some() && self.idle() && self.head_since.load(Relaxed) == 0 {
             self.head_since.store(self.now(), Relaxed);
@@ -106,6 +109,10 @@ impl Pace {
         }
     }
 
+    fn ends(&self) {
+        self.ending_since.store(self.now(), Relaxed);
+    }
+
     /// When patience ends, as things stand.
     fn deadline(&self) -> Option<Instant> {
         let stalled = self.moment(&self.stalled_since).map(|since| since + self.idle_timeout);
@@ -113,6 +120,8 @@ impl Pace {
             None
         } else if let (Some(since), Some(timeout)) = (self.moment(&self.head_since), self.head_timeout) {
             Some(since + timeout)
+        } else if let Some(since) = self.moment(&self.ending_since) {
+            self.moment(&self.idle_since).map(|idle| idle.max(since) + FAREWELL)
         } else {
             self.moment(&self.idle_since).map(|since| since + self.idle_timeout)
         };
@@ -158,15 +167,21 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
     fn end(self: Pin<&mut Self>);
 }
 
-/// Drives `connection` to its end, or drops it when its time is up. Once `closing` is ready it is asked to end.
-pub(super) async fn drive(
-    connection: impl Graceful,
-    pace: &Pace,
-    closing: impl Future<Output = ()>,
-) -> hyper::Result<()> {
+/// Drives `connection` to its end, or drops it when its time is up. When the listeners close it is asked to end.
+pub(super) async fn drive(connection: impl Graceful, pace: &Pace, shutdown: &Shutdown) -> hyper::Result<()> {
     let mut connection = pin!(connection);
-    let mut closing = pin!(closing);
     let mut timer = pin!(sleep_until(pace.start + pace.idle_timeout));
+    let mut closing = pin!(shutdown.closing());
+    let mut listens = false;
+    // One task drives a connection all its life, so its waker needs to be left with `closing` only once, until the
+    // first change of phase takes it from there.
+    let mut closing = poll_fn(move |cx| {
+        if listens && !shutdown.has_begun() {
+            return Poll::Pending;
+        }
+        listens = true;
+        closing.as_mut().poll(cx)
+    });
     tokio::select! {
         // The connection first: the limits are judged by what it did in this very poll.
         biased;
@@ -176,20 +191,17 @@ pub(super) async fn drive(
             if !pace.idle() || pace.moment(&pace.head_since).is_some() {
                 return Ok(());
             }
-            connection.as_mut().end();
-            return tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()));
         }
-        () = closing.as_mut() => {}
-    }
-    if pace.fresh() {
-        let mut grace = pin!(tokio::time::sleep(FRESH));
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended,
-            () = grace.as_mut() => {}
-            () = poll_fn(|_| if pace.fresh() { Poll::Pending } else { Poll::Ready(()) }) => {}
+        () = &mut closing => if pace.fresh() {
+            let mut grace = pin!(sleep(FRESH));
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return ended,
+                () = poll_fn(|cx| if pace.fresh() { grace.as_mut().poll(cx) } else { Poll::Ready(()) }) => {}
+            }
         }
     }
+    pace.ends();
     connection.as_mut().end();
     tokio::select! {
         biased;
@@ -240,8 +252,9 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         // TLS keeps records of its own that a slow reader leaves unsent.
-        if flushed.is_pending() {
-            self.pace.stalls();
+        match flushed {
+            Poll::Ready(_) => self.pace.stalled_since.store(0, Relaxed),
+            Poll::Pending => self.pace.stalls(),
         }
         flushed
     }
@@ -315,6 +328,17 @@ mod tests {
         assert_eq!(left(&pace).await, Some(5));
         pace.has_written();
         assert_eq!(left(&pace).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_asked_to_end_has_little_time_once_it_is_idle() {
+        let pace = Pace::new(&limits(), false);
+        let active = pace.begin();
+        pace.ends();
+        assert_eq!(left(&pace).await, None);
+        advance(Duration::from_secs(60)).await;
+        drop(active);
+        assert_eq!(left(&pace).await, Some(5));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,12 @@
 //! The phases of an orderly end, and the count of what it waits for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Release},
+    },
+};
 
 use tokio::sync::watch;
 
@@ -14,8 +20,10 @@ pub enum Phase {
     Draining(Drain),
     /// The listeners are closed; what is in flight may finish.
     Closing,
-    /// Everything ends now.
+    /// Patience is over: what is left is counted and closed.
     Aborted,
+    /// Everything is closed.
+    Ended,
 }
 
 impl Phase {
@@ -25,6 +33,7 @@ impl Phase {
             Phase::Draining(_) => 1,
             Phase::Closing => 2,
             Phase::Aborted => 3,
+            Phase::Ended => 4,
         }
     }
 }
@@ -33,12 +42,14 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    /// Whether `phase` has ever changed: what every connection looks at whenever it wakes.
+    begun: Arc<AtomicBool>,
     open: Count,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)), open: Count::default() }
+        Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)), begun: Arc::default(), open: Count::default() }
     }
 }
 
@@ -78,12 +89,22 @@ impl Shutdown {
         self.advance(Phase::Closing);
     }
 
+    /// Lets the workers go, with whatever they still hold.
+    pub(super) fn end(&self) {
+        self.advance(Phase::Ended);
+    }
+
     /// Waits for the beginning of the end; `None` if it was skipped by [`Shutdown::abort`].
     pub(super) async fn begun(&self) -> Option<Drain> {
         match self.reached(1).await {
             Phase::Draining(drain) => Some(drain),
-            Phase::Running | Phase::Closing | Phase::Aborted => None,
+            Phase::Running | Phase::Closing | Phase::Aborted | Phase::Ended => None,
         }
+    }
+
+    /// Whether there is anything to wait for yet; without a lock.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Acquire)
     }
 
     /// Waits until listeners are to be closed.
@@ -95,6 +116,10 @@ impl Shutdown {
         self.reached(3).await;
     }
 
+    pub(super) async fn ended(&self) {
+        self.reached(4).await;
+    }
+
     /// Waits until no token is alive.
     pub(super) async fn quiet(&self) {
         self.open.zero().await;
@@ -104,7 +129,7 @@ impl Shutdown {
         match self.phase.subscribe().wait_for(|phase| phase.rank() >= rank).await {
             Ok(phase) => *phase,
             // The sender lives in `self`.
-            Err(_) => Phase::Aborted,
+            Err(_) => Phase::Ended,
         }
     }
 
@@ -113,6 +138,8 @@ impl Shutdown {
             let onward = to.rank() > phase.rank();
             if onward {
                 *phase = to;
+                // Before anybody is woken.
+                self.begun.store(true, Release);
             }
             onward
         });

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{config::Address, model::Peer};
 
 /// How many connections the kernel keeps for us until they are accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// A Unix socket is for its owner and its group.
 const UNIX_MODE: u32 = 0o660;

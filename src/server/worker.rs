@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::{
     runtime::Builder,
     sync::{mpsc, watch},
@@ -20,7 +22,7 @@ use super::{
     connection::{self, Accepted, Guard},
     listener::Bound,
     permits::Permit,
-    socket::{Acceptor, Stream, accept_waiting},
+    socket::{Acceptor, BACKLOG, Stream, accept_waiting},
     stats::Opened,
 };
 use crate::model::Peer;
@@ -38,10 +40,12 @@ pub(super) fn start<H: Handler>(
     shutdown: Shutdown,
     alive: mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<()>> {
+    // Taken here: a drain may begin before the thread runs, and what waits in the backlogs is to be served even then.
+    let opened = bounds.borrow().clone();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let worker = Worker { index, handler, shutdown };
-        runtime.block_on(worker.work(bounds));
+        runtime.block_on(worker.work(opened, bounds));
         // Without waiting for blocking work, such as the resolution of a name.
         runtime.shutdown_background();
         drop(alive);
@@ -63,10 +67,9 @@ impl<H> Clone for Worker<H> {
 
 impl<H: Handler> Worker<H> {
     /// Accepts on every listener that there is, also on those that a reload adds, until everything ends.
-    async fn work(self, mut bounds: Bounds) {
+    async fn work(self, mut current: Vec<Arc<Bound>>, mut bounds: Bounds) {
         let mut known: Vec<Arc<Bound>> = Vec::new();
         loop {
-            let current = bounds.borrow_and_update().clone();
             for bound in &current {
                 if !known.iter().any(|known| Arc::ptr_eq(known, bound)) {
                     tokio::spawn(self.clone().accept(bound.clone(), bounds.clone()));
@@ -74,15 +77,16 @@ impl<H: Handler> Worker<H> {
             }
             known = current;
             tokio::select! {
-                () = self.shutdown.aborted() => return,
+                () = self.shutdown.ended() => return,
                 changed = bounds.changed() => if changed.is_err() {
-                    return self.shutdown.aborted().await;
+                    return self.shutdown.ended().await;
                 },
             }
+            current = bounds.borrow_and_update().clone();
         }
     }
 
-    /// Accepts on one listener until a reload removes it or the drain closes it.
+    /// Accepts on one listener until a reload removes it or the drain closes it, and then what its backlog holds.
     pub(super) async fn accept(self, bound: Arc<Bound>, mut bounds: Bounds) {
         let acceptor = match Acceptor::register(&bound.socket) {
             Ok(acceptor) => acceptor,
@@ -112,10 +116,10 @@ impl<H: Handler> Worker<H> {
             // Other connections first, and other workers: one must not take a whole burst.
             yield_now().await;
         }
-        // What is in the backlog would be reset when the last clone of the socket closes.
-        while let Some(permit) = bound.permits.try_take()
-            && let Ok((stream, peer)) = accept_waiting(&bound.socket)
-        {
+        // What is left in the backlog is reset when the last clone of the socket closes. Bounded, because clients that do not stop could go on for ever.
+        for _ in 0..BACKLOG {
+            let Some(permit) = bound.permits.try_take() else { break };
+            let Ok((stream, peer)) = accept_waiting(&bound.socket) else { break };
             self.spawn(&bound, permit, stream, peer);
         }
     }
@@ -126,9 +130,12 @@ impl<H: Handler> Worker<H> {
         let accepted =
             Accepted { settings, worker: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() };
         tokio::spawn(async move {
-            if let Err(error) = connection::serve(stream, peer, guard, accepted).await {
+            match AssertUnwindSafe(connection::serve(stream, peer, guard, accepted)).catch_unwind().await {
+                Ok(Ok(())) => {}
                 // Clients go away as they like. hyper's texts hold no bytes of theirs.
-                tracing::debug!(error = %error, "a connection ended");
+                Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
+                // The payload may hold what the client sent.
+                Err(_payload) => tracing::error!("a connection's task panicked"),
             }
         });
     }

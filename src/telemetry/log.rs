@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
-    fmt, layer::SubscriberExt,
+    fmt,
+    layer::SubscriberExt,
     registry::Registry,
     reload,
     util::SubscriberInitExt,
@@ -35,10 +36,7 @@ pub fn install(log: &Log) -> LogLevel {
             .with_span_list(false)
             .with_writer(std::io::stderr)
             .boxed(),
-        LogFormat::Text => fmt::layer()
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed(),
     };
     let installed = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     if let Err(error) = installed {

@@ -368,9 +368,7 @@ impl Families<'_> {
 fn process_registry() -> Registry {
     let registry = Registry::new();
     #[cfg(target_os = "linux")]
-    registry
-        .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
-        .expect("registered once");
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect("registered once");
     registry
 }
 
@@ -394,8 +392,7 @@ fn method_index(method: &Method) -> usize {
 }
 
 /// The values of the `method` label.
-const METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "other"];
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "other"];
 
 const REQUEST_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 

@@ -1,6 +1,7 @@
 //! The server alone, with a handler of the test's own behind it.
 
 mod drain;
+mod frames;
 mod harness;
 mod limits;
 mod proxy_protocol;

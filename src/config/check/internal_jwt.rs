@@ -66,7 +66,9 @@ fn given_key(algorithm: Algorithm, file: &Path, section: &Section<'_>) -> Option
     let fault = match algorithm {
         Algorithm::HS256 => (key.expose().len() < SHORTEST_SHARED_SECRET)
             .then(|| format!("the secret is shorter than {SHORTEST_SHARED_SECRET} bytes")),
-        _ => (!is_key_for(algorithm, &key)).then(|| format!("the file holds no key for {algorithm:?} as PKCS#8 in PEM")),
+        _ => {
+            (!is_key_for(algorithm, &key)).then(|| format!("the file holds no key for {algorithm:?} as PKCS#8 in PEM"))
+        }
     };
     if let Some(fault) = fault {
         let remedy = match algorithm {

@@ -55,15 +55,11 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
         None => Some(Address::Tcp(DEFAULT_ADDRESS)),
     };
     let speaks = |protocol| settings.protocols.as_ref().is_none_or(|list| list.contains(&protocol));
-    let protocols =
-        Protocols { http1: speaks(settings::Protocol::Http1), http2: speaks(settings::Protocol::Http2) };
+    let protocols = Protocols { http1: speaks(settings::Protocol::Http1), http2: speaks(settings::Protocol::Http2) };
     if !protocols.http1 && !protocols.http2 {
         section.key("protocols").problem("empty", "write for example protocols: [http1, http2]");
     }
-    let tls = match &settings.tls {
-        Some(settings) => Some(check_tls(settings, &section.key("tls"))),
-        None => None,
-    };
+    let tls = settings.tls.as_ref().map(|settings| check_tls(settings, &section.key("tls")));
     let proxy_protocol = settings.proxy_protocol == Some(settings::ProxyProtocol::Required);
     if proxy_protocol && !trust {
         section.key("proxy_protocol").problem(
@@ -76,8 +72,9 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
         && tls.is_none()
         && !tcp.ip().is_loopback()
     {
+        let section = section.key("address");
         section.warn(
-            format!("tokens arrive in plain text at {}", section.key("address").shown(tcp)),
+            format!("tokens arrive in plain text at {}", section.shown(tcp)),
             "set tls, unless something before it ends TLS on a network that you trust",
         );
     }
@@ -103,12 +100,7 @@ fn check_limits(settings: &settings::Limits, section: &Section<'_>) -> Limits {
         connections: section.number("connections", settings.connections, 10_000, 1..=1_000_000),
         header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
         header_count: section.number("header_count", settings.header_count, 100, 8..=1000),
-        header_read_timeout: section.span(
-            "header_read_timeout",
-            settings.header_read_timeout,
-            s(10),
-            ms(100)..=s(600),
-        ),
+        header_read_timeout: section.span("header_read_timeout", settings.header_read_timeout, s(10), ms(100)..=s(600)),
         idle_timeout: section.span("idle_timeout", settings.idle_timeout, s(75), s(1)..=s(86400)),
         http2_streams: section.number("http2_streams", settings.http2_streams, 128, 1..=10_000),
         http2_pending_resets: section.number("http2_pending_resets", settings.http2_pending_resets, 20, 1..=10_000),
@@ -219,7 +211,8 @@ pub(super) fn unix(path: &str, section: &Section<'_>) -> Option<std::path::PathB
     let path = section.resolve(Path::new(path));
     let length = path.as_os_str().len();
     if path.file_name().is_none() || length > LONGEST || path.to_string_lossy().contains('\0') {
-        section.problem(format!("this is not the path of a socket of up to {LONGEST} bytes"), "write unix:/run/app.sock");
+        section
+            .problem(format!("this is not the path of a socket of up to {LONGEST} bytes"), "write unix:/run/app.sock");
         return None;
     }
     Some(path)

@@ -52,16 +52,20 @@ pub(super) fn label(name: Option<&String>, section: &Section<'_>, example: &str)
     Some(name.as_str().into())
 }
 
-/// The index of `name` in `names`, or a problem; `what` as in "no upstream is called".
-pub(super) fn find(name: &str, names: &[Option<&str>], what: &str, section: &Section<'_>) -> Option<usize> {
+/// The index of `name` in `names`, those of the items of `list` (`upstreams`), or a problem.
+pub(super) fn find(name: &str, names: &[Option<&str>], list: &'static str, section: &Section<'_>) -> Option<usize> {
     let found = names.iter().position(|other| *other == Some(name));
     // With a name missing above it would be a guess that it is not meant; that one is reported already.
     if found.is_none() && names.iter().all(Option::is_some) {
-        let known = || names.iter().copied().flatten();
-        let remedy = match nearest(name, known()) {
+        let what = list.trim_end_matches('s');
+        let may_show = |index: usize, name: &str| !section.top(list).key(index).key("name").hides(name);
+        let known: Vec<&str> =
+            names.iter().enumerate().filter_map(|(index, name)| name.filter(|name| may_show(index, name))).collect();
+        let remedy = match nearest(name, known.iter().copied()).filter(|_| !section.hides(name)) {
             Some(near) => sentence(Some(near)),
             None if names.is_empty() => format!("there is no {what} at all"),
-            None => format!("known: {}", known().collect::<Vec<_>>().join(", ")),
+            None if known.is_empty() => String::new(),
+            None => format!("known: {}", known.join(", ")),
         };
         section.problem(format!("no {what} is called {}", section.shown(name)), remedy);
     }

@@ -21,11 +21,7 @@ use crate::config::{
 const MIB: u64 = 1024 * 1024;
 
 /// `upstreams` is `None` if one of them is wrong.
-pub(super) fn check(
-    settings: &Settings,
-    section: &Section<'_>,
-    upstreams: Option<&[Upstream]>,
-) -> Option<Vec<Route>> {
+pub(super) fn check(settings: &Settings, section: &Section<'_>, upstreams: Option<&[Upstream]>) -> Option<Vec<Route>> {
     if settings.routes.is_empty() {
         section.problem(
             "there is no route, so every request would be refused",
@@ -61,7 +57,7 @@ fn check_one(
     let methods = names::methods(&route.methods, &section.key("methods"));
     let upstream = section.required("upstream", route.upstream.as_ref(), "orders").and_then(|name| {
         let known: Vec<_> = settings.upstreams.iter().map(|upstream| upstream.name.as_deref()).collect();
-        names::find(name, &known, "upstream", &section.key("upstream"))
+        names::find(name, &known, "upstreams", &section.key("upstream"))
     });
     let policy = policy::check(route, &settings.issuers, section);
     let observe = route.mode == Some(settings::Mode::Observe);
@@ -114,9 +110,8 @@ fn paths(paths: &[String], section: &Section<'_>) -> Option<Vec<String>> {
 
 /// A request that is let through without a valid token must not arrive with a credential that vouches for it.
 fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> bool {
-    let basic = upstream.is_some_and(|upstream| {
-        matches!(upstream.credential, Some(settings::Credential::Basic { .. }))
-    });
+    let basic =
+        upstream.is_some_and(|upstream| matches!(upstream.credential, Some(settings::Credential::Basic { .. })));
     if basic {
         section.key("mode").problem(
             "observe forwards what would be refused, and this upstream's credential is basic: it would let it in",

@@ -80,7 +80,7 @@ pub(super) fn workers(settings: Option<usize>, section: &Section<'_>) -> usize {
     match settings {
         None | Some(0) => thread::available_parallelism().map_or(1, NonZero::get),
         Some(workers) if workers > MOST => {
-            section.problem(format!("{} is more than {MOST}", section.shown(workers).trim_matches('"')), "");
+            section.problem(format!("{} is more than {MOST}", section.shown(workers)), "");
             MOST
         }
         Some(workers) => workers,

@@ -65,6 +65,16 @@ impl<'c> Section<'c> {
         secrecy::shown(&text.to_string(), &self.path, self.root.nearest(&self.path))
     }
 
+    /// True if `text` must not be shown as the value of this place.
+    pub fn hides(&self, text: &str) -> bool {
+        secrecy::hides(text, &self.path, self.root.nearest(&self.path))
+    }
+
+    /// The section `key` at the top of the file.
+    pub fn top(&self, key: &'static str) -> Section<'c> {
+        Section { path: KeyPath::default().at(key), ..self.clone() }
+    }
+
     /// The value that must be given for `key`, or a problem with an example of it.
     pub fn required<'v, T: AsRef<std::ffi::OsStr>>(
         &self,
@@ -98,7 +108,7 @@ impl<'c> Section<'c> {
             Some(value) => {
                 let section = self.key(key);
                 let words = format!("not between {} and {}", range.start(), range.end());
-                section.problem(format!("{} is {words}", section.shown(value).trim_matches('"')), "");
+                section.problem(format!("{} is {words}", section.shown(value)), "");
                 default
             }
             None => default,

@@ -23,7 +23,10 @@ pub(super) fn trusted(text: &str, section: &Section<'_>) -> Option<Url> {
     }
     if url.scheme() == "http" && !is_loopback(&url) {
         section.problem(
-            format!("{} is not https, so whoever is in between could exchange what is read from it", section.shown(text)),
+            format!(
+                "{} is not https, so whoever is in between could exchange what is read from it",
+                section.shown(text)
+            ),
             "use https; http is accepted on this machine only",
         );
         return None;

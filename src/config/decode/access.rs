@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    Content, Node, KeyPath, Segment,
+    Content, KeyPath, Node, Segment,
     error::{Error, Kind},
 };
 use crate::config::tree::{Key, Scalar};

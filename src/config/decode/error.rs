@@ -17,11 +17,25 @@ pub(in crate::config) struct Error {
 #[derive(Debug)]
 pub(in crate::config) enum Kind {
     /// `variant`: the key should have named one of several forms of a value.
-    UnknownKey { key: String, known: &'static [&'static str], variant: bool },
-    UnknownWord { word: String, known: &'static [&'static str] },
-    Type { found: &'static str, expected: String, remedy: &'static str },
+    UnknownKey {
+        key: String,
+        known: &'static [&'static str],
+        variant: bool,
+    },
+    UnknownWord {
+        word: String,
+        known: &'static [&'static str],
+    },
+    Type {
+        found: &'static str,
+        expected: String,
+        remedy: &'static str,
+    },
     /// `text` is shown only if neither its key nor its origin forbids that.
-    Value { text: Option<String>, expected: String },
+    Value {
+        text: Option<String>,
+        expected: String,
+    },
     /// Words of ours that hold no value.
     Message(String),
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Span};
+use super::Span;
 
 /// Who issues tokens that are believed, and where its keys are.
 ///
@@ -85,7 +85,7 @@ pub struct Introspection {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InternalJwt {
-    /// Its `iss`. Default: https://sidegate.internal
+    /// Its `iss`. Default: `https://sidegate.internal`.
     pub issuer: Option<String>,
     /// ES256, RS256, EdDSA or HS256. Default: ES256.
     pub algorithm: Option<Algorithm>,

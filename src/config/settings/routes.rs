@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Timeouts, Pairs, Size, Span};
+use super::{Pairs, Size, Span, Timeouts};
 
 /// Which request goes to which upstream, and what its token must say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -111,7 +111,7 @@ pub struct Rate {
 pub struct Cors {
     /// answer: here; forward: by the upstream, without a token. Default: answer.
     pub preflight: Option<Preflight>,
-    /// https://app.example.com, or "*" (not with `credentials`).
+    /// `https://app.example.com`, or `"*"` (not with `credentials`).
     pub origins: Vec<String>,
     /// Default: GET, POST, PUT, PATCH, DELETE.
     pub methods: Option<Vec<String>>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Protocol, Pairs, Span};
+use super::{Pairs, Protocol, Span};
 
 /// Where requests go.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

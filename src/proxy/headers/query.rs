@@ -11,25 +11,32 @@ use crate::model::Secret;
 #[error("the token stands in the query more than once")]
 pub struct RepeatedToken;
 
-/// Takes the parameter `name` out of `query`. What remains keeps its bytes; `None` if nothing remains.
+/// A query without its token.
+#[derive(Debug)]
+pub struct QueryToken<'a> {
+    pub token: Option<Secret<String>>,
+    /// The rest, in the bytes that it had; `None` if nothing remains.
+    pub rest: Option<Cow<'a, str>>,
+}
+
+/// Takes the parameter `name` out of `query`.
 ///
 /// The name is compared decoded and without case, so that no spelling of it is forwarded.
-pub fn take_query_token<'a>(
-    query: &'a str,
-    name: &str,
-) -> Result<(Option<Secret<String>>, Option<Cow<'a, str>>), RepeatedToken> {
+pub fn take_query_token<'a>(query: &'a str, name: &str) -> Result<QueryToken<'a>, RepeatedToken> {
     let value_of = |piece: &str| {
         let (key, value) = parse(piece.as_bytes()).next()?;
         key.eq_ignore_ascii_case(name).then(|| Secret::new(value.into_owned()))
     };
     let mut tokens = query.split('&').filter_map(value_of);
-    let Some(token) = tokens.next() else { return Ok((None, Some(Cow::Borrowed(query)))) };
+    let Some(token) = tokens.next() else {
+        return Ok(QueryToken { token: None, rest: Some(Cow::Borrowed(query)) });
+    };
     if tokens.next().is_some() {
         return Err(RepeatedToken);
     }
     let rest: Vec<&str> = query.split('&').filter(|piece| value_of(piece).is_none()).collect();
     let rest = (!rest.is_empty()).then(|| Cow::Owned(rest.join("&")));
-    Ok((Some(token), rest))
+    Ok(QueryToken { token: Some(token), rest })
 }
 
 #[cfg(test)]
@@ -37,7 +44,7 @@ mod tests {
     use super::*;
 
     fn take(query: &str) -> (Option<String>, Option<String>) {
-        let (token, rest) = take_query_token(query, "access_token").unwrap();
+        let QueryToken { token, rest } = take_query_token(query, "access_token").unwrap();
         (token.map(|token| token.expose().clone()), rest.map(Cow::into_owned))
     }
 

@@ -61,7 +61,7 @@ fn outgoing<'a>() -> Outgoing<'a> {
         http2: false,
         credential: None,
         identity: &[],
-        request_id: RequestId(1),
+        request_id: &REQUEST_ID,
     }
 }
 
@@ -72,6 +72,8 @@ fn prepared(list: &[(&str, &str)], out: &Outgoing<'_>) -> HeaderMap {
 }
 
 /// The names that every forwarded request has.
+static REQUEST_ID: HeaderValue = HeaderValue::from_static("00000000000000000000000000000001");
+
 const OURS: [&str; 5] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
 
 fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -147,7 +149,8 @@ fn what_is_harmless_stays_as_it_was() {
 #[test]
 fn connection_takes_what_it_names_but_nothing_of_ours() {
     let identity = [(HeaderName::from_static("x-tenant-id"), HeaderValue::from_static("acme"))];
-    let out = Outgoing { credential: Some(HeaderValue::from_static("Bearer ours")), identity: &identity, ..outgoing() };
+    let out =
+        Outgoing { credential: Some(&HeaderValue::from_static("Bearer ours")), identity: &identity, ..outgoing() };
     let all = "close, X-Custom, authorization, host, content-length, x-tenant-id, x-forwarded-for, x-request-id,\u{9}@";
     let list = [("connection", all), ("connection", "x-other"), ("host", "a.example"), ("content-length", "5")];
     let more = [("x-custom", "1"), ("x-other", "2"), ("authorization", "Bearer theirs"), ("x-tenant-id", "evil")];
@@ -201,6 +204,15 @@ fn a_route_lets_its_own_headers_pass_and_hides_its_token() {
 #[test]
 fn an_http2_request_gets_its_host_from_the_authority() {
     assert_eq!(prepared(&[], &outgoing())["host"], "a.example");
+}
+
+#[test]
+fn the_crumbs_of_a_cookie_are_put_together_for_http1() {
+    let crumbs = [("cookie", "a=b"), ("cookie", "c=d"), ("cookie", "e=f")];
+    let out = prepared(&crumbs, &outgoing());
+    assert_eq!(out.get_all("cookie").iter().collect::<Vec<_>>(), ["a=b; c=d; e=f"]);
+    let out = prepared(&crumbs, &Outgoing { http2: true, ..outgoing() });
+    assert_eq!(out.get_all("cookie").iter().count(), 3);
 }
 
 #[test]

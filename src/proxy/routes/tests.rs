@@ -223,3 +223,20 @@ fn a_protected_path_with_a_public_sibling_is_warned_of() {
     assert_eq!(paths, ["/admin", "/me/"]);
     assert!(gaps.iter().all(|gap| gap.protected == 1 && gap.public == 0));
 }
+
+#[test]
+fn a_method_that_nobody_named_is_not_another_way_in() {
+    let routes = [
+        route("public", &["/*"], None),
+        with(&[Method::GET, Method::POST], route("admin", &["/admin"], Some("a"))),
+        with(&[Method::GET], route("report", &["/report"], Some("a"))),
+        with(&[Method::HEAD], route("probe", &["/report"], None)),
+    ];
+    let post = Method::from_bytes(b"post").unwrap();
+    assert_eq!(ask(&routes, post.clone(), "", "/admin"), "ambiguous_path");
+    assert_eq!(ask(&routes, Method::HEAD, "", "/admin"), "ambiguous_path");
+    assert_eq!(ask(&routes, Method::HEAD, "", "/report"), "probe");
+    assert_eq!(ask(&routes, Method::DELETE, "", "/admin"), "public");
+    assert_eq!(ask(&routes, post, "", "/x"), "public");
+    assert_eq!(ask(&routes, Method::HEAD, "", "/x"), "public");
+}

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::{Duration, Instant, timeout_at},
@@ -24,22 +25,17 @@ pub(super) enum Endpoint {
 /// A connection on which HTTP can begin.
 pub(super) enum Socket {
     Tcp(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
 impl Endpoint {
     pub(super) fn new(settings: &config::Upstream) -> Result<Self, UpstreamSetupError> {
         Ok(match &settings.target {
-            Target::Http { host, port } => Endpoint::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
-            Target::Https { host, port, tls } => Endpoint::Tls {
-                host: host.clone(),
-                port: *port,
-                tls: Box::new(Tls::new(host, tls, settings.http2)?),
-            },
+            Target::Http { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+            Target::Https { host, port, tls } => {
+                Endpoint::Tls { host: host.clone(), port: *port, tls: Box::new(Tls::new(host, tls, settings.http2)?) }
+            }
             Target::Unix(path) => Endpoint::Unix(path.clone()),
         })
     }
@@ -53,7 +49,8 @@ impl Endpoint {
         Ok(match self {
             Endpoint::Tcp { host, port } => Socket::Tcp(tcp(host, *port, deadline).await?),
             Endpoint::Tls { host, port, tls } => {
-                Socket::Tls(tls.handshake(tcp(host, *port, deadline).await?, deadline).await?)
+                let socket = tcp(host, *port, deadline).await?;
+                Socket::Tls(Box::new(tls.handshake(socket, deadline).await?))
             }
             Endpoint::Unix(path) => Socket::Unix(within(deadline, UnixStream::connect(path)).await?.map_err(refused)?),
         })
@@ -62,14 +59,9 @@ impl Endpoint {
 
 /// Resolves `host` anew and tries its addresses in turn until `deadline`.
 async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStream, UpstreamError> {
-    let name = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let addresses: Vec<_> = within(deadline, lookup_host((name, port)))
-        .await?
-        .map_err(UpstreamError::Resolve)?
-        .collect();
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addresses: Vec<_> =
+        within(deadline, lookup_host((name, port))).await?.map_err(UpstreamError::Resolve)?.collect();
     let mut failed = UpstreamError::Resolve(io::Error::new(io::ErrorKind::NotFound, "no address"));
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
@@ -80,6 +72,9 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
             Ok(Ok(stream)) => {
                 // Requests and responses are written whole; waiting for more to send only delays them.
                 stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+                // What has no idle limit (tunnels, event streams) notices a host that is gone.
+                let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+                SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(UpstreamError::Connect)?;
                 return Ok(stream);
             }
             Ok(Err(error)) => failed = refused(error),
@@ -92,9 +87,7 @@ async fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<TcpStre
 /// `future`, or [`UpstreamError::ConnectTimeout`].
 pub(super) async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, UpstreamError> {
     match deadline {
-        Some(deadline) => timeout_at(deadline, future)
-            .await
-            .map_err(|_| UpstreamError::ConnectTimeout),
+        Some(deadline) => timeout_at(deadline, future).await.map_err(|_| UpstreamError::ConnectTimeout),
         None => Ok(future.await),
     }
 }
@@ -112,3 +105,7 @@ fn refused(error: io::Error) -> UpstreamError {
         _ => UpstreamError::Connect(error),
     }
 }
+
+/// TCP's own sign of life on a silent connection; the kernel's count of lost probes (9) then ends it.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);

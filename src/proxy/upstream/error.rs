@@ -111,11 +111,7 @@ impl UpstreamError {
 
     /// What an error of hyper means once the head was handed over.
     pub(super) fn from_exchange(error: hyper::Error) -> Self {
-        if error.is_parse() {
-            Self::Protocol(error)
-        } else {
-            Self::Closed(error)
-        }
+        if error.is_parse() { Self::Protocol(error) } else { Self::Closed(error) }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
     sync::{Arc, Weak},
     task::Poll,
 };
@@ -70,29 +69,22 @@ impl Connection {
             let _ = connection.with_upgrades().await;
             drop(open);
         });
-        Ok(Connection {
-            sender,
-            born: Instant::now(),
-            timer: Timer::default(),
-            home: Arc::downgrade(home),
-            worker,
-        })
+        Ok(Connection { sender, born: Instant::now(), timer: Timer::default(), home: Arc::downgrade(home), worker })
     }
 
     /// Sends `request` and waits for the head of the response.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         &mut self,
         request: Request<RequestBody>,
         patience: &Patience,
-    ) -> Result<Response<Incoming>, Lost> {
-        let mut response = pin!(self.sender.try_send_request(request));
+    ) -> impl Future<Output = Result<Response<Incoming>, Lost>> + Send {
+        let mut response = Box::pin(self.sender.try_send_request(request));
         let timer = &mut self.timer;
-        poll_fn(|cx| match response.as_mut().poll(cx) {
+        poll_fn(move |cx| match response.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(error))),
             Poll::Pending => patience.poll_lost(timer, cx).map(|error| Err(Lost::Timeout(error))),
         })
-        .await
     }
 
     pub(super) fn timer(&mut self) -> &mut Timer {
@@ -123,11 +115,7 @@ impl Connection {
     }
 
     async fn linger(mut self, exchange: Option<Arc<Exchange>>, patience: Duration) {
-        let longest = if patience.is_zero() {
-            LINGER
-        } else {
-            patience.min(LINGER)
-        };
+        let longest = if patience.is_zero() { LINGER } else { patience.min(LINGER) };
         match tokio::time::timeout(longest, self.sender.ready()).await {
             Ok(Ok(())) => {
                 if let Some(home) = self.home.upgrade() {

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -82,12 +82,7 @@ impl Connection {
             drop(open);
         });
         let now = Instant::now();
-        Ok(Connection {
-            sender,
-            born: now,
-            load,
-            used: now,
-        })
+        Ok(Connection { sender, born: now, load, used: now })
     }
 
     /// One more stream, if there is room for it.
@@ -102,11 +97,7 @@ impl Connection {
     pub(super) fn first_stream(&mut self, now: Instant) -> Stream {
         self.load.streams.fetch_add(1, Relaxed);
         self.used = now;
-        Stream {
-            sender: self.sender.clone(),
-            load: Arc::clone(&self.load),
-            timer: Timer::default(),
-        }
+        Stream { sender: self.sender.clone(), load: Arc::clone(&self.load), timer: Timer::default() }
     }
 
     /// False for one that is closed or old; streams under way on it come to their end.
@@ -129,19 +120,18 @@ impl Connection {
 
 impl Stream {
     /// Sends `request` and waits for the head of the response.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         &mut self,
         request: Request<RequestBody>,
         patience: &Patience,
-    ) -> Result<Response<Incoming>, Lost> {
-        let mut response = pin!(self.sender.try_send_request(request));
+    ) -> impl Future<Output = Result<Response<Incoming>, Lost>> + Send {
+        let mut response = Box::pin(self.sender.try_send_request(request));
         let timer = &mut self.timer;
-        poll_fn(|cx| match response.as_mut().poll(cx) {
+        poll_fn(move |cx| match response.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(error))),
             Poll::Pending => patience.poll_lost(timer, cx).map(|error| Err(Lost::Timeout(error))),
         })
-        .await
     }
 
     pub(super) fn timer(&mut self) -> &mut Timer {
@@ -153,11 +143,7 @@ impl Stream {
         let Some(exchange) = exchange.filter(|exchange| exchange.phase() != Phase::Done) else {
             return;
         };
-        let longest = if patience.is_zero() {
-            LINGER
-        } else {
-            patience.min(LINGER)
-        };
+        let longest = if patience.is_zero() { LINGER } else { patience.min(LINGER) };
         tokio::spawn(async move {
             tokio::time::sleep(longest).await;
             exchange.cancel();

@@ -22,6 +22,7 @@ mod wait;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::{TryFutureExt, future::Either};
 use http::{Request, Response};
 use tokio::time::Instant;
 
@@ -65,14 +66,7 @@ impl Upstream {
     pub fn new(settings: config::Upstream, workers: usize) -> Result<Self, UpstreamSetupError> {
         let endpoint = Endpoint::new(&settings)?;
         let workers = (0..workers).map(|_| Worker::default()).collect();
-        Ok(Upstream {
-            shared: Arc::new(Shared {
-                settings,
-                endpoint,
-                workers,
-                stats: Arc::default(),
-            }),
-        })
+        Ok(Upstream { shared: Arc::new(Shared { settings, endpoint, workers, stats: Arc::default() }) })
     }
 
     /// The settings that it was made from.
@@ -82,9 +76,7 @@ impl Upstream {
 
     /// What has been counted so far.
     pub fn snapshot(&self) -> Snapshot {
-        let idle = (0..self.shared.workers.len())
-            .map(|worker| self.shared.pool(worker).idle() as u64)
-            .sum();
+        let idle = (0..self.shared.workers.len()).map(|worker| self.shared.pool(worker).idle() as u64).sum();
         self.shared.stats.snapshot(idle)
     }
 
@@ -107,21 +99,19 @@ impl Upstream {
     ///
     /// # Panics
     /// If `worker` is not below the number given to [`Upstream::new`].
-    pub async fn send(
+    pub fn send(
         &self,
         worker: usize,
         request: Request<RequestBody>,
         timeouts: &config::Timeouts,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
         let sent = if self.shared.settings.http2 {
-            send::http2(&self.shared, worker, request, timeouts).await
+            // Boxed: it must not make the future of an HTTP/1.1 request larger.
+            Either::Left(Box::pin(send::http2(&self.shared, worker, request, timeouts)))
         } else {
-            send::http1(&self.shared, worker, request, timeouts).await
+            Either::Right(send::http1(&self.shared, worker, request, timeouts))
         };
-        if let Err(error) = &sent {
-            self.shared.stats.failed(error);
-        }
-        sent
+        sent.inspect_err(|error| self.shared.stats.failed(error))
     }
 }
 
@@ -132,9 +122,7 @@ impl Shared {
     }
 
     fn put(self: &Arc<Self>, worker: usize, connection: h1::Connection) {
-        let first = self
-            .pool(worker)
-            .put(connection, Instant::now(), &self.settings.connections);
+        let first = self.pool(worker).put(connection, Instant::now(), &self.settings.connections);
         if first {
             pool::start_sweeper(self, worker);
         }

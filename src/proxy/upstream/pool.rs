@@ -53,11 +53,8 @@ impl Pool {
 
     /// A stream on a connection that has room for it.
     pub(super) fn stream(&mut self, now: Instant, limits: &config::Connections) -> Option<h2::Stream> {
-        self.multiplexed
-            .retain(|connection| connection.is_usable(now, limits.max_age));
-        self.multiplexed
-            .iter_mut()
-            .find_map(|connection| connection.stream(now))
+        self.multiplexed.retain(|connection| connection.is_usable(now, limits.max_age));
+        self.multiplexed.iter_mut().find_map(|connection| connection.stream(now))
     }
 
     /// Keeps a new connection. Returns whether a sweeper has to be started.
@@ -80,12 +77,7 @@ impl Pool {
     }
 
     pub(super) fn idle(&self) -> usize {
-        self.idle.len()
-            + self
-                .multiplexed
-                .iter()
-                .filter(|connection| !connection.has_streams())
-                .count()
+        self.idle.len() + self.multiplexed.iter().filter(|connection| !connection.has_streams()).count()
     }
 }
 

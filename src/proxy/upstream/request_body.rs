@@ -56,12 +56,7 @@ impl RequestBody {
             return Self::empty();
         }
         let exchange = Arc::new(Exchange::new());
-        RequestBody(Kind::Streamed(Streamed {
-            incoming,
-            exchange,
-            left: limit.unwrap_or(u64::MAX),
-            trailers,
-        }))
+        RequestBody(Kind::Streamed(Streamed { incoming, exchange, left: limit.unwrap_or(u64::MAX), trailers }))
     }
 
     pub(super) fn exchange(&self) -> Option<&Arc<Exchange>> {
@@ -140,11 +135,7 @@ impl Streamed {
                 return Err(BodyError::TooLarge);
             };
             self.left = left;
-            self.exchange.progress(if self.incoming.is_end_stream() {
-                Phase::Done
-            } else {
-                Phase::Sending
-            });
+            self.exchange.progress(if self.incoming.is_end_stream() { Phase::Done } else { Phase::Sending });
             return Ok(frame);
         }
         self.exchange.progress(Phase::Done);

@@ -44,10 +44,7 @@ impl ResponseBody {
     }
 
     pub(super) fn upstream(streamed: Streamed) -> Self {
-        ResponseBody {
-            kind: Kind::Upstream(streamed),
-            in_flight: None,
-        }
+        ResponseBody { kind: Kind::Upstream(streamed), in_flight: None }
     }
 }
 
@@ -59,10 +56,7 @@ impl Default for ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        ResponseBody {
-            kind: Kind::Own(Full::new(bytes)),
-            in_flight: None,
-        }
+        ResponseBody { kind: Kind::Own(Full::new(bytes)), in_flight: None }
     }
 }
 
@@ -134,14 +128,7 @@ impl Streamed {
         stats: Arc<Stats>,
         idle: Duration,
     ) -> Self {
-        Streamed {
-            incoming,
-            carrier: Some(carrier),
-            exchange,
-            stats,
-            idle,
-            waiting_since: None,
-        }
+        Streamed { incoming, carrier: Some(carrier), exchange, stats, idle, waiting_since: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -169,10 +156,7 @@ impl Streamed {
         };
         loop {
             // A byte in the other direction keeps the exchange alive as well.
-            let last = self
-                .exchange
-                .as_ref()
-                .map_or(since, |exchange| exchange.last().max(since));
+            let last = self.exchange.as_ref().map_or(since, |exchange| exchange.last().max(since));
             let Some(deadline) = after(last, self.idle) else {
                 return Poll::Pending;
             };

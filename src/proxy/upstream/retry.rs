@@ -36,22 +36,17 @@ impl Spare {
 
 /// RFC 9110, section 9.2.2: a proxy may repeat these if the connection dies before the response.
 pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
 }
 
 /// Whether the upstream says that it has not looked at the stream (RFC 9113, sections 6.8 and 8.7).
 pub(super) fn was_unprocessed(error: &hyper::Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|cause| cause.downcast_ref::<h2::Error>())
-        .is_some_and(|cause| {
-            let reason = cause.reason();
-            cause.is_remote()
-                && (reason == Some(h2::Reason::REFUSED_STREAM)
-                    || (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR)))
-        })
+    std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>()).is_some_and(|cause| {
+        let reason = cause.reason();
+        cause.is_remote()
+            && (reason == Some(h2::Reason::REFUSED_STREAM)
+                || (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR)))
+    })
 }
 
 /// Whether the connection ended under the stream.

@@ -16,55 +16,59 @@ use super::{
     request_body::RequestBody,
     response_body::{Carrier, ResponseBody, Streamed},
     retry::{self, Spare},
+    stats::Open,
     timer::after,
     wait::Patience,
 };
 use crate::config::Timeouts;
 
-pub(super) async fn http1(
+/// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+pub(super) fn http1(
     shared: &Arc<Shared>,
     worker: usize,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
-) -> Result<Response<ResponseBody>, UpstreamError> {
-    refuse_connect(&request)?;
+) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
     *request.version_mut() = Version::HTTP_11;
     to_origin_form(request.uri_mut());
     let client = request.extensions_mut().remove::<OnUpgrade>();
     let exchange = request.body().exchange().cloned();
     hold_for_continue(&mut request, exchange.as_ref());
 
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let now = Instant::now();
-        // After a failure the other pooled connections have probably died of the same cause.
-        let pooled = if attempt == 1 {
-            shared.pool(worker).take(now, &shared.settings.connections)
-        } else {
-            None
-        };
-        let (mut connection, spare) = match pooled {
-            Some(connection) => {
-                shared.stats.reused();
-                (
-                    connection,
-                    Some(&request)
-                        .filter(|r| retry::is_idempotent(r.method()))
-                        .and_then(Spare::of),
-                )
+    async move {
+        refuse_connect(&request)?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let now = Instant::now();
+            let (mut connection, started, spare) = match pooled(shared, worker, now, attempt) {
+                Some(connection) => {
+                    let spare = if retry::is_idempotent(request.method()) { Spare::of(&request) } else { None };
+                    (connection, now, spare)
+                }
+                // Boxed: the future of a request on a pooled connection stays small.
+                None => (Box::pin(open_h1(shared, worker, timeouts)).await?, Instant::now(), None),
+            };
+            let patience = Patience::new(started, timeouts, exchange.clone());
+            match connection.exchange(request, &patience).await {
+                Ok(response) => {
+                    return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
+                }
+                Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
             }
-            None => (open_h1(shared, worker, timeouts).await?, None),
-        };
-        let patience = Patience::new(now, timeouts, exchange.clone());
-        match connection.exchange(request, &patience).await {
-            Ok(response) => {
-                return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
-            }
-            Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
+            shared.stats.retried();
         }
-        shared.stats.retried();
     }
+}
+
+/// A connection from the pool, for the first attempt: what ended one has probably ended the others.
+fn pooled(shared: &Shared, worker: usize, now: Instant, attempt: u32) -> Option<h1::Connection> {
+    if attempt > 1 {
+        return None;
+    }
+    let connection = shared.pool(worker).take(now, &shared.settings.connections)?;
+    shared.stats.reused();
+    Some(connection)
 }
 
 pub(super) async fn http2(
@@ -81,11 +85,10 @@ pub(super) async fn http2(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let now = Instant::now();
         let (mut stream, reused) = open_stream(shared, worker, timeouts).await?;
         let spare = Spare::of(&request);
         let idempotent = reused && attempt == 1 && retry::is_idempotent(request.method());
-        let patience = Patience::new(now, timeouts, exchange.clone());
+        let patience = Patience::new(Instant::now(), timeouts, exchange.clone());
         match stream.exchange(request, &patience).await {
             Ok(response) => {
                 return finish(shared, response, Carrier::H2(stream), exchange, None, timeouts);
@@ -144,7 +147,7 @@ fn finish(
     *response.version_mut() = Version::HTTP_11;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = client.ok_or(UpstreamError::UnexpectedUpgrade)?;
-        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response));
+        let tunnel = Tunnel::new(client, hyper::upgrade::on(&mut response), Open::still(&shared.stats));
         response.extensions_mut().insert(tunnel);
         return Ok(response.map(|_| ResponseBody::default()));
     }
@@ -173,6 +176,17 @@ async fn open_stream(
         stats.reused();
         return Ok((stream, true));
     }
+    // Boxed: the future of a request on an open connection stays small.
+    Box::pin(open_h2(shared, worker, timeouts)).await
+}
+
+async fn open_h2(
+    shared: &Arc<Shared>,
+    worker: usize,
+    timeouts: &Timeouts,
+) -> Result<(h2::Stream, bool), UpstreamError> {
+    let limits = &shared.settings.connections;
+    let stats = &shared.stats;
     let deadline = after(Instant::now(), timeouts.connect);
     let _opening = connect::within(deadline, shared.workers[worker].opening.lock()).await?;
     // Another request may have opened one while we waited.
@@ -192,11 +206,7 @@ async fn open_stream(
 
 /// A tunnel through a gateway would reach what no rule covers.
 fn refuse_connect(request: &Request<RequestBody>) -> Result<(), UpstreamError> {
-    if request.method() == Method::CONNECT {
-        Err(UpstreamError::ConnectMethod)
-    } else {
-        Ok(())
-    }
+    if request.method() == Method::CONNECT { Err(UpstreamError::ConnectMethod) } else { Ok(()) }
 }
 
 /// Has the body wait for the upstream's 100. Without a body there is nothing to expect.
@@ -227,22 +237,14 @@ fn to_origin_form(uri: &mut Uri) {
 fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(), UpstreamError> {
     let headers = request.headers_mut();
     let host = headers.remove(header::HOST);
-    for name in [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::EXPECT,
-    ] {
+    for name in [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::EXPECT] {
         headers.remove(name);
     }
     keep_trailers_only(headers);
     let mut parts = uri::Parts::default();
     parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-    parts.path_and_query = request
-        .uri()
-        .path_and_query()
-        .cloned()
-        .or_else(|| Some(uri::PathAndQuery::from_static("/")));
+    parts.path_and_query =
+        request.uri().path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
     parts.authority = match host {
         Some(host) => Some(uri::Authority::try_from(host.as_bytes()).map_err(|_| UpstreamError::InvalidHost)?),
         None => request.uri().authority().cloned(),
@@ -253,10 +255,7 @@ fn to_absolute_form(request: &mut Request<RequestBody>, tls: bool) -> Result<(),
 
 fn keep_trailers_only(headers: &mut HeaderMap) {
     if let Some(te) = headers.remove(header::TE)
-        && te.to_str().is_ok_and(|te| {
-            te.split(',')
-                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        })
+        && te.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }

@@ -72,8 +72,13 @@ pub(super) struct Open(Arc<Stats>);
 
 impl Open {
     pub(super) fn new(stats: &Arc<Stats>) -> Self {
-        stats.open.fetch_add(1, Relaxed);
         stats.opened.fetch_add(1, Relaxed);
+        Open::still(stats)
+    }
+
+    /// For a connection that goes on as something other than HTTP.
+    pub(super) fn still(stats: &Arc<Stats>) -> Self {
+        stats.open.fetch_add(1, Relaxed);
         Open(Arc::clone(stats))
     }
 }

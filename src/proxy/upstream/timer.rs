@@ -16,9 +16,7 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 impl Timer {
     /// Ready once `deadline` has passed.
     pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
@@ -34,9 +32,5 @@ impl Timer {
 
 /// The moment `duration` after `start`; zero means no limit.
 pub(super) fn after(start: Instant, duration: Duration) -> Option<Instant> {
-    if duration.is_zero() {
-        None
-    } else {
-        start.checked_add(duration)
-    }
+    if duration.is_zero() { None } else { start.checked_add(duration) }
 }

@@ -26,10 +26,7 @@ impl Tls {
     /// Reads the files that `settings` names.
     pub(super) fn new(host: &str, settings: &UpstreamTls, http2: bool) -> Result<Self, UpstreamSetupError> {
         let host = settings.server_name.as_deref().unwrap_or(host);
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name =
             ServerName::try_from(bare.to_owned()).map_err(|_| UpstreamSetupError::ServerName(host.to_owned()))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -44,11 +41,7 @@ impl Tls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        Ok(Tls {
-            connector: TlsConnector::from(Arc::new(config)),
-            name,
-            http2,
-        })
+        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http2 })
     }
 
     pub(super) async fn handshake(
@@ -56,9 +49,8 @@ impl Tls {
         socket: TcpStream,
         deadline: Option<Instant>,
     ) -> Result<TlsStream<TcpStream>, UpstreamError> {
-        let stream = within(deadline, self.connector.connect(self.name.clone(), socket))
-            .await?
-            .map_err(UpstreamError::Tls)?;
+        let stream =
+            within(deadline, self.connector.connect(self.name.clone(), socket)).await?.map_err(UpstreamError::Tls)?;
         if self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(UpstreamError::Alpn);
         }
@@ -78,10 +70,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, UpstreamSetupError> {
             let found = rustls_native_certs::load_native_certs();
             let (added, _) = roots.add_parsable_certificates(found.certs);
             if added == 0 {
-                let reason = found
-                    .errors
-                    .first()
-                    .map_or_else(|| "none found".to_owned(), ToString::to_string);
+                let reason = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
                 return Err(UpstreamSetupError::SystemRoots(reason));
             }
         }
@@ -100,8 +89,5 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamSet
 }
 
 fn file(path: &Path, reason: impl ToString) -> UpstreamSetupError {
-    UpstreamSetupError::File {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    UpstreamSetupError::File { path: path.to_owned(), reason: reason.to_string() }
 }

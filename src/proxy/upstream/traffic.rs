@@ -16,10 +16,7 @@ impl Traffic {
     /// Counts one exchange until the guard is dropped.
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight {
-            traffic: Arc::clone(self),
-            sent: 0,
-        }
+        InFlight { traffic: Arc::clone(self), sent: 0 }
     }
 
     /// Exchanges under way.

@@ -1,10 +1,12 @@
 //! WebSocket and other protocols that begin as HTTP/1.1 (RFC 9110, section 7.8).
 
-use std::io;
+use std::{io, sync::Arc};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
+
+use super::stats::Open;
 
 /// Both ends of a connection that has left HTTP; in the extensions of a 101 response.
 ///
@@ -13,11 +15,12 @@ use tokio::io::copy_bidirectional_with_sizes;
 pub struct Tunnel {
     client: OnUpgrade,
     upstream: OnUpgrade,
+    _open: Arc<Open>,
 }
 
 impl Tunnel {
-    pub(super) fn new(client: OnUpgrade, upstream: OnUpgrade) -> Self {
-        Tunnel { client, upstream }
+    pub(super) fn new(client: OnUpgrade, upstream: OnUpgrade, open: Open) -> Self {
+        Tunnel { client, upstream, _open: Arc::new(open) }
     }
 
     /// Copies both ways until both sides have ended, one has failed, or `closed` comes.

@@ -24,12 +24,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(started: Instant, timeouts: &config::Timeouts, exchange: Option<Arc<Exchange>>) -> Self {
-        Patience {
-            started,
-            first_byte: timeouts.first_byte,
-            idle: timeouts.idle,
-            exchange,
-        }
+        Patience { started, first_byte: timeouts.first_byte, idle: timeouts.idle, exchange }
     }
 
     /// Ready when it is over. An upload that makes progress moves the deadline.
@@ -53,15 +48,8 @@ impl Patience {
 
     /// The end of an upload brings a deadline of its own and wakes nobody: look in time for it.
     fn next_look(&self) -> Option<Instant> {
-        let uploading = self
-            .exchange
-            .as_ref()
-            .is_some_and(|exchange| exchange.phase() != Phase::Done);
-        if uploading {
-            after(Instant::now(), self.first_byte)
-        } else {
-            None
-        }
+        let uploading = self.exchange.as_ref().is_some_and(|exchange| exchange.phase() != Phase::Done);
+        if uploading { after(Instant::now(), self.first_byte) } else { None }
     }
 
     fn release(&self) {
@@ -72,23 +60,14 @@ impl Patience {
 
     fn deadline(&self) -> (Option<Instant>, Verdict) {
         let Some(exchange) = &self.exchange else {
-            return (
-                after(self.started, self.first_byte),
-                Verdict::Lost(|| UpstreamError::FirstByteTimeout),
-            );
+            return (after(self.started, self.first_byte), Verdict::Lost(|| UpstreamError::FirstByteTimeout));
         };
         let last = exchange.last().max(self.started);
         match exchange.phase() {
             Phase::Held => (after(self.started, CONTINUE), Verdict::Release),
-            Phase::AwaitingClient => (
-                after(last, self.idle),
-                Verdict::Lost(|| UpstreamError::RequestBodyTimeout),
-            ),
+            Phase::AwaitingClient => (after(last, self.idle), Verdict::Lost(|| UpstreamError::RequestBodyTimeout)),
             Phase::Sending => (after(last, self.idle), Verdict::Lost(|| UpstreamError::IdleTimeout)),
-            Phase::Done => (
-                after(last, self.first_byte),
-                Verdict::Lost(|| UpstreamError::FirstByteTimeout),
-            ),
+            Phase::Done => (after(last, self.first_byte), Verdict::Lost(|| UpstreamError::FirstByteTimeout)),
         }
     }
 }

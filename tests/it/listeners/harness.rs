@@ -22,7 +22,8 @@ use ipnet::IpNet;
 use sidegate::{
     config::{Address, Drain, Limits, Listener, Protocols},
     model::{Connection, Peer},
-    server::{self, Handler, Listeners, Shutdown, Summary, check_head},
+    proxy::limits::check_head,
+    server::{self, Handler, Listeners, Shutdown, Summary},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,6 +32,8 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+
+use super::frames::{PING, frame};
 
 /// Long enough for a loaded machine; only a test that fails waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,7 +48,8 @@ pub async fn must<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it never came")
 }
 
-/// Answers `ok PEER TLS`; `/hold` waits for a permit, `/panic` panics, `/echo` gives the body back.
+/// Answers `ok PEER TLS`; `/hold` waits for a permit, `/panic` panics, `/echo` gives the body back,
+/// `/tunnel` becomes a tunnel that does the same.
 pub struct Probe {
     pub limits: Limits,
     pub requests: AtomicUsize,
@@ -59,7 +63,7 @@ impl Handler for Probe {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, SeqCst);
         let (head, body) = request.into_parts();
-        if let Err(refusal) = check_head(&head, &self.limits) {
+        if let Err(refusal) = check_head(&head.method, &head.uri, &head.headers, &self.limits) {
             let mut response = Response::new(Full::from(refusal.to_string()));
             *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return response;
@@ -70,6 +74,16 @@ impl Handler for Probe {
                 self.release.acquire().await.unwrap().forget();
             }
             "/panic" => panic!("as asked"),
+            "/tunnel" => {
+                let request = Request::from_parts(head, body);
+                tokio::spawn(async {
+                    let tunnel = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+                    let (mut read, mut write) = tokio::io::split(tunnel);
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                });
+                let response = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "t");
+                return response.body(Full::default()).unwrap();
+            }
             "/echo" => return Response::new(Full::new(body.collect().await.map(|b| b.to_bytes()).unwrap_or_default())),
             _ => {}
         }
@@ -198,6 +212,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         let mut body = vec![0; length];
         must(self.stream.read_exact(&mut body)).await.unwrap();
         answer + std::str::from_utf8(&body).unwrap()
+    }
+
+    /// The next HTTP/2 frame as (kind, payload).
+    pub async fn frame(&mut self) -> (u8, Vec<u8>) {
+        self.next_frame().await.expect("a frame, not the end")
+    }
+
+    /// All frames to the end; a PING is answered.
+    pub async fn rest_of_frames(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut seen = Vec::new();
+        while let Some((kind, payload)) = self.next_frame().await {
+            if kind == PING {
+                // The server may have gone by now.
+                let _ = self.stream.write_all(&frame(PING, 1, 0, &payload)).await;
+            }
+            seen.push((kind, payload));
+        }
+        seen
+    }
+
+    /// The next HTTP/2 frame, or `None` at the end.
+    async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        must(self.stream.read_exact(&mut head)).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        must(self.stream.read_exact(&mut payload)).await.ok()?;
+        Some((head[3], payload))
     }
 
     /// Everything until the server closes; a reset is a way of closing.

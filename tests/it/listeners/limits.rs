@@ -2,39 +2,10 @@
 
 use tokio::net::TcpStream;
 
-use super::harness::{Raw, SOON, Server, h2, listener, listener_with, must, request};
-
-/// An HTTP/2 frame (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-
-/// `GET http://x/` from the static table (RFC 7541 appendix A).
-const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 0x01, b'x'];
-
-/// The frames in `bytes` as (kind, payload).
-fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    while bytes.len() >= 9 {
-        let end = 9 + u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
-        if bytes.len() < end {
-            break;
-        }
-        frames.push((bytes[3], bytes[9..end].to_vec()));
-        bytes = &bytes[end..];
-    }
-    frames
-}
+use super::{
+    frames::{GET, GET_HOLD, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, frames},
+    harness::{Raw, SOON, Server, h2, listener, listener_with, must, request},
+};
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_waits_until_another_closes() {
@@ -158,7 +129,7 @@ async fn an_idle_http2_connection_is_told_to_go_away() {
     let server = Server::start(listener_with(|listener| listener.limits.idle_timeout = SOON));
     let mut client = server.connect().await;
     client.send([PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 5, 1, GET)].concat()).await;
-    let frames = frames(&client.rest().await);
+    let frames = client.rest_of_frames().await;
     assert!(frames.iter().any(|(kind, _)| *kind == HEADERS));
     assert!(frames.iter().any(|(kind, _)| *kind == GOAWAY));
 }
@@ -183,9 +154,8 @@ async fn no_more_streams_at_once_than_allowed() {
     let mut client = server.connect().await;
     // A client that does not wait to be told the limit.
     let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-    let hold = [&[0x82, 0x86, 0x44, 0x05][..], b"/hold", &[0x41, 0x01, b'x']].concat();
     for stream in [1, 3, 5] {
-        bytes.extend(frame(HEADERS, 5, stream, &hold));
+        bytes.extend(frame(HEADERS, 5, stream, GET_HOLD));
     }
     client.send(bytes).await;
     server.held().await;
@@ -193,7 +163,7 @@ async fn no_more_streams_at_once_than_allowed() {
     server.release();
     server.release();
     server.shutdown.begin(super::harness::DRAIN);
-    let frames = frames(&client.rest().await);
+    let frames = client.rest_of_frames().await;
     let refused = frames.iter().filter(|(kind, _)| *kind == RST_STREAM).map(|(_, payload)| payload[3]);
     assert_eq!(refused.collect::<Vec<_>>(), [7], "REFUSED_STREAM, once");
     assert_eq!(server.requests(), 2);

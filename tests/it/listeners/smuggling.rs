@@ -1,13 +1,15 @@
 //! What hyper makes of requests whose end two parsers could see in different places: never two requests.
 
-use super::harness::{Server, listener};
+use super::harness::{SOON, Server, listener_with};
 
-/// Sends `bytes` with a second request hidden behind, and returns what comes back until the close.
+/// Sends `bytes` and returns what comes back until the server closes, and how many requests it saw.
 async fn sent(bytes: &str) -> (String, usize) {
-    let server = Server::start(listener());
+    let server = Server::start(listener_with(|listener| {
+        listener.limits.header_read_timeout = SOON;
+        listener.limits.idle_timeout = SOON;
+    }));
     let mut client = server.connect().await;
     client.send(bytes).await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
     let answer = String::from_utf8(client.rest().await).unwrap();
     (answer, server.requests())
 }
@@ -20,7 +22,9 @@ async fn refused(bytes: &str) {
 
 #[tokio::test]
 async fn content_length_beside_transfer_encoding_never_makes_two_requests() {
-    for lengths in ["content-length: 4\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 4"] {
+    for lengths in
+        ["content-length: 4\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 4"]
+    {
         let bytes = format!(
             "POST /echo HTTP/1.1\r\nhost: test\r\n{lengths}\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nhost: test\r\n\r\n"
         );
@@ -49,7 +53,9 @@ async fn lengths_that_contradict_each_other_are_refused() {
 
 #[tokio::test]
 async fn folded_lines_and_blanks_before_the_colon_are_refused() {
-    for header in ["x: a\r\n b", "transfer-encoding:\r\n chunked", "transfer-encoding : chunked", "x y: z", ": z", "x\0: y"] {
+    for header in
+        ["x: a\r\n b", "transfer-encoding:\r\n chunked", "transfer-encoding : chunked", "x y: z", ": z", "x\0: y"]
+    {
         refused(&format!("POST /echo HTTP/1.1\r\nhost: test\r\n{header}\r\n\r\n0\r\n\r\n")).await;
     }
 }
@@ -63,7 +69,9 @@ async fn a_bad_request_line_is_refused() {
 
 #[tokio::test]
 async fn after_a_bad_chunk_nothing_is_read() {
-    for chunk in ["zz\r\nabc", "-1\r\nabc", "3 3\r\nabc", "3\nabc", "3\r\nabcd\r\n", "ffffffffffffffff1\r\nabc", "0x3\r\nabc"] {
+    for chunk in
+        ["zz\r\nabc", "-1\r\nabc", "3 3\r\nabc", "3\nabc", "3\r\nabcd\r\n", "ffffffffffffffff1\r\nabc", "0x3\r\nabc"]
+    {
         let bytes = format!(
             "POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n{chunk}\r\n0\r\n\r\n\
              GET /admin HTTP/1.1\r\nhost: test\r\n\r\n"

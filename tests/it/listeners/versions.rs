@@ -22,6 +22,18 @@ async fn one_connection_carries_many_requests() {
 }
 
 #[tokio::test]
+async fn pipelined_requests_are_answered_in_order_and_a_begun_one_holds_nothing_back() {
+    let server = Server::start(listener());
+    let mut client = server.connect().await;
+    let echo = |body: &str| format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\n{body}");
+    client.send(echo("1") + &echo("2") + "GET / HT").await;
+    assert!(client.answer().await.ends_with("1"));
+    assert!(client.answer().await.ends_with("2"));
+    client.send("TP/1.1\r\nhost: test\r\n\r\n").await;
+    assert!(client.answer().await.ends_with(" plain"));
+}
+
+#[tokio::test]
 async fn http2_is_spoken_with_prior_knowledge() {
     let server = Server::start(listener());
     let (mut client, _connection) = h2(TcpStream::connect(server.address()).await.unwrap()).await;

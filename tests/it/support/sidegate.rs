@@ -28,13 +28,7 @@ impl Sidegate {
         // The server has threads of its own; starting it may block.
         let app = tokio::task::spawn_blocking(move || App::start(config, started)).await.unwrap();
         let app = app.unwrap_or_else(|error| panic!("sidegate did not start: {error}"));
-        Sidegate {
-            public: tcp(&app, "main"),
-            health: tcp(&app, "health"),
-            admin: tcp(&app, "admin"),
-            time,
-            app,
-        }
+        Sidegate { public: tcp(&app, "main"), health: tcp(&app, "health"), admin: tcp(&app, "admin"), time, app }
     }
 
     /// In front of `upstream`, with the tokens of `issuer`, one protected route for everything, and `more` YAML.

@@ -68,10 +68,8 @@ fn origin(text: &str, section: &Section<'_>) -> Option<String> {
     }
     let canonical = Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple);
     let Some(canonical) = canonical.map(|origin| origin.ascii_serialization()) else {
-        section.problem(
-            format!("{} is not an origin", section.shown(text)),
-            "write for example https://app.example.com",
-        );
+        section
+            .problem(format!("{} is not an origin", section.shown(text)), "write for example https://app.example.com");
         return None;
     };
     if canonical != text {

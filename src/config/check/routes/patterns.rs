@@ -1,5 +1,7 @@
 //! Hosts and paths of a route. What two routes have in common is found where routes are matched.
 
+use percent_encoding::percent_decode_str;
+
 use crate::config::check::{section::Section, urls};
 
 /// `/literal`, `{segment}` for one segment, and a trailing `/*` for everything below.
@@ -27,7 +29,7 @@ fn fault(pattern: &str) -> Option<String> {
                 return Some("has braces that hold no name".into());
             }
             if names.contains(&name) {
-                return Some(format!("has {{{name}}} twice"));
+                return Some("has the same name in braces twice".into());
             }
             names.push(name);
             literal.push("x");
@@ -41,11 +43,29 @@ fn fault(pattern: &str) -> Option<String> {
         }
         literal.push(segment);
     }
+    if literal.iter().any(|segment| is_ambiguous(segment)) {
+        return Some("has a character that servers read in different ways, plain or escaped".into());
+    }
     let literal = literal.join("/");
     if literal.is_empty() && pattern.ends_with("/*") {
         return None; // "/*" itself
     }
     urls::literal_path_fault(&literal)
+}
+
+/// To some servers `;` begins a parameter, `%2F` is a slash, and a dot or a space at the end is not there.
+fn is_ambiguous(segment: &str) -> bool {
+    if matches!(segment, "." | "..") {
+        return false; // that has words of its own
+    }
+    let meant: Vec<u8> = percent_decode_str(segment).collect();
+    let escapes_are_canonical = !segment.contains('%') || urls::literal_path_fault(&format!("/{segment}")).is_none();
+    escapes_are_canonical
+        && (meant.ends_with(b".")
+            || meant.ends_with(b" ")
+            || meant.iter().any(|byte| b";/%\\".contains(byte))
+            || (segment.contains('%') && meant.iter().any(|byte| b"?#".contains(byte)))
+            || std::str::from_utf8(&meant).is_err())
 }
 
 /// A name in lower case, or `*.` and a name.

@@ -66,7 +66,7 @@ fn check_issuers(
         return Some((0..issuers.len()).collect());
     }
     let known: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_deref()).collect();
-    names::all(&settings.issuers, section, |name, section| names::find(name, &known, "issuer", section))
+    names::all(&settings.issuers, section, |name, section| names::find(name, &known, "issuers", section))
 }
 
 /// RFC 6749, section 3.3: a scope is printable, without a space, a quote or a backslash.
