@@ -10,10 +10,11 @@
 use std::{error::Error, fs, time::Instant};
 
 use serde_json::{Value, json};
-use sidegate::{auth::Auth, model::Time};
+use sidegate::auth::Auth;
 
 #[path = "side_by_side/mint.rs"]
 mod mint;
+#[allow(dead_code)] // each bench takes what it needs
 mod support;
 #[path = "side_by_side/wire.rs"]
 #[allow(dead_code)]
@@ -141,10 +142,12 @@ fn is_kept(auth: &Auth, token: &str) -> bool {
 }
 
 fn ask(house: &House, token: &str) -> Result<(), Box<dyn Error>> {
-    let now = Time::default().now();
-    let principal =
-        house.runtime.block_on(house.auth.authenticate(token, &house.policy, now)).map_err(|refusal| refusal.code)?;
-    house.auth.prepare(&principal, 0, now)?;
+    let context = support::context();
+    let principal = house
+        .runtime
+        .block_on(house.auth.authenticate(token, &house.policy, &context))
+        .map_err(|refusal| refusal.code)?;
+    house.auth.prepare(&principal, 0, context.now)?;
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use sidegate::{
 
 #[path = "side_by_side/mint.rs"]
 mod mint;
+#[allow(dead_code)] // each bench takes what it needs
 mod support;
 
 use mint::Signer;
@@ -53,7 +54,7 @@ fn route(criterion: &mut Criterion, house: &support::House) -> Result<(), Box<dy
 }
 
 fn cache(criterion: &mut Criterion, house: &support::House, signer: &Signer) -> Result<(), Box<dyn Error>> {
-    let now = Time::default().now();
+    let context = support::context();
     let tokens = signer.tokens(0, 1_000, TOKEN_BYTES)?;
     let mut next = tokens.iter().cycle();
     let token = &tokens[0];
@@ -61,8 +62,8 @@ fn cache(criterion: &mut Criterion, house: &support::House, signer: &Signer) -> 
         bencher.iter(|| house.auth.cache().digest(black_box(token.as_bytes())));
     });
     let enter = |token: &str| {
-        let principal = house.runtime.block_on(house.auth.authenticate(token, &house.policy, now));
-        principal.map(|principal| house.auth.prepare(&principal, 0, now).is_ok())
+        let principal = house.runtime.block_on(house.auth.authenticate(token, &house.policy, &context));
+        principal.map(|principal| house.auth.prepare(&principal, 0, context.now).is_ok())
     };
     criterion.bench_function("authenticate and prepare, cached, 1 token", |bencher| {
         bencher.iter(|| enter(black_box(token)).is_ok());
@@ -77,6 +78,7 @@ fn headers(criterion: &mut Criterion, house: &support::House) -> Result<(), Box<
     let rules = HeaderRules::new(&house.config);
     let identity = [(HeaderName::from_static("x-forwarded-user"), HeaderValue::from_static("user-1"))];
     let credential = HeaderValue::from_str(&format!("Bearer {}", "x".repeat(480)))?;
+    let id = RequestId::new(7);
     let client: HeaderMap = [
         ("host", "api.example.com"),
         ("user-agent", "bench"),
@@ -99,9 +101,9 @@ fn headers(criterion: &mut Criterion, house: &support::House) -> Result<(), Box<
                     hop,
                     upgrade: false,
                     http2: false,
-                    credential: Some(credential.clone()),
+                    credential: Some(&credential),
                     identity: &identity,
-                    request_id: RequestId::new(black_box(7)),
+                    request_id: black_box(id.header()),
                 };
                 rules.prepare(headers, &outgoing);
             },

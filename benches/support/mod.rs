@@ -1,6 +1,6 @@
 //! The real authentication of the library, from a configuration, without listeners.
 
-use std::{error::Error, fs, path::Path, sync::Arc};
+use std::{error::Error, fs, path::Path, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use sidegate::{
@@ -8,7 +8,7 @@ use sidegate::{
     auth::{Auth, Issuer, jwks::Provider, policy::Policy},
     config::{self, Config, Environment},
     jose::Minter,
-    model::Time,
+    model::{Connection, Context, Peer, RequestId, Time},
     telemetry::metrics::Metrics,
 };
 use tokio::runtime::Runtime;
@@ -20,6 +20,18 @@ pub struct House {
     pub auth: Auth,
     pub policy: Policy,
     pub runtime: Runtime,
+}
+
+/// A request that came a moment ago.
+pub fn context() -> Context {
+    Context {
+        now: Time::default().now(),
+        started: Instant::now(),
+        id: RequestId::new(7),
+        trace: None,
+        client: None,
+        connection: Arc::new(Connection { listener: 0, peer: Peer::Unix, tls: false, worker: 0 }),
+    }
 }
 
 /// One issuer with `keys`, one upstream that receives `credential`, one route.
