@@ -72,5 +72,7 @@ class Watch:
         }
 
 
-def noisy(noise):
-    return noise["proxy_core_foreign"] > 0.04 or noise["load_core_foreign"] > 0.10 or noise["steal"] > 0.01
+def noisy(noise, urgent):
+    """With priority, what others take of the load's core is what the load left over."""
+    load = 0.0 if urgent else noise["load_core_foreign"]
+    return noise["proxy_core_foreign"] > 0.04 or load > 0.10 or noise["steal"] > 0.01
