@@ -62,7 +62,7 @@ fn cache(criterion: &mut Criterion, house: &support::House, signer: &Signer) -> 
         bencher.iter(|| house.auth.cache().digest(black_box(token.as_bytes())));
     });
     let enter = |token: &str| {
-        let principal = house.runtime.block_on(house.auth.authenticate(token, &house.policy, &context));
+        let principal = house.runtime.block_on(house.auth.authenticate(support::candidate(token), &house.policy, &context));
         principal.map(|principal| house.auth.prepare(&principal, 0, context.now).is_ok())
     };
     criterion.bench_function("authenticate and prepare, cached, 1 token", |bencher| {

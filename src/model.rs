@@ -163,8 +163,12 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// From 128 random bits.
     pub fn new(random: u128) -> RequestId {
-        let text = format!("{random:032x}");
-        RequestId(HeaderValue::from_maybe_shared(Bytes::from(text)).expect("hexadecimal digits may stand in a header"))
+        let mut text = [0; 32];
+        for (at, digit) in text.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(random >> (124 - 4 * at)) as usize & 0xf];
+        }
+        let text = Bytes::copy_from_slice(&text);
+        RequestId(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
     }
 
     /// One that a trusted proxy gave: 1 to 128 letters, digits and `-_.:`.

@@ -25,27 +25,53 @@ impl BearerError {
     }
 }
 
+/// What stands where a token belongs. Its characters are looked at by [`Candidate::check`], which a token that the cache
+/// knows byte for byte does not need any more.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a>(&'a [u8]);
+
+impl<'a> Candidate<'a> {
+    /// All of it, at least one byte and at most [`TOKEN_BYTES`].
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1)
+    ///
+    /// # Errors
+    /// [`BearerError::Malformed`] if it is not a `b64token`.
+    pub fn check(self) -> Result<&'a str, BearerError> {
+        let padding = self.0.iter().rev().take_while(|byte| **byte == b'=').count();
+        let body = &self.0[..self.0.len() - padding];
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+        if body.is_empty() || !body.iter().all(allowed) {
+            return Err(BearerError::Malformed("not a b64token"));
+        }
+        std::str::from_utf8(self.0).map_err(|_| BearerError::Malformed("not a b64token"))
+    }
+}
+
 /// Finds the token where the route expects it. `query_token` is the value of the route's query parameter, if the route
 /// has one and the request carries it.
 ///
 /// # Errors
 /// [`BearerError::Missing`] without a token; [`BearerError::Malformed`] if it is sent twice or in two ways, is longer
-/// than [`TOKEN_BYTES`], or is not a `b64token`.
+/// than [`TOKEN_BYTES`], or is empty behind its scheme.
 pub fn extract<'a>(
     headers: &'a HeaderMap,
     place: &TokenPlace,
     query_token: Option<&'a str>,
-) -> Result<&'a str, BearerError> {
+) -> Result<Candidate<'a>, BearerError> {
     let in_header = match single(headers, place)? {
         Some(value) if place.header == AUTHORIZATION => bearer(value)?,
         Some(value) if value.is_empty() => None,
-        Some(value) => Some(b64token(value.as_bytes())?),
+        Some(value) => Some(candidate(value.as_bytes())?),
         None => None,
     };
     match (in_header, query_token) {
         (Some(_), Some(_)) => Err(BearerError::Malformed("a token in two places")),
         (Some(token), None) => Ok(token),
-        (None, Some(token)) => b64token(token.as_bytes()),
+        (None, Some(token)) => candidate(token.as_bytes()),
         (None, None) => Err(BearerError::Missing),
     }
 }
@@ -59,7 +85,7 @@ fn single<'a>(headers: &'a HeaderMap, place: &TokenPlace) -> Result<Option<&'a H
 }
 
 /// The token of `Bearer 1*SP b64token`; `None` for another scheme.
-fn bearer(value: &HeaderValue) -> Result<Option<&str>, BearerError> {
+fn bearer(value: &HeaderValue) -> Result<Option<Candidate<'_>>, BearerError> {
     let bytes = value.as_bytes();
     // A scheme ends where its characters end, so that `Bearer,x` and `Bearer\tx` are bad bearers, not other schemes.
     let end = bytes.iter().position(|byte| !is_tchar(*byte)).unwrap_or(bytes.len());
@@ -71,21 +97,15 @@ fn bearer(value: &HeaderValue) -> Result<Option<&str>, BearerError> {
     if spaces == 0 {
         return Err(BearerError::Malformed("no token behind the scheme"));
     }
-    b64token(&rest[spaces..]).map(Some)
+    candidate(&rest[spaces..]).map(Some)
 }
 
-/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-fn b64token(token: &[u8]) -> Result<&str, BearerError> {
-    if token.len() > TOKEN_BYTES {
-        return Err(BearerError::Malformed("a token that is too long"));
+fn candidate(token: &[u8]) -> Result<Candidate<'_>, BearerError> {
+    match token.len() {
+        0 => Err(BearerError::Malformed("no token behind the scheme")),
+        1..=TOKEN_BYTES => Ok(Candidate(token)),
+        _ => Err(BearerError::Malformed("a token that is too long")),
     }
-    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = &token[..token.len() - padding];
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    if body.is_empty() || !body.iter().all(allowed) {
-        return Err(BearerError::Malformed("not a b64token"));
-    }
-    std::str::from_utf8(token).map_err(|_| BearerError::Malformed("not a b64token"))
 }
 
 /// A character of a token by RFC 9110 section 5.6.2.
@@ -112,7 +132,7 @@ mod tests {
             headers.append(name.clone(), HeaderValue::from_bytes(value).unwrap());
         }
         let place = TokenPlace { header: name, query_parameter: None };
-        extract(&headers, &place, query).map(str::to_owned).map_err(BearerError::code)
+        extract(&headers, &place, query).and_then(Candidate::check).map(str::to_owned).map_err(BearerError::code)
     }
 
     fn authorization(values: &[&str]) -> Result<String, &'static str> {

@@ -17,6 +17,7 @@ use std::{
 use http::HeaderValue;
 
 use self::{
+    bearer::Candidate,
     cache::VerdictCache,
     introspect::Introspector,
     jwks::Provider,
@@ -117,9 +118,9 @@ impl Auth {
     ///
     /// # Errors
     /// The refusal, or [`Reason::Undecided`] where no verdict can be had now.
-    pub async fn authenticate(&self, token: &str, policy: &Policy, cx: &Context) -> Result<Principal, Refusal> {
+    pub async fn authenticate(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Principal, Refusal> {
         let now = cx.now;
-        let digest = self.cache.digest(token.as_bytes());
+        let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
         let cached = self.cache.find(digest);
         let verdict = match cached.as_ref().map(|verdict| verdict.standing(now)) {
             Some(Standing::Good) => cached,
@@ -129,7 +130,11 @@ impl Auth {
         };
         let verdict = match verdict {
             Some(verdict) => verdict,
-            None => self.validate(token, digest, policy, cx).await?,
+            None => {
+                // A token that is known byte for byte has passed this.
+                let token = token.check().map_err(|error| Refusal::new(Reason::TokenMalformed, error.code()))?;
+                self.validate(token, digest, policy, cx).await?
+            }
         };
         match policy.check(&verdict) {
             Ok(()) => Ok(Principal { verdict }),
