@@ -80,6 +80,11 @@ impl Peek<'_> {
         self.header.algorithm
     }
 
+    /// A claim as the token states it; to be shown, and to decide nothing.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name)
+    }
+
     /// Verifies the token as one of `issuer`, whose keys are `keys`.
     ///
     /// # Errors
