@@ -65,6 +65,15 @@ impl App {
         Routes::build(&config.routes).map(drop)
     }
 
+    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`.
+    ///
+    /// # Errors
+    /// What could not be read or made.
+    pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
+        install_crypto();
+        build(Arc::new(config), None, time, &Arc::new(Metrics::new()), background)
+    }
+
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
     ///
     /// # Errors

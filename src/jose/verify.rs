@@ -80,9 +80,9 @@ impl Peek<'_> {
         self.header.algorithm
     }
 
-    /// A claim as the token states it; to be shown, and to decide nothing.
-    pub fn claim(&self, name: &str) -> Option<&Value> {
-        self.claims.get(name)
+    /// What the token claims; to be shown, and to decide nothing.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
     }
 
     /// Verifies the token as one of `issuer`, whose keys are `keys`.

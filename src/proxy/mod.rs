@@ -173,8 +173,9 @@ impl Proxy {
     /// # Errors
     /// If its Host or path is none, or no route covers it.
     pub fn route_of(&self, head: &Parts) -> Result<usize, ProxyError> {
+        let host = host(head)?;
         let path = path::canonical(head.uri.path())?;
-        self.find(&host(head)?, &path, &head.method, cors::preflight_method(&head.method, &head.headers).as_ref())
+        self.find(&host, &path, &head.method, cors::preflight_method(&head.method, &head.headers).as_ref())
     }
 
     /// A preflight goes where the request that it asks for would go, if that route treats preflights specially.
