@@ -4,6 +4,7 @@
 mod check;
 mod explain;
 mod health;
+mod panics;
 mod quickstart;
 mod run;
 
@@ -70,6 +71,7 @@ struct ConfigFile {
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
+    panics::install();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refused) => {

@@ -88,13 +88,13 @@ fn validation(gate: &Gate, token: &str, policy: &Policy, now: UnixTime) -> (Stri
     details.extend(times(&peek, &issuer.settings, now));
     let keys = issuer.keys.status();
     if issuer.settings.keys == config::KeySource::None {
-        details.push(Detail::plain("the issuer has no keys here, so introspection was asked"));
-    } else {
-        details.push(Detail::plain(format!("{} key(s) of the issuer are known", keys.keys)));
-        details.extend(keys.last_error.map(|error| Detail::plain(format!("its keys could not be fetched: {error}"))));
-        let failed = issuer.keys.current().and_then(|keys| peek.verify(&issuer.settings, &keys, now).err());
-        details.extend(failed.map(|error| Detail::plain(error.to_string())));
+        details.push(Detail::plain("the issuer has no keys here, so it can only be asked by introspection"));
+        return ("active".to_owned(), details);
     }
+    details.push(Detail::plain(format!("{} key(s) of the issuer are known", keys.keys)));
+    details.extend(keys.last_error.map(|error| Detail::plain(format!("its keys could not be fetched: {error}"))));
+    let failed = issuer.keys.current().and_then(|keys| peek.verify(&issuer.settings, &keys, now).err());
+    details.extend(failed.map(|error| Detail::plain(error.to_string())));
     ("signature, type and times are right".to_owned(), details)
 }
 
@@ -102,25 +102,23 @@ fn stranger(issuers: &[Issuer], claimed: &str) -> Vec<Detail> {
     let mut details = vec![Detail::plain(format!("its `iss` is `{claimed}`, which is no configured issuer"))];
     let bare = claimed.trim_end_matches('/');
     let near = issuers.iter().filter(|issuer| issuer.settings.issuer.trim_end_matches('/') == bare);
-    details.extend(near.map(|issuer| Detail::plain(format!("{} differs by the slash at the end only", name_of(issuer)))));
+    details
+        .extend(near.map(|issuer| Detail::plain(format!("{} differs by the slash at the end only", name_of(issuer)))));
     details
 }
 
 fn times(peek: &Peek<'_>, settings: &config::Issuer, now: UnixTime) -> Vec<Detail> {
-    let mut told = Vec::new();
-    for (claim, before, after) in [("exp", "expires", "expired"), ("nbf", "good", "good")] {
-        let Some(at) = peek.claims().get(claim).and_then(Value::as_u64).map(UnixTime) else { continue };
-        let (ahead, behind) = (now.until(at), at.until(now));
-        let leeway = humantime::format_duration(settings.leeway);
-        let says = match (claim, ahead.is_zero()) {
-            ("exp", true) => format!("{after} {} ago", humantime::format_duration(behind)),
-            ("exp", false) => format!("{before} in {}", humantime::format_duration(ahead)),
-            (_, false) => format!("{before} only in {}", humantime::format_duration(ahead)),
-            (_, true) => continue,
-        };
-        told.push(Detail::plain(format!("{says} (`{claim}`; {leeway} are tolerated)")));
-    }
-    told
+    let at = |claim| peek.claims().get(claim).and_then(Value::as_u64).map(UnixTime);
+    let time = humantime::format_duration;
+    let expiry = at("exp").map(|end| match now < end {
+        true => format!("expires in {} (`exp`)", time(now.until(end))),
+        false => format!("expired {} ago (`exp`)", time(end.until(now))),
+    });
+    let start =
+        at("nbf").filter(|start| now < *start).map(|start| format!("good in {} (`nbf`)", time(now.until(start))));
+    let issued = at("iat").filter(|at| now < *at).map(|at| format!("issued in {} (`iat`)", time(now.until(at))));
+    let told = [expiry, start, issued].into_iter().flatten();
+    told.map(|says| Detail::plain(format!("{says}; {} are tolerated", time(settings.leeway)))).collect()
 }
 
 /// Every condition, with what the token has for it: only what the policy names is shown.
@@ -130,11 +128,19 @@ fn conditions(gate: &Gate, policy: &Policy, wanted: &config::Policy, verdict: &V
     let mut told = vec![
         Detail {
             mark: met(Condition::Issuer),
-            says: format!("issuer: {}; the token's is {}", issuers.join(" or "), name_of(&gate.issuers()[verdict.issuer])),
+            says: format!(
+                "issuer: {}; the token's is {}",
+                issuers.join(" or "),
+                name_of(&gate.issuers()[verdict.issuer])
+            ),
         },
         Detail {
             mark: met(Condition::Audience),
-            says: format!("audience: {}; the token has {}", list(&wanted.audiences, " or "), list(&verdict.audiences, ", ")),
+            says: format!(
+                "audience: {}; the token has {}",
+                list(&wanted.audiences, " or "),
+                list(&verdict.audiences, ", ")
+            ),
         },
     ];
     if !wanted.scopes_all.is_empty() || !wanted.scopes_any.is_empty() {

@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
-pub use self::{
-    problem::Problem,
-    rehearse::{Outcome, Rehearsal},
-};
 use self::{
     documents::{Document, Documents},
     observe::Observer,
     problem::Realm,
+};
+pub use self::{
+    problem::Problem,
+    rehearse::{Outcome, Rehearsal},
 };
 use crate::{
     auth::Issuer,

@@ -26,8 +26,12 @@ pub enum Outcome {
     /// It asks for a document that is served here.
     Document,
     /// It is a preflight, answered here for the route.
-    Preflight { route: usize },
-    Forward { route: usize },
+    Preflight {
+        route: usize,
+    },
+    Forward {
+        route: usize,
+    },
 }
 
 impl Gate {
