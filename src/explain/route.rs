@@ -57,10 +57,9 @@ pub fn tell(
                     let but = match near.but {
                         But::Method => format!("but only with {}", methods(route)),
                         But::Host => format!("but only of {}", route.hosts.join(", ")),
-                        But::LastSlash => {
-                            "with or without a slash at the end, which this path has otherwise".to_owned()
-                        }
-                        But::LetterCase => "in other letter case".to_owned(),
+                        But::LastSlash if path.as_str().ends_with('/') => "but only without the last slash".to_owned(),
+                        But::LastSlash => "but only with a slash at the end".to_owned(),
+                        But::LetterCase => "but only in other letter case".to_owned(),
                     };
                     Detail::plain(format!("`{}` covers {}, {but}", route.name, near.pattern))
                 })

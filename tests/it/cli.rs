@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Issuer,
-    issuer::{Key, now, scratch, sign_with},
+    issuer::{Key, NAME, Served, now, scratch, sign_with},
 };
 
 /// A configuration in a file, and the issuer that it trusts.
@@ -211,8 +211,8 @@ fn each_refusal_is_told_at_its_step() {
             "the token has `eve@example.com`",
         ),
         (&good, &["/nowhere"], "route", 404, "no_route", ""),
-        (&good, &["/Orders"], "route", 404, "no_route", "`orders` covers /orders, in other letter case"),
-        (&good, &["/watched"], "route", 404, "no_route", "`watched` covers /watched/*, with or without a slash"),
+        (&good, &["/Orders"], "route", 404, "no_route", "`orders` covers /orders, but only in other letter case"),
+        (&good, &["/watched"], "route", 404, "no_route", "`watched` covers /watched/*, but only with a slash"),
         (&good, &["/tenant/x"], "route", 404, "no_route", "but only of tenant.example.com"),
         (&good, &["-X", "POST", "/healthz"], "route", 405, "method_not_allowed", "but only with GET"),
         (&good, &["/open/..;/orders"], "route", 400, "ambiguous_path", "/orders, which `orders` answers"),
@@ -320,6 +320,32 @@ fn keys_that_cannot_be_had_are_told_as_such() {
     let (code, report) = setup.json(&token, &["/orders"]);
     assert_eq!((code, &report["verdict"]["status"]), (2, &json!(503)), "{report:#}");
     assert!(details(step(&report, "validation")).contains("its keys could not be fetched"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opaque_token_is_really_introspected() {
+    let setup = Setup::new();
+    let answer = json!({"active": true, "aud": "orders-api", "scope": "orders", "email": "ana@example.com"});
+    let served = Served::start(200, answer.to_string()).await;
+    let issuer = format!(
+        "issuers:\n  - name: corp\n    issuer: {NAME}\n    algorithms: []\n    introspection: {{ endpoint: \"{}\", \
+         client_id: me, client_secret_file: password }}\n",
+        served.url
+    );
+    setup.write(&format!("{issuer}{REST}"));
+    let token = "an-opaque-token-that-only-its-issuer-knows";
+
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, served.asked()), (0, 1), "{report:#}");
+    assert!(details(step(&report, "validation")).contains("introspection was asked of `corp`"));
+
+    served.set(200, json!({"active": false}).to_string());
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, &report["verdict"]["cause"]), (2, &json!("inactive")), "{report:#}");
+
+    served.set(500, "");
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, &report["verdict"]["status"]), (2, &json!(503)), "{report:#}");
 }
 
 #[test]
