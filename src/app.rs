@@ -20,7 +20,7 @@ use crate::{
     model::{BoxError, Time},
     proxy::{
         Proxy,
-        routes::{Conflict, Routes},
+        routes::{Conflict, Gap, Routes},
         upstream::Upstream,
     },
     server::{
@@ -57,12 +57,21 @@ pub fn install_crypto() {
 }
 
 impl App {
-    /// What only the table of routes can find wrong with a checked configuration.
+    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes.
     ///
     /// # Errors
     /// Every conflict between routes.
-    pub fn check(config: &Config) -> Result<(), Vec<Conflict>> {
-        Routes::build(&config.routes).map(drop)
+    pub fn check(config: &Config) -> Result<Vec<Gap>, Vec<Conflict>> {
+        Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
+    }
+
+    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`.
+    ///
+    /// # Errors
+    /// What could not be read or made.
+    pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
+        install_crypto();
+        build(Arc::new(config), None, time, &Arc::new(Metrics::new()), background)
     }
 
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.

@@ -31,7 +31,7 @@
 //! ```text floors
 //! 10 main cli
 //!  9 app
-//!  8 server
+//!  8 server explain
 //!  7 gate
 //!  6 proxy
 //!  5 auth
@@ -46,6 +46,7 @@ pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod fetch;
 pub mod gate;
 pub mod jose;

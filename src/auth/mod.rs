@@ -23,7 +23,7 @@ use self::{
     jwks::Provider,
     policy::Policy,
     profile::{MintFailed, Profiles},
-    verdict::{ClaimPlan, Prepared, Standing, Verdict},
+    verdict::{Claim, ClaimPlan, Prepared, Standing, Verdict},
 };
 use crate::{
     config,
@@ -119,27 +119,35 @@ impl Auth {
     /// # Errors
     /// The refusal, or [`Reason::Undecided`] where no verdict can be had now.
     pub async fn authenticate(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Principal, Refusal> {
-        let now = cx.now;
-        let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
-        let cached = self.cache.find(digest);
-        let verdict = match cached.as_ref().map(|verdict| verdict.standing(now)) {
-            Some(Standing::Good) => cached,
-            Some(Standing::Expired) => return Err(Refusal::new(Reason::TokenExpired, "expired")),
-            // A key that went away ends what it signed; only a fresh look can say otherwise.
-            Some(Standing::Ended | Standing::Stale) | None => None,
-        };
-        let verdict = match verdict {
-            Some(verdict) => verdict,
-            None => {
-                // A token that is known byte for byte has passed this.
-                let token = token.check().map_err(|error| Refusal::new(Reason::TokenMalformed, error.code()))?;
-                self.validate(token, digest, policy, cx).await?
-            }
-        };
+        let verdict = self.judge(token, policy, cx).await?;
         match policy.check(&verdict) {
             Ok(()) => Ok(Principal { verdict }),
             Err(reason) => Err(Refusal::new(reason, reason.as_str())),
         }
+    }
+
+    /// Whether `token` is valid, whatever `policy` asks of it: that only names the issuers that may hear of it.
+    ///
+    /// # Errors
+    /// As [`Auth::authenticate`].
+    pub async fn judge(
+        &self,
+        token: Candidate<'_>,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
+        if let Some(verdict) = self.cache.find(digest) {
+            match verdict.standing(cx.now) {
+                Standing::Good => return Ok(verdict),
+                Standing::Expired => return Err(Refusal::new(Reason::TokenExpired, "expired")),
+                // A key that went away ends what it signed; only a fresh look can say otherwise.
+                Standing::Ended | Standing::Stale => {}
+            }
+        }
+        // A token that is known byte for byte has passed this.
+        let token = token.check().map_err(|error| Refusal::new(Reason::TokenMalformed, error.code()))?;
+        self.validate(token, digest, policy, cx).await
     }
 
     /// The headers that the upstream receives for `principal`.
@@ -162,6 +170,11 @@ impl Auth {
 
     pub fn passes_original(&self, upstream: usize) -> bool {
         self.profiles.passes_original(self.profiles.of(upstream))
+    }
+
+    /// The claim `name` of a judged token; only claims that the configuration names are kept.
+    pub fn claim<'a>(&self, verdict: &'a Verdict, name: &str) -> Option<&'a Claim> {
+        verdict.claims.get(self.plan.slot(name)?)?.as_ref()
     }
 
     pub fn issuers(&self) -> &[Issuer] {

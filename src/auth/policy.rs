@@ -35,30 +35,59 @@ impl Policy {
         }
     }
 
-    /// `Err` with the first reason in the order issuer, audience, scope, client, claim.
+    /// `Err` with the reason of the first condition that is not met.
     pub fn check(&self, verdict: &Verdict) -> Result<(), Reason> {
-        if !self.issuers.contains(&verdict.issuer) {
-            return Err(Reason::IssuerRefused);
+        match Condition::ALL.into_iter().find(|condition| !self.meets(*condition, verdict)) {
+            None => Ok(()),
+            Some(condition) => Err(condition.reason()),
         }
-        if !verdict.has_audience(&self.audiences) {
-            return Err(Reason::AudienceRefused);
-        }
-        let all = self.scopes_all.iter().all(|scope| verdict.has_scope(scope));
-        let any = self.scopes_any.is_empty() || self.scopes_any.iter().any(|scope| verdict.has_scope(scope));
-        if !all || !any {
-            return Err(Reason::ScopeMissing);
-        }
-        let client = verdict.client.as_deref();
-        if !self.clients.is_empty() && !self.clients.iter().any(|wanted| Some(wanted.as_str()) == client) {
-            return Err(Reason::ClientRefused);
-        }
-        for (slot, accepted) in &self.claims {
-            let claim = verdict.claims.get(*slot).and_then(Option::as_ref);
-            if !claim.is_some_and(|claim| claim.is_any_of(accepted)) {
-                return Err(Reason::ClaimRefused);
+    }
+
+    /// Whether one condition is met.
+    pub fn meets(&self, condition: Condition, verdict: &Verdict) -> bool {
+        match condition {
+            Condition::Issuer => self.issuers.contains(&verdict.issuer),
+            Condition::Audience => verdict.has_audience(&self.audiences),
+            Condition::Scope => {
+                let any = || self.scopes_any.is_empty() || self.scopes_any.iter().any(|scope| verdict.has_scope(scope));
+                self.scopes_all.iter().all(|scope| verdict.has_scope(scope)) && any()
             }
+            Condition::Client => {
+                let client = verdict.client.as_deref();
+                self.clients.is_empty() || self.clients.iter().any(|wanted| Some(wanted.as_str()) == client)
+            }
+            Condition::Claims => self.claims.iter().all(|(slot, accepted)| {
+                let claim = verdict.claims.get(*slot).and_then(Option::as_ref);
+                claim.is_some_and(|claim| claim.is_any_of(accepted))
+            }),
         }
-        Ok(())
+    }
+}
+
+/// What a policy may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    Issuer,
+    Audience,
+    Scope,
+    Client,
+    Claims,
+}
+
+impl Condition {
+    /// In the order in which they are held against a token.
+    pub const ALL: [Condition; 5] =
+        [Condition::Issuer, Condition::Audience, Condition::Scope, Condition::Client, Condition::Claims];
+
+    /// Why a token is refused that does not meet it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Condition::Issuer => Reason::IssuerRefused,
+            Condition::Audience => Reason::AudienceRefused,
+            Condition::Scope => Reason::ScopeMissing,
+            Condition::Client => Reason::ClientRefused,
+            Condition::Claims => Reason::ClaimRefused,
+        }
     }
 }
 

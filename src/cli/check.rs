@@ -3,25 +3,44 @@
 use std::{path::Path, process::ExitCode};
 
 use super::{WRONG_SETTINGS, run};
-use crate::config::{self, Loaded};
+use crate::{
+    app::App,
+    config::{self, KeyPath, Loaded, Origin, Segment, Warning},
+};
 
-/// Loads a configuration and holds it against everything that can be checked without starting.
+/// Loads a configuration, holds it against everything that can be checked without starting, and prints the warnings.
 pub fn load(file: &Path) -> Result<Loaded, ExitCode> {
-    let loaded = config::load(file, &run::environment()).map_err(|problems| {
+    let loaded = read(file).map_err(|problems| {
         eprintln!("{problems}");
-        eprintln!("\n{}: {} problem(s)", file.display(), problems.list.len());
-        ExitCode::from(WRONG_SETTINGS)
-    })?;
-    crate::app::App::check(&loaded.config).map_err(|conflicts| {
-        for conflict in &conflicts {
-            eprintln!("{}: routes: {conflict}", file.display());
-        }
-        eprintln!("\n{}: {} problem(s)", file.display(), conflicts.len());
         ExitCode::from(WRONG_SETTINGS)
     })?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
+    Ok(loaded)
+}
+
+/// As [`load`], silently.
+///
+/// # Errors
+/// Every problem, in words.
+pub fn read(file: &Path) -> Result<Loaded, String> {
+    let summary = |count| format!("\n{}: {count} problem(s)", file.display());
+    let mut loaded = config::load(file, &run::environment())
+        .map_err(|problems| format!("{problems}\n{}", summary(problems.list.len())))?;
+    let gaps = App::check(&loaded.config).map_err(|conflicts| {
+        let lines = conflicts.iter().map(|conflict| format!("{}: routes: {conflict}\n", file.display()));
+        lines.chain([summary(conflicts.len())]).collect::<String>()
+    })?;
+    loaded.warnings.extend(gaps.iter().map(|gap| {
+        let public = &loaded.config.routes[gap.public].name;
+        Warning {
+            path: KeyPath::from_iter([Segment::from("routes"), Segment::from(gap.protected)]),
+            origin: Origin::File { name: file.display().to_string().into(), line: 0, column: 0 },
+            message: format!("{gap} (route `{public}`)"),
+            remedy: format!("protect `{}` in the same way", gap.path),
+        }
+    }));
     Ok(loaded)
 }
 

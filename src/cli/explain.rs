@@ -1,7 +1,156 @@
-//! To come.
-use std::process::ExitCode;
+//! `sidegate explain`: what happens to a request, and what the upstream would see.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
+
+use super::{ConfigFile, WRONG_SETTINGS, check};
+use crate::{
+    app::{self, App},
+    auth::bearer::TOKEN_BYTES,
+    config::{Config, Listener},
+    explain::{self, Report},
+    model::{BoxError, Connection, Peer, Secret, Time},
+};
+
 #[derive(clap::Args)]
-pub struct Question {}
-pub fn explain(_: &Question) -> ExitCode {
-    ExitCode::SUCCESS
+pub struct Question {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The method of the request.
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: Method,
+    /// A header of the request, as `Name: value`; may be repeated. Credentials come by --token-file.
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header_of)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// A file that holds the token, or `-` for standard input; an argument would stand in the list of processes.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The address that the request comes from.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    peer: IpAddr,
+    /// Print JSON, for machines.
+    #[arg(long)]
+    json: bool,
+    /// A path, or a whole URL. Without a host in it or in a header `Host`: localhost.
+    #[arg(value_name = "URL")]
+    target: Uri,
 }
+
+pub fn explain(question: &Question) -> ExitCode {
+    app::install_crypto();
+    let loaded = match check::load(&question.config.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    match ask(question, loaded.config) {
+        Ok((report, token)) => {
+            print(&report, question.json, token.as_ref());
+            ExitCode::from(if report.verdict.is_refused() { REFUSED } else { 0 })
+        }
+        Err(error) => {
+            eprintln!("sidegate: {error}");
+            ExitCode::from(WRONG_SETTINGS)
+        }
+    }
+}
+
+fn ask(question: &Question, config: Config) -> Result<(Report, Option<Secret<String>>), BoxError> {
+    let head = head_of(question, &config)?;
+    let token = question.token_file.as_deref().map(read_token).transpose()?;
+    let connection = Arc::new(connection_of(question, &config));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let gate = App::gate_alone(config, &Time::default(), runtime.handle())?;
+    let asked = explain::Question { head, token: token.clone(), connection };
+    Ok((runtime.block_on(explain::explain(&gate, asked))?, token))
+}
+
+/// The head as a client would send it by HTTP/1.1.
+fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
+    if question.method == Method::CONNECT {
+        return Err("CONNECT is never forwarded".into());
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in &question.headers {
+        let secret = *name == header::AUTHORIZATION || config.routes.iter().any(|route| route.token.header == *name);
+        if secret {
+            return Err(format!("`{name}` carries a credential; give the token by --token-file").into());
+        }
+        headers.append(name.clone(), value.clone());
+    }
+    if !headers.contains_key(header::HOST) {
+        let host = question.target.authority().map_or("localhost", |authority| authority.as_str());
+        headers.insert(header::HOST, HeaderValue::from_str(host)?);
+    }
+    let target = question.target.path_and_query().cloned().ok_or("a path or a URL is needed")?;
+    let mut request = Request::new(());
+    *request.method_mut() = question.method.clone();
+    *request.uri_mut() = Uri::from(target);
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    if request.headers().contains_key(header::UPGRADE) {
+        // As the server leaves it with a request that may be upgraded.
+        let upgrade = hyper::upgrade::on(&mut request);
+        request.extensions_mut().insert(upgrade);
+    }
+    Ok(request.into_parts().0)
+}
+
+/// On the first listener that speaks what the URL says.
+fn connection_of(question: &Question, config: &Config) -> Connection {
+    let tls_wanted = question.target.scheme_str().map(|scheme| scheme == "https");
+    let fits = |listener: &Listener| tls_wanted.is_none_or(|wanted| wanted == listener.tls.is_some());
+    let listener = config.listeners.iter().position(fits).unwrap_or(0);
+    let tls = config.listeners.get(listener).is_some_and(|listener| listener.tls.is_some());
+    Connection { listener, peer: Peer::Tcp(SocketAddr::new(question.peer, 0)), tls, worker: 0 }
+}
+
+fn read_token(file: &Path) -> Result<Secret<String>, BoxError> {
+    let mut token = String::new();
+    let limit = TOKEN_BYTES as u64 + 2;
+    let read = match file.as_os_str() == "-" {
+        true => io::stdin().take(limit).read_to_string(&mut token),
+        false => File::open(file).and_then(|file| file.take(limit).read_to_string(&mut token)),
+    };
+    let token = Secret::new(token);
+    read.map_err(|error| format!("the token cannot be read: {error}"))?;
+    match token.expose().trim() {
+        "" => Err("the file of the token is empty".into()),
+        token => Ok(Secret::new(token.to_owned())),
+    }
+}
+
+fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| "not the name of a header")?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| "not the value of a header")?;
+    Ok((name, value))
+}
+
+fn print(report: &Report, json: bool, token: Option<&Secret<String>>) {
+    let mut text = String::new();
+    if json {
+        // Texts and numbers always serialise.
+        text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
+    } else {
+        let _ = explain::write(&mut text, report, io::stdout().is_terminal());
+    }
+    // Whatever else a client may have put it into.
+    if let Some(token) = token.filter(|token| token.expose().len() >= WORTH_HIDING) {
+        text = text.replace(token.expose().as_str(), "…");
+    }
+    print!("{text}");
+}
+
+/// The exit code for a request that would be refused.
+const REFUSED: u8 = 2;
+
+/// No real token is shorter, and shorter ones are ordinary words.
+const WORTH_HIDING: usize = 16;

@@ -4,6 +4,7 @@
 mod check;
 mod explain;
 mod health;
+mod panics;
 mod quickstart;
 mod run;
 
@@ -49,7 +50,8 @@ enum Command {
     #[command(after_help = "Examples:\n  sidegate explain -c sidegate.yaml /orders/7\n  \
         sidegate explain -c sidegate.yaml -X POST --token-file token.txt https://api.example.com/orders\n  \
         pbpaste | sidegate explain -c sidegate.yaml --token-file - /orders\n\n\
-        Exit codes: 0 would be forwarded, 2 would be refused, 64 wrong settings.")]
+        Nothing is sent to the upstream; key sets are fetched, and introspection is asked.\n\n\
+        Exit codes: 0 would be forwarded (or answered by sidegate itself), 2 would be refused, 64 wrong settings.")]
     Explain(explain::Question),
     /// Start an upstream, an issuer and sidegate on this machine, and print what to try.
     #[command(after_help = "Example:\n  sidegate quickstart\n\nNothing is written to disk; Ctrl-C ends it.")]
@@ -70,6 +72,7 @@ struct ConfigFile {
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
+    panics::install();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refused) => {

@@ -2,16 +2,16 @@
 
 use std::{
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
 };
-
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::check;
 use crate::{
     app::{self, App},
-    config::{self, Environment, Loaded},
+    config::{Environment, Loaded},
     model::{BoxError, Time},
+    server::{Signal, Signals},
     telemetry::log::{self, LogLevel},
 };
 
@@ -38,12 +38,11 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), BoxError> {
     let level = log::install(&loaded.config.log);
     let app = App::start(loaded.config, Time::default())?;
     let file = PathBuf::from(file);
-    until_signalled(&app, || reload(&app, &file, &level));
-    Ok(())
+    until_signalled(&app, || reload(&app, &file, &level))
 }
 
 fn reload(app: &App, file: &Path, level: &LogLevel) {
-    let outcome = match config::load(file, &environment()) {
+    let outcome = match check::read(file) {
         Ok(loaded) => {
             let log = loaded.config.log;
             for warning in &loaded.warnings {
@@ -51,7 +50,7 @@ fn reload(app: &App, file: &Path, level: &LogLevel) {
             }
             app.reload(loaded.config).map(|()| level.set(log.level)).map_err(|error| error.to_string())
         }
-        Err(problems) => Err(problems.to_string()),
+        Err(problems) => Err(problems),
     };
     match outcome {
         Ok(()) => tracing::info!(file = %file.display(), "configuration taken over"),
@@ -63,34 +62,37 @@ fn reload(app: &App, file: &Path, level: &LogLevel) {
 }
 
 /// Blocks until SIGTERM or SIGINT and then until the drain is over; a second signal ends everything at once.
-pub fn until_signalled(app: &App, reload: impl Fn()) {
-    let ended = app.background().block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
+///
+/// # Errors
+/// If signals cannot be received, or the workers end by themselves.
+pub fn until_signalled(app: &App, reload: impl Fn()) -> Result<(), BoxError> {
+    app.background().block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut ended = pin!(app.drained());
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                // Requests are carried by other threads.
-                _ = hang_up.recv() => tokio::task::block_in_place(&reload),
+                signal = signals.next() => match signal {
+                    Signal::Stop => break,
+                    // Requests are carried by other threads.
+                    Signal::Reload => tokio::task::block_in_place(&reload),
+                },
+                _ = &mut ended => return Err("the workers ended by themselves".into()),
             }
         }
         tracing::info!("draining");
         app.begin_drain();
-        tokio::select! {
-            summary = app.drained() => return Ok::<_, std::io::Error>(summary),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::warn!("a second signal: what is left is closed");
-        app.abort();
-        Ok(app.drained().await)
-    });
-    match ended {
-        Ok(summary) => tracing::info!(finished = summary.finished, cut = summary.cut, "drained"),
-        Err(error) => tracing::error!(%error, "signals cannot be received, so the process ends"),
-    }
+        let summary = loop {
+            tokio::select! {
+                summary = &mut ended => break summary,
+                signal = signals.next() => if signal == Signal::Stop {
+                    tracing::warn!("a second signal: what is left is closed");
+                    app.abort();
+                },
+            }
+        };
+        tracing::info!(finished = summary.finished, cut = summary.cut, "drained");
+        Ok(())
+    })
 }
 
 pub fn environment() -> Environment {

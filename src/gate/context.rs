@@ -3,28 +3,28 @@
 use std::{cell::Cell, sync::Arc, time::Instant};
 
 use aws_lc_rs::rand;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::{
     model::{Connection, Context, RequestId, TraceId, UnixTime},
-    proxy::headers,
+    proxy::headers::{client_address, is_trusted},
 };
 
-pub(super) fn of<B>(
-    request: &Request<B>,
+pub(super) fn of(
+    headers: &HeaderMap,
     connection: &Arc<Connection>,
     now: UnixTime,
     trusted_proxies: &[IpNet],
 ) -> Context {
     let peer = connection.peer.ip();
-    let trusted = peer.is_some_and(|peer| headers::is_trusted(peer, trusted_proxies));
+    let trusted = peer.is_some_and(|peer| is_trusted(peer, trusted_proxies));
     Context {
         now,
         started: Instant::now(),
-        id: request_id(request.headers(), trusted),
-        trace: request.headers().get(TRACEPARENT).and_then(TraceId::of),
-        client: headers::client_address(peer, request.headers(), trusted_proxies),
+        id: request_id(headers, trusted),
+        trace: headers.get(TRACEPARENT).and_then(TraceId::of),
+        client: client_address(peer, headers, trusted_proxies),
         connection: connection.clone(),
     }
 }

@@ -4,17 +4,23 @@ mod context;
 mod documents;
 mod observe;
 mod problem;
+mod rehearse;
 pub mod status;
 
 use std::sync::Arc;
 
-use http::{HeaderName, Request, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use self::{
-    documents::Documents,
+    documents::{Document, Documents},
     observe::Observer,
-    problem::{Problem, Realm},
+    problem::Realm,
+};
+pub use self::{
+    problem::Problem,
+    rehearse::{Outcome, Rehearsal},
 };
 use crate::{
     auth::Issuer,
@@ -57,7 +63,7 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let cx = context::of(&request, connection, self.time.now(), &self.config.trusted_proxies);
+        let cx = context::of(request.headers(), connection, self.time.now(), &self.config.trusted_proxies);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
         let mut response = match self.answer(request, &cx, &mut seen).await {
@@ -75,25 +81,41 @@ impl Gate {
         cx: &Context,
         seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, ProxyError> {
-        if let Some(listener) = self.config.listeners.get(cx.connection.listener) {
-            limits::check_head(request.method(), request.uri(), request.headers(), &listener.limits)?;
-        }
-        match self.documents.find(request.uri().path()) {
+        match self.own(request.method(), request.uri(), request.headers(), cx)? {
             Some(document) => Ok(document.answer(request.method())),
             None => self.proxy.forward(request, cx, seen).await,
         }
     }
 
+    /// What comes before the routes: the limits of the listener, and the documents that are served here.
+    fn own(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        cx: &Context,
+    ) -> Result<Option<&Document>, ProxyError> {
+        if let Some(listener) = self.config.listeners.get(cx.connection.listener) {
+            limits::check_head(method, uri, headers, &listener.limits)?;
+        }
+        Ok(self.documents.find(uri.path()))
+    }
+
     fn refuse(&self, error: &ProxyError, cx: &Context, seen: &mut Seen) -> Response<ReplyBody> {
         let problem = Problem::of(error);
         seen.failed(error, problem.code);
-        let mut response = problem.response(&self.realm, &cx.id).map(ResponseBody::from);
+        let mut response = self.response(&problem, cx).map(ResponseBody::from);
         self.proxy.decorate_refusal(seen, response.headers_mut());
         response
     }
 
+    /// The answer that tells a client of `problem`.
+    pub fn response(&self, problem: &Problem, cx: &Context) -> Response<Bytes> {
+        problem.response(&self.realm, &cx.id)
+    }
+
     /// The key set of the internal JWT, if it is served at `path`.
-    pub fn key_set(&self, path: &str) -> Option<bytes::Bytes> {
+    pub fn key_set(&self, path: &str) -> Option<Bytes> {
         self.documents.key_set(path)
     }
 

@@ -80,6 +80,11 @@ impl Peek<'_> {
         self.header.algorithm
     }
 
+    /// What the token claims; to be shown, and to decide nothing.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// Verifies the token as one of `issuer`, whose keys are `keys`.
     ///
     /// # Errors

@@ -50,6 +50,15 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
 }
 
+/// What is to be done with a request that may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// To the upstream of the route.
+    Forward { route: usize },
+    /// It is a preflight, and answered here.
+    Preflight { route: usize },
+}
+
 impl Proxy {
     pub fn new(
         config: Arc<Config>,
@@ -86,20 +95,44 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = request.into_parts();
-        let host = host(&head)?;
+        let index = match self.plan(&mut head, cx, seen).await? {
+            Plan::Forward { route } => route,
+            Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
+        };
+        let route = &self.config.routes[index];
+        let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
+        let sent = Instant::now();
+        let answer = self.upstreams[route.upstream]
+            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts)
+            .await;
+        seen.upstream = sent.elapsed();
+        self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
+        let mut response = answer?;
+        self.finish(&mut response, route, seen);
+        Ok(response)
+    }
+
+    /// Everything that comes before the first byte to the upstream. Where the request is to be forwarded, `head` has
+    /// become what the upstream is to see.
+    ///
+    /// # Errors
+    /// Why the request does not go on.
+    pub async fn plan(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Plan, ProxyError> {
+        let host = host(head)?;
         let path = path::canonical(head.uri.path())?;
         let preflight = cors::preflight_method(&head.method, &head.headers);
         let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
         let route = &self.config.routes[index];
         seen.found(index, route, &head.headers);
         if preflight.is_some() && route.preflight == Preflight::Answer {
-            return Ok(self.answer_preflight(route, &head.headers, seen));
+            seen.decided(Reason::Public);
+            return Ok(Plan::Preflight { route: index });
         }
         self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited("address"))?;
         check_length(&head.headers, route.max_body_bytes)?;
 
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
-        let (admission, query) = self.admit(&head, index, forwarded_preflight, cx, seen).await?;
+        let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
         let credential = self.credential(&admission, index, &head.headers, cx)?;
 
         let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
@@ -107,7 +140,7 @@ impl Proxy {
             Some(original) => target.target(original, query.as_deref())?,
             None => return Err(path::PathError::Empty.into()),
         };
-        let upgrade = wants_upgrade(&head);
+        let upgrade = wants_upgrade(head);
         if !upgrade {
             head.extensions.remove::<OnUpgrade>();
         }
@@ -132,17 +165,17 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
+        Ok(Plan::Forward { route: index })
+    }
 
-        let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
-        let sent = Instant::now();
-        let answer = self.upstreams[route.upstream]
-            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts)
-            .await;
-        seen.upstream = sent.elapsed();
-        self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
-        let mut response = answer?;
-        self.finish(&mut response, route, seen);
-        Ok(response)
+    /// The route that a request with this head is for.
+    ///
+    /// # Errors
+    /// If its Host or path is none, or no route covers it.
+    pub fn route_of(&self, head: &Parts) -> Result<usize, ProxyError> {
+        let host = host(head)?;
+        let path = path::canonical(head.uri.path())?;
+        self.find(&host, &path, &head.method, cors::preflight_method(&head.method, &head.headers).as_ref())
     }
 
     /// A preflight goes where the request that it asks for would go, if that route treats preflights specially.
@@ -163,8 +196,7 @@ impl Proxy {
         Ok(self.routes.find(host, path, method)?)
     }
 
-    fn answer_preflight(&self, route: &config::Route, headers: &HeaderMap, seen: &mut Seen) -> Response<ResponseBody> {
-        seen.decided(Reason::Public);
+    fn answer_preflight(&self, route: &config::Route, headers: &HeaderMap) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         if let Some(cors) = &route.cors {
@@ -198,6 +230,15 @@ impl Proxy {
 
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// What route `index` asks of a token; `None` for a public one.
+    pub fn policy(&self, index: usize) -> Option<&Policy> {
+        self.policies[index].as_ref()
     }
 
     pub fn upstreams(&self) -> &[Arc<Upstream>] {

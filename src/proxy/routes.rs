@@ -20,6 +20,7 @@
 
 mod gaps;
 mod hosts;
+mod near;
 mod tree;
 
 use std::{fmt, sync::Arc};
@@ -32,6 +33,7 @@ use super::{path::CanonicalPath, readings::readings};
 use crate::config::Route;
 
 pub use self::gaps::Gap;
+pub use self::near::{But, Doubt, Near};
 
 /// The table of routes.
 #[derive(Debug)]

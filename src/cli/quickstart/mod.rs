@@ -59,7 +59,7 @@ fn start(options: &Options) -> Result<(), BoxError> {
     log::install(&config.log);
     let app = App::start(config, Time::default())?;
     print(&app, &issuer)?;
-    run::until_signalled(&app, || {});
+    run::until_signalled(&app, || {})?;
     println!("\nDrained.");
     Ok(())
 }

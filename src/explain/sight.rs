@@ -1,0 +1,80 @@
+//! What the upstream would see.
+
+use http::{HeaderName, HeaderValue, header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    config::{Credential, Target},
+    gate::{Gate, Outcome, Rehearsal},
+    jose::peek,
+    telemetry::reason::Reason,
+};
+
+#[derive(Debug, Serialize)]
+pub struct Sight {
+    pub upstream: String,
+    pub address: String,
+    pub protocol: &'static str,
+    pub method: String,
+    pub target: String,
+    /// Credentials are shown as `…`.
+    pub headers: Vec<(String, String)>,
+    /// What the internal JWT says.
+    pub internal_jwt: Option<Map<String, Value>>,
+}
+
+impl Sight {
+    /// `None` where the upstream hears nothing.
+    pub fn of(gate: &Gate, rehearsal: &Rehearsal) -> Option<Sight> {
+        let Ok(Outcome::Forward { route }) = rehearsal.outcome else { return None };
+        let route = &gate.config().routes[route];
+        let upstream = &gate.config().upstreams[route.upstream];
+        let head = &rehearsal.head;
+        let shown = |(name, value): (&HeaderName, &HeaderValue)| {
+            let secret = *name == route.token.header || CREDENTIALS.contains(name) || value.is_sensitive();
+            let name = if upstream.http2 && *name == header::HOST { ":authority" } else { name.as_str() };
+            (name.to_owned(), if secret { hidden(value) } else { text(value) })
+        };
+        // Anything else that is not for this token was the client's own.
+        let minted = matches!(upstream.credential, Credential::InternalJwt { .. })
+            && rehearsal.seen.reason == Some(Reason::Allowed);
+        let internal_jwt = head.headers.get(header::AUTHORIZATION).filter(|_| minted).and_then(claims);
+        Some(Sight {
+            upstream: upstream.name.to_string(),
+            address: address(&upstream.target),
+            protocol: if upstream.http2 { "HTTP/2" } else { "HTTP/1.1" },
+            method: head.method.to_string(),
+            target: head.uri.to_string(),
+            headers: head.headers.iter().map(shown).collect(),
+            internal_jwt,
+        })
+    }
+}
+
+/// `Bearer …`: the scheme is no secret.
+fn hidden(value: &HeaderValue) -> String {
+    match text(value).split_once(' ') {
+        Some((scheme @ ("Bearer" | "Basic"), _)) => format!("{scheme} …"),
+        _ => "…".to_owned(),
+    }
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn claims(credential: &HeaderValue) -> Option<Map<String, Value>> {
+    let token = credential.to_str().ok()?.strip_prefix("Bearer ")?;
+    Some(peek(token).ok()?.claims().clone())
+}
+
+fn address(target: &Target) -> String {
+    match target {
+        Target::Http { host, port } => format!("http://{host}:{port}"),
+        Target::Https { host, port, .. } => format!("https://{host}:{port}"),
+        Target::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];

@@ -1,0 +1,126 @@
+//! How the request ends.
+
+use http::{HeaderMap, header};
+use serde::Serialize;
+
+use crate::{
+    auth::Refusal,
+    gate::{Gate, Outcome, Problem, Rehearsal},
+    proxy::{ProxyError, path::PathError},
+    telemetry::reason::Reason,
+};
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Verdict {
+    /// To the upstream of a route.
+    Forwarded {
+        route: String,
+        /// With `mode: observe`: what the client would be told if the route enforced its policy.
+        would_be: Option<Refused>,
+    },
+    /// By sidegate itself.
+    Answered {
+        what: &'static str,
+    },
+    Refused(Refused),
+}
+
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    pub status: u16,
+    /// What the client is told.
+    pub code: &'static str,
+    /// What only the log is told.
+    pub cause: String,
+    /// `WWW-Authenticate`, `Allow` and `Retry-After`.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The step at which the way of a request ends, or would end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Limits,
+    Host,
+    Path,
+    Route,
+    Rates,
+    Body,
+    Token,
+    Validation,
+    Policy,
+    Upstream,
+}
+
+impl Verdict {
+    pub fn of(gate: &Gate, rehearsal: &Rehearsal) -> Verdict {
+        match &rehearsal.outcome {
+            Ok(Outcome::Document) => Verdict::Answered { what: "a document of its own" },
+            Ok(Outcome::Preflight { .. }) => Verdict::Answered { what: "a preflight, with 204" },
+            Ok(Outcome::Forward { route }) => Verdict::Forwarded {
+                route: gate.config().routes[*route].name.to_string(),
+                would_be: observed(rehearsal).map(|refusal| {
+                    let scope = gate.proxy().policy(*route).and_then(|policy| policy.challenge_scope.clone());
+                    refused(gate, rehearsal, &ProxyError::Refused { refusal, scope })
+                }),
+            },
+            Err(error) => Verdict::Refused(refused(gate, rehearsal, error)),
+        }
+    }
+
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Verdict::Refused(_))
+    }
+}
+
+/// Where the way ends; `None` if nothing is in it.
+pub fn place_of(rehearsal: &Rehearsal) -> Option<Place> {
+    match &rehearsal.outcome {
+        Err(error) => Some(match error {
+            ProxyError::Head(_) => Place::Limits,
+            ProxyError::Host(_) => Place::Host,
+            ProxyError::Path(PathError::AmbiguousRewrite) => Place::Upstream,
+            ProxyError::Path(_) => Place::Path,
+            ProxyError::Route(_) => Place::Route,
+            ProxyError::RateLimited { .. } => Place::Rates,
+            ProxyError::BodyTooLarge => Place::Body,
+            ProxyError::Refused { refusal, .. } => place_of_refusal(*refusal),
+            ProxyError::Credential(_) | ProxyError::Upstream(_) => Place::Upstream,
+        }),
+        Ok(_) => observed(rehearsal).map(place_of_refusal),
+    }
+}
+
+fn place_of_refusal(refusal: Refusal) -> Place {
+    match refusal.reason {
+        Reason::TokenMissing | Reason::TokenMalformed => Place::Token,
+        Reason::AudienceRefused | Reason::ScopeMissing | Reason::ClientRefused | Reason::ClaimRefused => Place::Policy,
+        // A policy's refusal has no finer word than its reason.
+        Reason::IssuerRefused if refusal.code == Reason::IssuerRefused.as_str() => Place::Policy,
+        _ => Place::Validation,
+    }
+}
+
+/// The refusal that was only observed.
+fn observed(rehearsal: &Rehearsal) -> Option<Refusal> {
+    let seen = &rehearsal.seen;
+    seen.observed.then(|| seen.reason.zip(seen.code).map(|(reason, code)| Refusal::new(reason, code))).flatten()
+}
+
+fn refused(gate: &Gate, rehearsal: &Rehearsal, error: &ProxyError) -> Refused {
+    let problem = Problem::of(error);
+    let answer = gate.response(&problem, &rehearsal.cx);
+    Refused {
+        status: problem.status.as_u16(),
+        code: problem.code,
+        cause: super::word(error),
+        headers: telling(answer.headers()),
+    }
+}
+
+fn telling(headers: &HeaderMap) -> Vec<(String, String)> {
+    [header::WWW_AUTHENTICATE, header::ALLOW, header::RETRY_AFTER]
+        .iter()
+        .filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned())))
+        .collect()
+}

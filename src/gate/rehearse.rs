@@ -1,0 +1,56 @@
+//! A request that is judged like any other and sent nowhere: what `explain` shows.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::{Gate, context};
+use crate::{
+    model::{Connection, Context},
+    proxy::{Plan, ProxyError, Seen},
+};
+
+/// What would have become of a request.
+#[derive(Debug)]
+pub struct Rehearsal {
+    pub cx: Context,
+    pub seen: Seen,
+    /// Where the request would be forwarded, what the upstream would see; otherwise the head as it came.
+    pub head: Parts,
+    pub outcome: Result<Outcome, ProxyError>,
+}
+
+/// What happens to a request that is not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It asks for a document that is served here.
+    Document,
+    /// It is a preflight, answered here for the route.
+    Preflight {
+        route: usize,
+    },
+    Forward {
+        route: usize,
+    },
+}
+
+impl Gate {
+    /// Decides as [`Gate::handle`] does. Key sets are fetched and issuers asked; the upstream hears nothing, and nothing
+    /// is logged.
+    pub async fn rehearse(&self, mut head: Parts, connection: &Arc<Connection>) -> Rehearsal {
+        let cx = context::of(&head.headers, connection, self.time.now(), &self.config.trusted_proxies);
+        let mut seen = Seen::default();
+        let outcome = self.decide(&mut head, &cx, &mut seen).await;
+        Rehearsal { cx, seen, head, outcome }
+    }
+
+    async fn decide(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
+        if self.own(&head.method, &head.uri, &head.headers, cx)?.is_some() {
+            return Ok(Outcome::Document);
+        }
+        Ok(match self.proxy.plan(head, cx, seen).await? {
+            Plan::Forward { route } => Outcome::Forward { route },
+            Plan::Preflight { route } => Outcome::Preflight { route },
+        })
+    }
+}
