@@ -180,6 +180,20 @@ fn bearer_value(token: &Secret<String>) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// An answer to a token in the query is nobody else's: its URL is a key of shared caches (RFC 6750, section 2.3).
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    let says = |word: &str| {
+        let values = headers.get_all(header::CACHE_CONTROL).iter();
+        values
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if !says("private") && !says("no-store") {
+        // Of directives that contradict each other, caches follow the strictest (RFC 9111, section 4.2.1).
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
 fn malformed(code: &'static str) -> Refusal {
     Refusal::new(Reason::TokenMalformed, code)
 }

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
-    admit::Limits,
+    admit::{Admission, Limits},
     headers::{HeaderRules, Hop, Outgoing},
     path::CanonicalPath,
     routes::Routes,
@@ -101,6 +101,7 @@ impl Proxy {
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
         let (admission, query) = self.admit(&head, index, forwarded_preflight, cx, seen).await?;
         let credential = self.credential(&admission, index, &head.headers, cx)?;
+        let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
 
         let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
         let target = match head.uri.path_and_query() {
@@ -142,6 +143,9 @@ impl Proxy {
         self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
         let mut response = answer?;
         self.finish(&mut response, route, seen);
+        if by_query {
+            admit::keep_private(response.headers_mut());
+        }
         Ok(response)
     }
 
