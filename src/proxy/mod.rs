@@ -133,6 +133,9 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
+        for value in credential.repeated {
+            head.headers.append(header::AUTHORIZATION, value);
+        }
 
         let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
         let sent = Instant::now();
