@@ -77,7 +77,7 @@ async fn the_internal_token_is_minted_once_and_renewed_at_four_fifths_of_its_lif
     let (upstream, issuer) = (Upstream::start().await, Issuer::new());
     let sidegate = start(&issuer, &upstream, INTERNAL, "", &internal(", lifetime: 100s")).await;
     let token = issuer.token();
-    let mut next = async || {
+    let next = async || {
         assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
         received(&upstream)
     };
