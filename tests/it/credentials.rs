@@ -351,3 +351,28 @@ async fn a_route_with_a_header_of_its_own_takes_the_bare_token_there_and_lets_it
     assert_eq!(send(sidegate.public, with(&format!("Bearer {}", issuer.token()))).await.status, 400);
     assert_eq!(get(sidegate.public, "/", &issuer.token()).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_query_token_that_is_passed_on_goes_where_tokens_belong() {
+    let issuer = Issuer::new();
+    for (upstreams, expected) in
+        [(None, "private"), (Some("no-store"), "no-store"), (Some("max-age=60, Private"), "max-age=60, Private")]
+    {
+        let upstream = Upstream::answering(move |_| {
+            let mut response = http::Response::new(http_body_util::Full::default());
+            if let Some(value) = upstreams {
+                response.headers_mut().insert("cache-control", HeaderValue::from_static(value));
+            }
+            response
+        })
+        .await;
+        let yaml = yaml(&issuer, &upstream, "original: {}", "", "")
+            .replace("paths: [/, \"/*\"],", "paths: [/, \"/*\"], token: { query_parameter: t },");
+        let sidegate = Sidegate::start(&yaml).await;
+        let token = issuer.token();
+        let reply = get(sidegate.public, &format!("/x?t={token}&a=b"), "").await;
+        assert_eq!((reply.status.as_u16(), reply.header("cache-control")), (200, Some(expected)));
+        assert_eq!(upstream.last().target, "/x?a=b");
+        assert_eq!(received(&upstream), token);
+    }
+}

@@ -272,3 +272,15 @@ async fn a_jwt_of_an_issuer_that_only_introspects_is_shown_to_it_where_the_route
     assert_invalid_token(&get(sidegate.public, "/one", &of("http://other.test")).await);
     assert_eq!((trusted.asked(), other.asked()), (1, 0), "a question whose answer cannot open this route");
 }
+
+#[tokio::test]
+async fn who_comes_after_a_failure_does_not_share_it() {
+    let house = House::new("").await;
+    for i in 0..100 {
+        let token = format!("opaque-{i}");
+        house.idp.set(500, "");
+        assert_eq!(get(house.sidegate.public, "/", &token).await.status, 503);
+        house.idp.set(200, active(json!({})));
+        assert_eq!(get(house.sidegate.public, "/", &token).await.status, 200, "{i}");
+    }
+}
