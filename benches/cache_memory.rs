@@ -138,14 +138,15 @@ fn pass(
 }
 
 fn is_kept(auth: &Auth, token: &str) -> bool {
-    auth.cache().find(auth.cache().digest(token.as_bytes())).is_some()
+    auth.cache().digest(token.as_bytes()).is_ok_and(|digest| auth.cache().find(digest).is_some())
 }
 
 fn ask(house: &House, token: &str) -> Result<(), Box<dyn Error>> {
     let context = support::context();
+    let bearer = support::Bearer::new(token)?;
     let principal = house
         .runtime
-        .block_on(house.auth.authenticate(token, &house.policy, &context))
+        .block_on(house.auth.authenticate(bearer.token()?, &house.policy, &context))
         .map_err(|refusal| refusal.code)?;
     house.auth.prepare(&principal, 0, context.now)?;
     Ok(())

@@ -2,11 +2,17 @@
 
 use std::{error::Error, fs, path::Path, sync::Arc, time::Instant};
 
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use sidegate::{
     app,
-    auth::{Auth, Issuer, jwks::Provider, policy::Policy},
-    config::{self, Config, Environment},
+    auth::{
+        Auth, Issuer,
+        bearer::{self, Candidate},
+        jwks::Provider,
+        policy::Policy,
+    },
+    config::{self, Config, Environment, TokenPlace},
     jose::Minter,
     model::{Connection, Context, Peer, RequestId, Time},
     telemetry::metrics::Metrics,
@@ -80,3 +86,20 @@ pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, B
     let policy = auth.policy(settings);
     Ok(House { config, auth, policy, runtime })
 }
+
+/// `Authorization: Bearer token`, and the token found in it as a request's is.
+pub struct Bearer(HeaderMap);
+
+impl Bearer {
+    pub fn new(token: &str) -> Result<Bearer, Box<dyn Error>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
+        Ok(Bearer(headers))
+    }
+
+    pub fn token(&self) -> Result<Candidate<'_>, Box<dyn Error>> {
+        Ok(bearer::extract(&self.0, &PLACE, None)?)
+    }
+}
+
+const PLACE: TokenPlace = TokenPlace { header: AUTHORIZATION, query_parameter: None };

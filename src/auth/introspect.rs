@@ -128,7 +128,7 @@ impl Introspector {
             (permit, landing, flight)
         };
         // Without the lock: a runtime that shuts down drops the flight here, which then takes the lock itself.
-        let flying = Flying { shared: Arc::clone(&self.shared), digest, landing, _permit: permit };
+        let flying = Flying { shared: Arc::clone(&self.shared), digest, landing, permit: Some(permit) };
         // Detached: the answer is wanted by the others when the first who asked has hung up.
         self.background.spawn(flying.run(token.to_owned()));
         Ok(flight)
@@ -140,20 +140,30 @@ struct Flying {
     shared: Arc<Shared>,
     digest: [u8; 16],
     landing: watch::Sender<Option<Outcome>>,
-    _permit: OwnedSemaphorePermit,
+    /// Taken when the question leaves the list of those that can be joined.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Flying {
-    async fn run(self, token: String) {
+    async fn run(mut self, token: String) {
         let outcome = self.shared.ask(&token).await;
         self.shared.note(&outcome);
+        // First: who comes after the answer must not join it, since a failure is shared but never remembered.
+        self.leave();
         self.landing.send_replace(Some(outcome));
+    }
+
+    fn leave(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.shared.flights().remove(&self.digest);
+            drop(permit);
+        }
     }
 }
 
 impl Drop for Flying {
     fn drop(&mut self) {
-        self.shared.flights().remove(&self.digest);
+        self.leave();
     }
 }
 

@@ -36,7 +36,11 @@ impl Auth {
                 Some(index) if self.issuers[index].judges_by_keys() => {
                     self.validate_jwt(peek, digest, index, cx.now).await
                 }
-                // A JWT of an issuer that publishes no keys, or of an unknown one, is opaque to us.
+                // Nothing it could say opens this route.
+                Some(index) if !policy.issuers.contains(&index) => {
+                    Err(Refusal::new(Reason::IssuerRefused, Reason::IssuerRefused.as_str()))
+                }
+                // A JWT of an issuer that publishes no keys is opaque to us.
                 Some(index) => self.ask(index, token, digest, cx).await,
                 None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
             },

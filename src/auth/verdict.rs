@@ -159,11 +159,16 @@ impl Claim {
         }
     }
 
-    /// The value of a header: items joined by commas. `None` if a byte of it may not stand in a header.
+    /// The value of a header: items joined by commas. `None` if a byte of it may not stand in a header, or if the
+    /// upstream would read another claim: it trims blanks at the ends, and an item with a comma would be two.
     pub fn header_value(&self) -> Option<HeaderValue> {
+        let kept = |text: &str| text.trim_matches([' ', '\t']) == text;
         match self {
-            Claim::One(text) => HeaderValue::from_str(text).ok(),
-            Claim::Many(texts) => HeaderValue::from_str(&texts.join(",")).ok(),
+            Claim::One(text) if kept(text) => HeaderValue::from_str(text).ok(),
+            Claim::Many(texts) if texts.iter().all(|text| kept(text) && !text.contains(',')) => {
+                HeaderValue::from_str(&texts.join(",")).ok()
+            }
+            Claim::One(_) | Claim::Many(_) => None,
         }
     }
 

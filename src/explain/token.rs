@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{Detail, Mark, steps::Teller, verdict::Place};
 use crate::{
     auth::{
-        Issuer, bearer,
+        Issuer,
+        bearer::{self, Candidate},
         policy::{Condition, Policy},
         verdict::{Claim, Verdict},
     },
@@ -36,11 +37,12 @@ pub(super) async fn tell(teller: &mut Teller<'_>, index: usize) -> ControlFlow<(
 
     let query = query_token(head.uri.query(), &route.token);
     let token = bearer::extract(&head.headers, &route.token, query.as_ref().map(|token| token.expose().as_str()));
-    let details = token.as_ref().err().map(|error| Detail::plain(error.to_string())).into_iter().collect();
+    let text = token.and_then(Candidate::check);
+    let details = text.as_ref().err().map(|error| Detail::plain(error.to_string())).into_iter().collect();
     teller.step("token", Place::Token, where_found(&route.token, query.is_some()), details)?;
-    let Ok(token) = token else { return Continue(()) };
+    let (Ok(token), Ok(text)) = (token, text) else { return Continue(()) };
 
-    let (says, details) = validation(teller.gate, token, policy, teller.rehearsal.cx.now);
+    let (says, details) = validation(teller.gate, text, policy, teller.rehearsal.cx.now);
     teller.step("validation", Place::Validation, says, details)?;
     if let Ok(verdict) = teller.gate.proxy().auth().judge(token, policy, &teller.rehearsal.cx).await {
         let details = conditions(teller.gate, policy, settings, &verdict);

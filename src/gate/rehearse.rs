@@ -49,7 +49,7 @@ impl Gate {
             return Ok(Outcome::Document);
         }
         Ok(match self.proxy.plan(head, cx, seen).await? {
-            Plan::Forward { route } => Outcome::Forward { route },
+            Plan::Forward { route, .. } => Outcome::Forward { route },
             Plan::Preflight { route } => Outcome::Preflight { route },
         })
     }

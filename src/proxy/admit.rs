@@ -38,6 +38,8 @@ pub(super) struct Credential {
     pub(super) authorization: Option<HeaderValue>,
     /// The client's own token in a header of its own.
     pub(super) original: Option<(HeaderName, HeaderValue)>,
+    /// Further `Authorization` headers of a client that is only observed.
+    pub(super) repeated: Vec<HeaderValue>,
     prepared: Option<Arc<Prepared>>,
 }
 
@@ -120,7 +122,8 @@ impl Proxy {
                 seen.decided(refusal.reason);
                 seen.code = Some(refusal.code);
                 seen.observed = true;
-                Ok((Admission::Observed, query))
+                // As it came, also where the token is not one of ours.
+                Ok((Admission::Observed, head.uri.query().map(Cow::Borrowed)))
             }
             Err(refusal) => Err(refused(refusal, policy.challenge_scope.clone())),
         }
@@ -138,7 +141,12 @@ impl Proxy {
         let own = || headers.get(header::AUTHORIZATION).cloned();
         match admission {
             // Nothing of ours goes out for somebody whom nobody vouched for.
-            Admission::Observed => Ok(Credential { authorization: own(), ..Credential::default() }),
+            Admission::Observed => Ok(Credential {
+                authorization: own(),
+                repeated: headers.get_all(header::AUTHORIZATION).iter().skip(1).cloned().collect(),
+                original: own_token(headers, &route.token),
+                prepared: None,
+            }),
             Admission::Anonymous if self.auth.passes_original(route.upstream) => {
                 Ok(Credential { authorization: own(), ..Credential::default() })
             }
@@ -147,13 +155,12 @@ impl Proxy {
                 let prepared = self.auth.prepare(principal, route.upstream, cx.now)?;
                 let mut credential = Credential::default();
                 if self.auth.passes_original(route.upstream) {
-                    let token = headers.get(&route.token.header).cloned();
                     if let Some(token) = query_token {
                         credential.authorization = bearer_value(token);
                     } else if route.token.header == header::AUTHORIZATION {
-                        credential.authorization = token;
+                        credential.authorization = own();
                     } else {
-                        credential.original = token.map(|token| (route.token.header.clone(), token));
+                        credential.original = own_token(headers, &route.token);
                     }
                 } else {
                     let minted = prepared.as_ref().and_then(|prepared| prepared.credential.clone());
@@ -173,11 +180,31 @@ fn token_from_query<'a>(head: &'a Parts, place: &TokenPlace) -> Result<QueryToke
     }
 }
 
+/// The client's token, where the route has a header of its own for it.
+fn own_token(headers: &HeaderMap, place: &TokenPlace) -> Option<(HeaderName, HeaderValue)> {
+    let token = (place.header != header::AUTHORIZATION).then(|| headers.get(&place.header)).flatten();
+    token.map(|token| (place.header.clone(), token.clone()))
+}
+
 /// A token that came in the query goes on where a token belongs. Its grammar was checked.
 fn bearer_value(token: &Secret<String>) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// An answer to a token in the query is nobody else's: its URL is a key of shared caches (RFC 6750, section 2.3).
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    let says = |word: &str| {
+        let values = headers.get_all(header::CACHE_CONTROL).iter();
+        values
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if !says("private") && !says("no-store") {
+        // Of directives that contradict each other, caches follow the strictest (RFC 9111, section 4.2.1).
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
 }
 
 fn malformed(code: &'static str) -> Refusal {

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
-    admit::Limits,
+    admit::{Admission, Limits},
     headers::{HeaderRules, Hop, Outgoing},
     path::CanonicalPath,
     routes::Routes,
@@ -53,8 +53,8 @@ pub struct Proxy {
 /// What is to be done with a request that may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// To the upstream of the route.
-    Forward { route: usize },
+    /// To the upstream of the route. `by_query`: the token came in the query.
+    Forward { route: usize, by_query: bool },
     /// It is a preflight, and answered here.
     Preflight { route: usize },
 }
@@ -95,8 +95,8 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = request.into_parts();
-        let index = match self.plan(&mut head, cx, seen).await? {
-            Plan::Forward { route } => route,
+        let (index, by_query) = match self.plan(&mut head, cx, seen).await? {
+            Plan::Forward { route, by_query } => (route, by_query),
             Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
         };
         let route = &self.config.routes[index];
@@ -109,6 +109,9 @@ impl Proxy {
         self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
         let mut response = answer?;
         self.finish(&mut response, route, seen);
+        if by_query {
+            admit::keep_private(response.headers_mut());
+        }
         Ok(response)
     }
 
@@ -134,6 +137,7 @@ impl Proxy {
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
         let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
         let credential = self.credential(&admission, index, &head.headers, cx)?;
+        let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
 
         let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
         let target = match head.uri.path_and_query() {
@@ -165,7 +169,10 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
-        Ok(Plan::Forward { route: index })
+        for value in credential.repeated {
+            head.headers.append(header::AUTHORIZATION, value);
+        }
+        Ok(Plan::Forward { route: index, by_query })
     }
 
     /// The route that a request with this head is for.

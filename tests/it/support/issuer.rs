@@ -1,6 +1,7 @@
 //! An issuer: keys made on the spot, tokens of whatever claims a test wants, a key set as a file or over HTTP.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -15,6 +16,7 @@ use hyper::{Response, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 pub const NAME: &str = "http://issuer.test";
 pub const AUDIENCE: &str = "orders-api";
@@ -122,6 +124,10 @@ pub struct Served {
     pub answer: Arc<Mutex<(u16, String)>>,
     pub asked: Arc<AtomicUsize>,
     pub bodies: Arc<Mutex<Vec<String>>>,
+    /// Answers of single paths, in place of the one for all.
+    paths: Arc<Mutex<HashMap<String, String>>>,
+    /// While true, nothing is answered.
+    held: Arc<watch::Sender<bool>>,
 }
 
 impl Served {
@@ -132,6 +138,8 @@ impl Served {
             answer: Arc::new(Mutex::new((status, body))),
             asked: Arc::default(),
             bodies: Arc::default(),
+            paths: Arc::default(),
+            held: Arc::new(watch::Sender::new(false)),
         };
         let shared = served.clone();
         tokio::spawn(async move {
@@ -140,10 +148,13 @@ impl Served {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let shared = shared.clone();
                     async move {
+                        let path = request.uri().path().to_owned();
                         let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
                         shared.bodies.lock().unwrap().push(String::from_utf8_lossy(&body).into_owned());
                         shared.asked.fetch_add(1, Ordering::SeqCst);
+                        let _ = shared.held.subscribe().wait_for(|held| !held).await;
                         let (status, body) = shared.answer.lock().unwrap().clone();
+                        let body = shared.paths.lock().unwrap().get(&path).cloned().unwrap_or(body);
                         let response = Response::builder().status(status).header("content-type", "application/json");
                         response.body(Full::new(Bytes::from(body)))
                     }
@@ -158,6 +169,14 @@ impl Served {
 
     pub fn set(&self, status: u16, body: impl Into<String>) {
         *self.answer.lock().unwrap() = (status, body.into());
+    }
+
+    pub fn set_path(&self, path: &str, body: impl Into<String>) {
+        self.paths.lock().unwrap().insert(path.into(), body.into());
+    }
+
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     pub fn asked(&self) -> usize {

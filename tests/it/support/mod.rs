@@ -2,10 +2,13 @@
 
 pub mod client;
 pub mod issuer;
+pub mod keys;
+pub mod look;
 pub mod sidegate;
 pub mod upstream;
 
 pub use client::{Reply, get, raw, send};
 pub use issuer::Issuer;
+pub use keys::Pair;
 pub use sidegate::Sidegate;
 pub use upstream::Upstream;
