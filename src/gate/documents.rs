@@ -5,7 +5,11 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
 use super::problem;
-use crate::{config::Config, jose::mint::Minter, proxy::upstream::ResponseBody};
+use crate::{
+    config::Config,
+    jose::mint::Minter,
+    proxy::{path::canonical, upstream::ResponseBody},
+};
 
 /// By path. They come before the routes, so that no upstream can answer in their place.
 pub(super) struct Documents {
@@ -50,9 +54,14 @@ impl Documents {
         }
     }
 
+    /// The document at `path`, in whatever way the path is written.
     pub(super) fn find(&self, path: &str) -> Option<&Document> {
-        let mut all = self.key_set.iter().chain(&self.metadata);
-        all.find(|(at, _)| at == path).map(|(_, document)| document)
+        let all = || self.key_set.iter().chain(&self.metadata);
+        let at = |path: &str| all().find(|(at, _)| at == path).map(|(_, document)| document);
+        let found = at(path);
+        // Few paths are written with either, so that the others are looked at once.
+        let another_spelling = found.is_none() && all().next().is_some() && (path.contains('%') || path.contains("/."));
+        if another_spelling { canonical(path).ok().and_then(|path| at(path.as_str())) } else { found }
     }
 
     pub(super) fn key_set(&self, path: &str) -> Option<Bytes> {

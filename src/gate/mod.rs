@@ -22,7 +22,7 @@ use crate::{
     jose::mint::Minter,
     model::{Connection, Context, Time},
     proxy::{
-        Proxy, ProxyError, Seen, limits,
+        Proxy, ProxyError, Seen, headers, limits,
         upstream::{ResponseBody, Upstream},
     },
     telemetry::metrics::Metrics,
@@ -79,7 +79,10 @@ impl Gate {
             limits::check_head(request.method(), request.uri(), request.headers(), &listener.limits)?;
         }
         match self.documents.find(request.uri().path()) {
-            Some(document) => Ok(document.answer(request.method())),
+            Some(document) => {
+                headers::one_host(request.uri(), request.headers())?;
+                Ok(document.answer(request.method()))
+            }
             None => self.proxy.forward(request, cx, seen).await,
         }
     }

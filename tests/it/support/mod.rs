@@ -4,8 +4,10 @@ pub mod client;
 pub mod issuer;
 pub mod sidegate;
 pub mod upstream;
+pub mod wire;
 
-pub use client::{Reply, get, raw, send};
+pub use client::{Reply, get, h2, raw, request, send};
 pub use issuer::Issuer;
 pub use sidegate::Sidegate;
 pub use upstream::Upstream;
+pub use wire::{Scripted, Wire, must};
