@@ -25,7 +25,9 @@ async fn a_head_that_is_too_long_or_has_too_many_headers_gets_431() {
     let ask = async |name: &str, value: String, count: usize| {
         let mut asked = request("GET", "/", &issuer.token());
         for index in 0..count {
-            asked.headers_mut().insert(http::HeaderName::try_from(format!("{name}{index}")).unwrap(), value.parse().unwrap());
+            asked
+                .headers_mut()
+                .insert(http::HeaderName::try_from(format!("{name}{index}")).unwrap(), value.parse().unwrap());
         }
         send(sidegate.public, asked).await
     };
@@ -81,7 +83,8 @@ async fn the_bound_of_the_body_holds_over_http2_too() {
     let sidegate = Sidegate::start(&limited(upstream.address, &issuer, "    max_body_bytes: 10B\n", "")).await;
     for (parts, status) in [(vec!["12345", "67890"], 200), (vec!["12345", "678901"], 413)] {
         let mut sender = h2(sidegate.public).await;
-        let frames = parts.into_iter().map(|part| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(part.as_bytes()))));
+        let frames =
+            parts.into_iter().map(|part| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(part.as_bytes()))));
         let asked = Request::post("http://api.test/")
             .header("authorization", format!("Bearer {}", issuer.token()))
             .body(StreamBody::new(futures_util::stream::iter(frames)))

@@ -155,7 +155,9 @@ async fn a_hostile_target_is_refused_or_reaches_the_upstream_in_its_one_form() {
             }
             400 | 404 => {
                 assert_eq!(reached, 0, "{target}");
-                assert!(!code.is_empty(), "{target} was refused without a code");
+                // What is no request target at all is refused before anything of ours sees it.
+                let unreadable = target.parse::<http::Uri>().is_err();
+                assert!(!code.is_empty() || unreadable, "{target} was refused without a code");
             }
             401 => {
                 assert_eq!((reached, code.as_str()), (0, "token_missing"), "{target}");
