@@ -193,6 +193,7 @@ async fn what_has_several_meanings_never_passes_a_public_prefix() {
         ("/public/%zz", (400, "malformed_escape")),
         ("/..", (400, "dot_segment_above_root")),
         ("http://other.test/public/x", (400, "contradictory_host")),
+        ("ftp://api.test/public/x", (400, "foreign_scheme")),
         ("/elsewhere", (404, "no_route")),
     ] {
         assert_eq!(ask(&sidegate, target.as_bytes()).await, (answer.0, answer.1.to_owned()), "{target}");
