@@ -5,18 +5,11 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 
 use crate::support::{
-    Issuer, Reply, Scripted, Sidegate, Upstream, Wire, get,
+    Issuer, Scripted, Sidegate, Upstream, Wire, get,
     issuer::{self, Served},
     must, raw, request, send,
-    sidegate::{parse, protecting},
+    sidegate::protecting,
 };
-
-async fn status(sidegate: &Sidegate, host: &str, accept: &str) -> Reply {
-    let mut asked = request("GET", "/status", "");
-    asked.headers_mut().insert("host", host.parse().unwrap());
-    asked.headers_mut().insert("accept", accept.parse().unwrap());
-    send(sidegate.admin, asked).await
-}
 
 #[tokio::test]
 async fn the_probes_answer_and_nothing_else_does() {
@@ -183,15 +176,15 @@ async fn status_is_told_to_loopback_names_only_and_escaped() {
     sidegate.app.reload_failed("<script>alert(1)</script> & \"more\"".into());
 
     for host in ["localhost", "localhost:9902", "127.0.0.1:9902", "[::1]:9902"] {
-        let reply = status(&sidegate, host, "application/json").await;
+        let reply = sidegate.status(host, "application/json").await;
         assert_eq!(reply.status, 200, "{host}");
     }
     for host in ["evil.test", "127.0.0.1.evil.test", "10.0.0.1", "localhost.evil.test:9902"] {
-        let reply = status(&sidegate, host, "*/*").await;
+        let reply = sidegate.status(host, "*/*").await;
         assert_eq!((reply.status, reply.text()), (StatusCode::MISDIRECTED_REQUEST, "loopback only\n"), "{host}");
     }
 
-    let json = status(&sidegate, "localhost", "*/*").await.json();
+    let json = sidegate.status("localhost", "*/*").await.json();
     assert_eq!((json["generation"].as_u64(), json["state"].as_str()), (Some(1), Some("running")));
     assert_eq!(json["reloads"]["failed"], 1);
     assert_eq!(json["issuers"][0]["name"], "corp");
@@ -199,172 +192,13 @@ async fn status_is_told_to_loopback_names_only_and_escaped() {
     assert_eq!(json["listeners"][0]["accepted"], 1);
     assert_eq!(json["caches"][0]["entries"], 1);
 
-    let page = status(&sidegate, "localhost", "text/html,*/*").await;
+    let page = sidegate.status("localhost", "text/html,*/*").await;
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
     assert!(page.text().contains("&lt;script&gt;") && !page.text().contains("<script"), "{}", page.text());
     let mut posted = request("POST", "/status", "");
     posted.headers_mut().insert("host", "localhost".parse().unwrap());
     assert_eq!(send(sidegate.admin, posted).await.status, 405);
-}
-
-#[tokio::test]
-async fn a_reload_brings_new_routes_and_leaves_requests_in_flight_alone() {
-    let (upstream, issuer) = (Scripted::start().await, Issuer::new());
-    let routes = |path: &str| {
-        format!(
-            "{}upstreams: [{{ name: app, url: \"http://{}\" }}]\n\
-             routes: [{{ name: all, paths: [{path}], upstream: app, public: true }}]\n",
-            issuer.yaml(),
-            upstream.address
-        )
-    };
-    let sidegate = Sidegate::start(&routes("/old")).await;
-    let mut wire = Wire::connect(sidegate.public).await;
-    wire.say("GET /old HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let mut answering = upstream.next().await;
-    answering.head().await;
-
-    sidegate.reload(&routes("/new")).await;
-
-    assert_eq!(get(sidegate.public, "/old", "").await.status, 404);
-    answering.say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await;
-    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
-    wire.until("slow").await;
-
-    // The same client's connection, and the same connection to the upstream, under the new rules.
-    wire.say("GET /new HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert!(answering.head().await.starts_with("GET /new "));
-    answering.say("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew").await;
-    wire.until("new").await;
-    assert!(upstream.is_untouched().await);
-    assert_eq!(sidegate.app.gate().generation(), 2);
-    assert_eq!(sidegate.metric("sidegate_config_reloads_total{result=\"success\"}").await, 1.0);
-}
-
-#[tokio::test]
-async fn a_reload_keeps_the_keys_of_issuers_and_the_signing_key() {
-    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
-    let served = Served::start(200, serde_json::json!({"keys": [issuer.key.jwk]}).to_string()).await;
-    let yaml = |route: &str| {
-        format!(
-            "issuers: [{{ name: corp, issuer: {}, algorithms: [ES256], jwks_uri: \"{}\" }}]\n\
-             internal_jwt: {{ issuer: https://sidegate.internal }}\nupstreams: [{{ name: app, url: \"http://{}\", \
-             credential: {{ internal_jwt: {{ audience: app }} }} }}]\n\
-             routes: [{{ name: {route}, paths: [\"/*\"], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
-            issuer::NAME,
-            served.url,
-            upstream.address
-        )
-    };
-    let sidegate = Sidegate::start(&yaml("one")).await;
-    assert_eq!(get(sidegate.public, "/", &issuer.token()).await.status, 200);
-    let keys = sidegate.health("/.well-known/sidegate/jwks.json").await.body;
-    let asked = served.asked();
-
-    served.set(500, "");
-    sidegate.reload(&yaml("two")).await;
-
-    assert_eq!(get(sidegate.public, "/", &issuer.token()).await.status, 200);
-    assert_eq!(sidegate.health("/.well-known/sidegate/jwks.json").await.body, keys);
-    assert_eq!(served.asked(), asked);
-    assert_eq!(
-        sidegate.metric("sidegate_auth_decisions_total{reason=\"allowed\",result=\"allow\",route=\"two\"}").await,
-        1.0
-    );
-}
-
-#[tokio::test]
-async fn a_configuration_that_cannot_bind_leaves_everything_as_it_was() {
-    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
-    let sidegate = Sidegate::protecting(&upstream, &issuer, "").await;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listeners = format!(
-        "listeners:\n  - {{ name: main, address: \"127.0.0.1:0\" }}\n  - {{ name: more, address: \"{}\" }}\n",
-        taken.local_addr().unwrap()
-    );
-    let wrong = parse(&protecting(&upstream, &issuer, &listeners).replace("\"/*\"", "\"/other/*\""));
-    let app = sidegate.app.clone();
-    let refused = tokio::task::spawn_blocking(move || app.reload(wrong)).await.unwrap().unwrap_err().to_string();
-
-    assert!(refused.contains(&taken.local_addr().unwrap().to_string()), "{refused}");
-    assert_eq!(sidegate.app.gate().generation(), 1);
-    assert_eq!(get(sidegate.public, "/orders", &issuer.token()).await.status, 200);
-}
-
-#[tokio::test]
-async fn a_reload_opens_new_listeners_and_closes_those_that_are_gone() {
-    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
-    let sidegate = Sidegate::protecting(&upstream, &issuer, "").await;
-    let listeners = "listeners:\n  - { name: other, address: \"127.0.0.2:0\" }\n";
-    sidegate.reload(&protecting(&upstream, &issuer, listeners)).await;
-
-    let Some(sidegate::config::Address::Tcp(other)) = sidegate.app.address("other") else { panic!("not open") };
-    assert_eq!(get(other, "/", &issuer.token()).await.status, 200);
-    must(async {
-        while tokio::net::TcpStream::connect(sidegate.public).await.is_ok() {
-            tokio::task::yield_now().await
-        }
-    })
-    .await;
-    assert_eq!(sidegate.metric("sidegate_connections_total{listener=\"other\"}").await, 1.0);
-}
-
-#[tokio::test]
-async fn a_drain_ends_readiness_and_new_connections_but_not_what_is_in_flight() {
-    let (upstream, issuer) = (Scripted::start().await, Issuer::new());
-    let yaml = format!(
-        "{}upstreams: [{{ name: app, url: \"http://{}\" }}]\ndrain: {{ timeout: 20s }}\n\
-         routes: [{{ name: all, paths: [\"/*\"], upstream: app, public: true }}]\n",
-        issuer.yaml(),
-        upstream.address
-    );
-    let sidegate = Sidegate::start(&yaml).await;
-    let mut wire = Wire::connect(sidegate.public).await;
-    wire.say("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let mut answering = upstream.next().await;
-    answering.head().await;
-
-    sidegate.app.begin_drain();
-    must(async {
-        while tokio::net::TcpStream::connect(sidegate.public).await.is_ok() {
-            tokio::task::yield_now().await
-        }
-    })
-    .await;
-    let reply = sidegate.health("/readyz").await;
-    assert_eq!((reply.status.as_u16(), &reply.json()["draining"]), (503, &true.into()));
-    assert_eq!(sidegate.health("/livez").await.status, 200);
-    assert_eq!(status(&sidegate, "localhost", "*/*").await.json()["state"], "draining");
-
-    answering.say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await;
-    let rest = wire.rest().await;
-    assert!(rest.starts_with("HTTP/1.1 200") && rest.ends_with("slow"), "{rest}");
-    assert!(rest.to_lowercase().contains("connection: close"), "{rest}");
-    let summary = must(sidegate.app.drained()).await;
-    // Connections are counted, and those that only knocked are among them.
-    assert!(summary.finished >= 1 && summary.cut == 0, "{summary:?}");
-}
-
-#[tokio::test]
-async fn what_does_not_finish_in_time_is_cut_and_counted() {
-    let (upstream, issuer) = (Scripted::start().await, Issuer::new());
-    let yaml = format!(
-        "{}upstreams: [{{ name: app, url: \"http://{}\" }}]\ndrain: {{ timeout: 200ms }}\n\
-         routes: [{{ name: all, paths: [\"/*\"], upstream: app, public: true }}]\n",
-        issuer.yaml(),
-        upstream.address
-    );
-    let sidegate = Sidegate::start(&yaml).await;
-    let mut wire = Wire::connect(sidegate.public).await;
-    wire.say("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let mut answering = upstream.next().await;
-    answering.head().await;
-
-    sidegate.app.begin_drain();
-    assert_eq!(must(sidegate.app.drained()).await.cut, 1);
-    wire.rest().await;
-    answering.rest().await;
 }
 
 #[tokio::test]

@@ -41,6 +41,14 @@ impl Sidegate {
         super::get(self.health, path, "").await
     }
 
+    /// The status page, asked for under the name `host`.
+    pub async fn status(&self, host: &str, accept: &str) -> super::Reply {
+        let mut asked = super::request("GET", "/status", "");
+        asked.headers_mut().insert("host", host.parse().unwrap());
+        asked.headers_mut().insert("accept", accept.parse().unwrap());
+        super::send(self.admin, asked).await
+    }
+
     /// The value of one series, with its labels as they are written; 0 if it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
         let page = self.health("/metrics").await;
