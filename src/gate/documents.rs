@@ -1,14 +1,14 @@
 //! The few documents that sidegate serves itself: its key set, and the metadata of the protected resource.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, header};
 use serde_json::json;
 
 use super::problem;
 use crate::{
     config::Config,
     jose::mint::Minter,
-    proxy::{path::canonical, upstream::ResponseBody},
+    proxy::{path::canonical, routes::RouteError, upstream::ResponseBody},
 };
 
 /// By path. They come before the routes, so that no upstream can answer in their place.
@@ -70,17 +70,14 @@ impl Documents {
 }
 
 impl Document {
-    pub(super) fn answer(&self, method: &Method) -> Response<ResponseBody> {
+    pub(super) fn answer(&self, method: &Method) -> Result<Response<ResponseBody>, RouteError> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refused = Response::new(ResponseBody::default());
-            *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
+            return Err(RouteError::MethodNotAllowed { allow: HeaderValue::from_static("GET, HEAD") });
         }
         let mut response = Response::new(ResponseBody::from(self.body.clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-        response
+        Ok(response)
     }
 }

@@ -81,7 +81,7 @@ impl Gate {
         match self.documents.find(request.uri().path()) {
             Some(document) => {
                 headers::one_host(request.uri(), request.headers())?;
-                Ok(document.answer(request.method()))
+                Ok(document.answer(request.method())?)
             }
             None => self.proxy.forward(request, cx, seen).await,
         }

@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::Empty;
 use sidegate::proxy::path::canonical;
 
-use crate::support::{Issuer, Sidegate, Upstream, client, get, h2, raw};
+use crate::support::{Issuer, Sidegate, Upstream, client, get, h2, raw, request, send};
 
 /// `/public` is open, `/admin` and everything below `/public/admin` is not.
 async fn two_doors(upstream: &Upstream, issuer: &Issuer) -> Sidegate {
@@ -324,6 +324,9 @@ async fn no_upstream_answers_in_the_place_of_a_document_of_ours() {
     let keys = get(sidegate.public, "/.well-known/sidegate/jwks.json", "").await.body;
     for path in ["/.well-known/sidegate/%6Awks.json", "/x/../.well-known/sidegate/./jwks.json"] {
         assert_eq!(get(sidegate.public, path, "").await.body, keys, "{path}");
+        let reply = send(sidegate.public, request("POST", path, "")).await;
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (405, "method_not_allowed"), "{path}");
+        assert_eq!(reply.header("allow"), Some("GET, HEAD"));
     }
     assert_eq!(upstream.count(), 0);
 }
