@@ -134,13 +134,23 @@ impl Peer {
 /// What the server knows of the connection that a request came on.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Index into the listeners of the configuration.
-    pub listener: usize,
+    /// The listener's name and limits when the connection was accepted: a reload may have moved or removed it since.
+    pub listener: Arc<str>,
+    pub head_limits: HeadLimits,
     /// The direct peer, or the one that a trusted PROXY header names.
     pub peer: Peer,
     pub tls: bool,
     /// The worker thread that carries the connection; it has upstream connections of its own.
     pub worker: usize,
+}
+
+/// What the head of a request may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of request line and headers together.
+    pub bytes: usize,
+    /// Number of headers.
+    pub count: usize,
 }
 
 /// What is known of one request from its first moment.

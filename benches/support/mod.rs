@@ -14,7 +14,7 @@ use sidegate::{
     },
     config::{self, Config, Environment, TokenPlace},
     jose::Minter,
-    model::{Connection, Context, Peer, RequestId, Time},
+    model::{Connection, Context, HeadLimits, Peer, RequestId, Time},
     telemetry::metrics::Metrics,
 };
 use tokio::runtime::Runtime;
@@ -36,7 +36,13 @@ pub fn context() -> Context {
         id: RequestId::new(7),
         trace: None,
         client: None,
-        connection: Arc::new(Connection { listener: 0, peer: Peer::Unix, tls: false, worker: 0 }),
+        connection: Arc::new(Connection {
+            listener: "main".into(),
+            head_limits: HeadLimits { bytes: 32 * 1024, count: 100 },
+            peer: Peer::Unix,
+            tls: false,
+            worker: 0,
+        }),
     }
 }
 

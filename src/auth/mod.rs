@@ -118,7 +118,12 @@ impl Auth {
     ///
     /// # Errors
     /// The refusal, or [`Reason::Undecided`] where no verdict can be had now.
-    pub async fn authenticate(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Principal, Refusal> {
+    pub async fn authenticate(
+        &self,
+        token: Candidate<'_>,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Principal, Refusal> {
         let verdict = self.judge(token, policy, cx).await?;
         match policy.check(&verdict) {
             Ok(()) => Ok(Principal { verdict }),
@@ -130,12 +135,7 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::authenticate`].
-    pub async fn judge(
-        &self,
-        token: Candidate<'_>,
-        policy: &Policy,
-        cx: &Context,
-    ) -> Result<Arc<Verdict>, Refusal> {
+    pub async fn judge(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Arc<Verdict>, Refusal> {
         let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
         if let Some(verdict) = self.cache.find(digest) {
             match verdict.standing(cx.now) {

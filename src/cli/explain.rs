@@ -17,7 +17,7 @@ use crate::{
     auth::bearer::TOKEN_BYTES,
     config::{Config, Listener},
     explain::{self, Report},
-    model::{BoxError, Connection, Peer, Secret, Time},
+    model::{BoxError, Connection, HeadLimits, Peer, Secret, Time},
 };
 
 #[derive(clap::Args)]
@@ -107,9 +107,16 @@ fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
 fn connection_of(question: &Question, config: &Config) -> Connection {
     let tls_wanted = question.target.scheme_str().map(|scheme| scheme == "https");
     let fits = |listener: &Listener| tls_wanted.is_none_or(|wanted| wanted == listener.tls.is_some());
+    // A checked configuration has a listener.
     let listener = config.listeners.iter().position(fits).unwrap_or(0);
-    let tls = config.listeners.get(listener).is_some_and(|listener| listener.tls.is_some());
-    Connection { listener, peer: Peer::Tcp(SocketAddr::new(question.peer, 0)), tls, worker: 0 }
+    let listener = &config.listeners[listener];
+    Connection {
+        listener: listener.name.clone(),
+        head_limits: HeadLimits { bytes: listener.limits.header_bytes, count: listener.limits.header_count },
+        peer: Peer::Tcp(SocketAddr::new(question.peer, 0)),
+        tls: listener.tls.is_some(),
+        worker: 0,
+    }
 }
 
 fn read_token(file: &Path) -> Result<Secret<String>, BoxError> {

@@ -34,14 +34,11 @@ impl Teller<'_> {
     }
 
     fn before_routes(&mut self) -> ControlFlow<()> {
-        let config = self.gate.config().clone();
-        let limits = match config.listeners.get(self.rehearsal.cx.connection.listener) {
-            Some(listener) => format!(
-                "within the {} bytes and {} headers of listener `{}`",
-                listener.limits.header_bytes, listener.limits.header_count, listener.name
-            ),
-            None => "no listener".to_owned(),
-        };
+        let connection = &self.rehearsal.cx.connection;
+        let limits = format!(
+            "within the {} bytes and {} headers of listener `{}`",
+            connection.head_limits.bytes, connection.head_limits.count, connection.listener
+        );
         self.step("limits", Place::Limits, limits, Vec::new())?;
         if matches!(self.rehearsal.outcome, Ok(Outcome::Document)) {
             self.note("documents", Mark::Good, "sidegate serves this one itself, to everybody", Vec::new());

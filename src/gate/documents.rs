@@ -1,11 +1,15 @@
 //! The few documents that sidegate serves itself: its key set, and the metadata of the protected resource.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, header};
 use serde_json::json;
 
 use super::problem;
-use crate::{config::Config, jose::mint::Minter, proxy::upstream::ResponseBody};
+use crate::{
+    config::Config,
+    jose::mint::Minter,
+    proxy::{path::canonical, routes::RouteError, upstream::ResponseBody},
+};
 
 /// By path. They come before the routes, so that no upstream can answer in their place.
 pub(super) struct Documents {
@@ -50,9 +54,14 @@ impl Documents {
         }
     }
 
+    /// The document at `path`, in whatever way the path is written.
     pub(super) fn find(&self, path: &str) -> Option<&Document> {
-        let mut all = self.key_set.iter().chain(&self.metadata);
-        all.find(|(at, _)| at == path).map(|(_, document)| document)
+        let all = || self.key_set.iter().chain(&self.metadata);
+        let at = |path: &str| all().find(|(at, _)| at == path).map(|(_, document)| document);
+        let found = at(path);
+        // Few paths are written with either, so that the others are looked at once.
+        let another_spelling = found.is_none() && all().next().is_some() && (path.contains('%') || path.contains("/."));
+        if another_spelling { canonical(path).ok().and_then(|path| at(path.as_str())) } else { found }
     }
 
     pub(super) fn key_set(&self, path: &str) -> Option<Bytes> {
@@ -61,17 +70,14 @@ impl Documents {
 }
 
 impl Document {
-    pub(super) fn answer(&self, method: &Method) -> Response<ResponseBody> {
+    pub(super) fn answer(&self, method: &Method) -> Result<Response<ResponseBody>, RouteError> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refused = Response::new(ResponseBody::default());
-            *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
+            return Err(RouteError::MethodNotAllowed { allow: HeaderValue::from_static("GET, HEAD") });
         }
         let mut response = Response::new(ResponseBody::from(self.body.clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-        response
+        Ok(response)
     }
 }

@@ -28,7 +28,9 @@ use crate::{
     jose::mint::Minter,
     model::{Connection, Context, Time},
     proxy::{
-        Proxy, ProxyError, Seen, limits,
+        Proxy, ProxyError, Seen,
+        headers::one_host,
+        limits,
         upstream::{ResponseBody, Upstream},
     },
     telemetry::metrics::Metrics,
@@ -82,7 +84,7 @@ impl Gate {
         seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, ProxyError> {
         match self.own(request.method(), request.uri(), request.headers(), cx)? {
-            Some(document) => Ok(document.answer(request.method())),
+            Some(document) => Ok(document.answer(request.method())?),
             None => self.proxy.forward(request, cx, seen).await,
         }
     }
@@ -95,10 +97,12 @@ impl Gate {
         headers: &HeaderMap,
         cx: &Context,
     ) -> Result<Option<&Document>, ProxyError> {
-        if let Some(listener) = self.config.listeners.get(cx.connection.listener) {
-            limits::check_head(method, uri, headers, &listener.limits)?;
+        limits::check_head(method, uri, headers, cx.connection.head_limits)?;
+        let document = self.documents.find(uri.path());
+        if document.is_some() {
+            one_host(uri, headers)?;
         }
-        Ok(self.documents.find(uri.path()))
+        Ok(document)
     }
 
     fn refuse(&self, error: &ProxyError, cx: &Context, seen: &mut Seen) -> Response<ReplyBody> {

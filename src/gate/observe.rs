@@ -25,7 +25,7 @@ pub struct Observer {
     /// Requests that no route covers, or that were refused before a route was found.
     unrouted: RouteMetrics,
     route_names: Vec<Arc<str>>,
-    listeners: Vec<ListenerMetrics>,
+    listeners: Vec<(Arc<str>, ListenerMetrics)>,
     access: AccessLog,
     since_sample: AtomicU32,
 }
@@ -50,14 +50,19 @@ impl Observer {
             routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
             unrouted: metrics.route(UNROUTED),
             route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
-            listeners: config.listeners.iter().map(|listener| metrics.listener(&listener.name)).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .map(|listener| (listener.name.clone(), metrics.listener(&listener.name)))
+                .collect(),
             access: config.log.access,
             since_sample: AtomicU32::new(0),
         }
     }
 
     pub fn begin(&self, connection: &Connection, method: &Method) -> Watched<'_> {
-        let listener = self.listeners.get(connection.listener);
+        let mut listeners = self.listeners.iter();
+        let listener = listeners.find(|(name, _)| *name == connection.listener).map(|(_, metrics)| metrics);
         if let Some(listener) = listener {
             listener.in_flight.inc();
         }

@@ -24,6 +24,8 @@ use crate::{
 pub(super) enum Admission {
     /// No token was asked for.
     Anonymous,
+    /// A preflight that the upstream answers itself: no token was asked for, and none that is there goes on unjudged.
+    Preflight,
     Known {
         principal: Principal,
         query_token: Option<Secret<String>>,
@@ -99,9 +101,9 @@ impl Proxy {
             .map_err(|RepeatedToken| refused(malformed("repeated_query_token"), None))?;
         let policy = match &self.policies[index] {
             Some(policy) if !preflight => policy,
-            Some(_) | None => {
+            _ => {
                 seen.decided(Reason::Public);
-                return Ok((Admission::Anonymous, query));
+                return Ok((if preflight { Admission::Preflight } else { Admission::Anonymous }, query));
             }
         };
         let token = bearer::extract(&head.headers, &route.token, query_token.as_ref().map(|t| t.expose().as_str()));
@@ -150,7 +152,7 @@ impl Proxy {
             Admission::Anonymous if self.auth.passes_original(route.upstream) => {
                 Ok(Credential { authorization: own(), ..Credential::default() })
             }
-            Admission::Anonymous => Ok(Credential::default()),
+            Admission::Anonymous | Admission::Preflight => Ok(Credential::default()),
             Admission::Known { principal, query_token } => {
                 let prepared = self.auth.prepare(principal, route.upstream, cx.now)?;
                 let mut credential = Credential::default();

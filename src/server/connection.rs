@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::Protocols,
-    model::{BoxError, Connection, Peer},
+    model::{BoxError, Connection, HeadLimits, Peer},
 };
 
 /// A TLS handshake takes two round trips and some arithmetic.
@@ -58,8 +58,13 @@ pub(super) async fn serve<H: Handler>(
     accepted: Accepted<H>,
 ) -> Result<(), BoxError> {
     let settings = accepted.settings.clone();
-    let mut connection =
-        Connection { listener: settings.index, peer, tls: settings.tls.is_some(), worker: accepted.worker };
+    let mut connection = Connection {
+        listener: settings.stats.name.clone(),
+        head_limits: HeadLimits { bytes: settings.limits.header_bytes, count: settings.limits.header_count },
+        peer,
+        tls: settings.tls.is_some(),
+        worker: accepted.worker,
+    };
 
     let mut prefix = Bytes::new();
     if settings.proxy_protocol {

@@ -131,7 +131,7 @@ async fn answer<H: Handler>(
         Ok(response) => response.map(|body| Answer { body: Some(body), _active: active }),
         // The payload may hold what the client sent.
         Err(_payload) => {
-            tracing::error!(listener = connection.listener, "a request task panicked");
+            tracing::error!(listener = &*connection.listener, "a request task panicked");
             let mut response = Response::new(Answer { body: None, _active: active });
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response

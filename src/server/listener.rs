@@ -58,9 +58,9 @@ impl Listeners {
         let mut left = self.bound.borrow().clone();
         let mut changes = Vec::with_capacity(listeners.len());
         // Everything that may fail comes before anything changes.
-        for (index, listener) in listeners.iter().enumerate() {
+        for listener in listeners {
             let stats = self.stats_of(&listener.name);
-            let settings = Settings::new(index, listener, trusted_proxies, stats)?;
+            let settings = Settings::new(listener, trusted_proxies, stats)?;
             let bound = match left.iter().position(|bound| bound.configured == listener.address) {
                 Some(at) => left.swap_remove(at),
                 None => Arc::new(Bound::open(listener, settings.clone(), self.sockets.token())?),
@@ -146,7 +146,6 @@ impl Drop for Bound {
 
 /// What holds for the connections of a listener; a reload replaces it whole.
 pub(super) struct Settings {
-    pub(super) index: usize,
     pub(super) protocols: Protocols,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) proxy_protocol: bool,
@@ -156,16 +155,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    fn new(
-        index: usize,
-        listener: &Listener,
-        trusted_proxies: &[IpNet],
-        stats: Arc<ListenerStats>,
-    ) -> Result<Arc<Self>, BindError> {
+    fn new(listener: &Listener, trusted_proxies: &[IpNet], stats: Arc<ListenerStats>) -> Result<Arc<Self>, BindError> {
         let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, listener.protocols));
         let tls = tls.transpose().map_err(|source| BindError::Tls { listener: listener.name.clone(), source })?;
         Ok(Arc::new(Settings {
-            index,
             protocols: listener.protocols,
             tls,
             proxy_protocol: listener.proxy_protocol,

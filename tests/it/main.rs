@@ -1,17 +1,27 @@
 //! The one integration test binary: everything speaks the wire to real sockets on port 0.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod answers;
+mod binary;
 mod cache;
 mod cli;
+mod cors;
 mod credentials;
 mod floors;
 mod forward;
+mod headers;
 mod introspection;
 mod issuers;
+mod limits;
 mod listeners;
 mod observe;
+mod operating;
+mod paths;
 mod policy;
+mod reload;
+mod routing;
 mod secrets;
+mod streams;
 mod support;
 mod tokens;
 mod upstream;

@@ -15,6 +15,8 @@ pub enum HostError {
     Malformed,
     #[error("the Host header and the target of the request name different hosts")]
     Contradictory,
+    #[error("the target of the request has a scheme that is not HTTP's")]
+    ForeignScheme,
 }
 
 impl HostError {
@@ -25,6 +27,7 @@ impl HostError {
             HostError::Repeated => "repeated_host",
             HostError::Malformed => "malformed_host",
             HostError::Contradictory => "contradictory_host",
+            HostError::ForeignScheme => "foreign_scheme",
         }
     }
 }
@@ -39,6 +42,10 @@ pub fn one_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Hos
     };
     if values.next().is_some() {
         return Err(HostError::Repeated);
+    }
+    // Which of the two it is says who ended TLS, and nobody decides by it.
+    if uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(HostError::ForeignScheme);
     }
     let authority = uri.authority().map(|authority| authority.as_str());
     if let (Some(authority), Some(header)) = (authority, header)
@@ -105,6 +112,8 @@ mod tests {
         assert_eq!(host_of("http://a.example/x", &["b.example"]), Err(HostError::Contradictory));
         assert_eq!(host_of("http://a.example/x", &["a.example:80"]), Err(HostError::Contradictory));
         assert_eq!(host_of("http://me@a.example/x", &[]), Err(HostError::Malformed));
+        assert_eq!(host_of("https://a.example/x", &["a.example"]), Ok("a.example".to_owned()));
+        assert_eq!(host_of("ftp://a.example/x", &["a.example"]), Err(HostError::ForeignScheme));
     }
 
     #[test]

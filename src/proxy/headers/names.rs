@@ -152,7 +152,7 @@ const KNOWN: &[(Kind, &[&str])] = &[
             "x-http-host-override",
         ],
     ),
-    (Kind::OneSpelling, &["host", "content-length", "content-type", "trailer", "expect"]),
+    (Kind::OneSpelling, &["host", "content-length", "content-type", "trailer", "expect", "x-request-id"]),
 ];
 
 /// Whatever begins so.

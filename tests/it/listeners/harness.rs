@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use ipnet::IpNet;
 use sidegate::{
     config::{Address, Drain, Limits, Listener, Protocols},
-    model::{Connection, Peer},
+    model::{Connection, HeadLimits, Peer},
     proxy::limits::check_head,
     server::{self, Handler, Listeners, Shutdown, Summary},
 };
@@ -63,7 +63,8 @@ impl Handler for Probe {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, SeqCst);
         let (head, body) = request.into_parts();
-        if let Err(refusal) = check_head(&head.method, &head.uri, &head.headers, &self.limits) {
+        let limits = HeadLimits { bytes: self.limits.header_bytes, count: self.limits.header_count };
+        if let Err(refusal) = check_head(&head.method, &head.uri, &head.headers, limits) {
             let mut response = Response::new(Full::from(refusal.to_string()));
             *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return response;

@@ -6,9 +6,11 @@ pub mod keys;
 pub mod look;
 pub mod sidegate;
 pub mod upstream;
+pub mod wire;
 
-pub use client::{Reply, get, raw, send};
+pub use client::{Reply, get, h2, raw, request, send};
 pub use issuer::Issuer;
 pub use keys::Pair;
 pub use sidegate::Sidegate;
 pub use upstream::Upstream;
+pub use wire::{Scripted, Wire, must};

@@ -36,6 +36,26 @@ impl Sidegate {
         Sidegate::start(&protecting(upstream, issuer, more)).await
     }
 
+    /// A page of the health listener.
+    pub async fn health(&self, path: &str) -> super::Reply {
+        super::get(self.health, path, "").await
+    }
+
+    /// The status page, asked for under the name `host`.
+    pub async fn status_page(&self, host: &str, accept: &str) -> super::Reply {
+        let mut asked = super::request("GET", "/status", "");
+        asked.headers_mut().insert("host", host.parse().unwrap());
+        asked.headers_mut().insert("accept", accept.parse().unwrap());
+        super::send(self.admin, asked).await
+    }
+
+    /// The value of one series, with its labels as they are written; 0 if it is not there.
+    pub async fn series(&self, series: &str) -> f64 {
+        let page = self.health("/metrics").await;
+        let line = page.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Puts `yaml` in the place of the running configuration.
     pub async fn reload(&self, yaml: &str) {
         let app = self.app.clone();
