@@ -72,12 +72,13 @@ impl Time {
         }
     }
 
-    /// Sleeps for `duration` of this clock. Under a second, the system's clock alone decides.
-    pub async fn sleep(&self, duration: Duration) {
+    /// Sleeps until `duration` after `start`, so that a clock that moved in between is not overlooked. Under a second,
+    /// the system's clock alone decides.
+    pub async fn sleep_from(&self, start: UnixTime, duration: Duration) {
         if duration < Duration::from_secs(1) {
             tokio::time::sleep(duration).await;
         } else {
-            self.sleep_until(self.now().plus(duration.as_secs())).await;
+            self.sleep_until(start.plus(duration.as_secs())).await;
         }
     }
 }

@@ -126,11 +126,12 @@ impl Provider {
         });
         let task = match &shared.issuer.keys {
             KeySource::Shared(secret) => {
-                shared.settle(1, Ok((KeySet::shared(secret.expose(), &shared.issuer.algorithms), Vec::new())));
+                let keys = KeySet::shared(secret.expose(), &shared.issuer.algorithms);
+                shared.settle(1, Ok((keys, Vec::new())), shared.time.now());
                 None
             }
             KeySource::None => {
-                shared.settle(1, Ok((KeySet::default(), Vec::new())));
+                shared.settle(1, Ok((KeySet::default(), Vec::new())), shared.time.now());
                 None
             }
             KeySource::Discovery(_) | KeySource::JwksUri(_) | KeySource::JwksFile(_) => {
@@ -181,6 +182,10 @@ impl Provider {
     /// Asks the issuer again, together with everybody who wants the same now, within a budget of one fetch per 10 s and
     /// a burst of 3. Waits for [`WAIT`] at most.
     pub async fn refetch_for_unknown_kid(&self, now: UnixTime) -> Refetch {
+        if self.task.is_none() {
+            // Nobody can be asked.
+            return Refetch::Limited;
+        }
         let fetch = {
             let mut state = self.shared.state();
             let outstanding = state.wanted > self.shared.progress.borrow().fetch;
@@ -242,17 +247,18 @@ impl Shared {
             // Before the fetch: what is asked for while a routine one runs comes after it.
             let fetch = self.state().wanted;
             let outcome = source::load(&self.fetcher, &self.issuer).await;
-            let pause = self.settle(fetch, outcome);
+            // The next is due after this one, not after whatever the clock says by the time we sleep.
+            let now = self.time.now();
+            let pause = self.settle(fetch, outcome, now);
             tokio::select! {
-                () = self.time.sleep(pause) => {}
+                () = self.time.sleep_from(now, pause) => {}
                 () = self.wake.notified() => {}
             }
         }
     }
 
     /// Takes over what a fetch brought; returns the pause before the next.
-    fn settle(&self, fetch: u64, outcome: Result<(KeySet, Vec<Skipped>), SourceError>) -> Duration {
-        let now = self.time.now();
+    fn settle(&self, fetch: u64, outcome: Result<(KeySet, Vec<Skipped>), SourceError>, now: UnixTime) -> Duration {
         let ok = outcome.is_ok();
         let pause = match outcome {
             Ok((keys, skipped)) => self.replace(keys, skipped, now),

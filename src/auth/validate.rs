@@ -12,7 +12,7 @@ use super::{
     Auth, Issuer, Refusal,
     cache::TokenDigest,
     introspect::{IntrospectError, Introspection},
-    jwks::KeysUnavailable,
+    jwks::{KeysUnavailable, Refetch},
     policy::Policy,
     verdict::Verdict,
 };
@@ -34,7 +34,7 @@ impl Auth {
         match peek(token) {
             Ok(peek) => match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
                 Some(index) if self.issuers[index].judges_by_keys() => {
-                    self.validate_jwt(peek, digest, index, cx.now).await
+                    self.validate_jwt(token, peek, digest, index, cx.now).await
                 }
                 // Nothing it could say opens this route.
                 Some(index) if !policy.issuers.contains(&index) => {
@@ -51,6 +51,7 @@ impl Auth {
 
     async fn validate_jwt(
         &self,
+        token: &str,
         peek: Peek<'_>,
         digest: TokenDigest,
         index: usize,
@@ -59,7 +60,7 @@ impl Auth {
         if let Some(refusal) = self.cache.refused(digest, now) {
             return Err(refusal);
         }
-        match self.issuers[index].verify(peek, now).await? {
+        match self.issuers[index].verify(token, peek, now).await? {
             Ok(verified) => {
                 let verdict = Arc::new(self.verdict_of_jwt(index, &verified, now));
                 // If the key goes away between here and any later hit, its liveness says so on that hit.
@@ -198,10 +199,23 @@ impl Issuer {
     }
 
     /// The outer error: there are no keys to judge by. For a `kid` that is not known the issuer is asked again.
-    async fn verify(&self, peek: Peek<'_>, now: UnixTime) -> Result<Result<Verified, JwtError>, Refusal> {
-        let keys = self.keys.keys_for(peek.kid(), now).await;
-        let keys = keys.map_err(|KeysUnavailable| Refusal::new(Reason::Undecided, "keys_unavailable"))?;
-        Ok(peek.verify(&self.settings, &keys, now))
+    async fn verify(
+        &self,
+        token: &str,
+        peeked: Peek<'_>,
+        now: UnixTime,
+    ) -> Result<Result<Verified, JwtError>, Refusal> {
+        let unavailable = |KeysUnavailable| Refusal::new(Reason::Undecided, "keys_unavailable");
+        let nameless = peeked.kid().is_none();
+        let keys = self.keys.keys_for(peeked.kid(), now).await.map_err(unavailable)?;
+        let outcome = peeked.verify(&self.settings, &keys, now);
+        // Without a `kid`, a key that came with a rotation shows only in that no known one fits.
+        let may_be_new = nameless && matches!(outcome, Err(JwtError::BadSignature | JwtError::UnknownKey));
+        if !may_be_new || self.keys.refetch_for_unknown_kid(now).await != Refetch::Done {
+            return Ok(outcome);
+        }
+        let keys = self.keys.ready_or_wait().await.map_err(unavailable)?;
+        Ok(peek(token).and_then(|peeked| peeked.verify(&self.settings, &keys, now)))
     }
 }
 

@@ -248,3 +248,17 @@ async fn a_token_of_an_issuer_that_nobody_configured_asks_nobody() {
     assert_eq!((stranger.asked(), house.idp.asked()), (0, 1));
     assert_eq!(house.sidegate.decisions("all", "issuer_unknown").await, 1);
 }
+
+#[tokio::test]
+async fn a_token_without_kid_is_accepted_after_a_rotation() {
+    let (old, new) = (Pair::new("ES256", "a"), Pair::new("ES256", "b"));
+    let house = House::new(200, set(&[&old]), "").await;
+    let nameless = |pair: &Pair| pair.token_with_header(json!({"kid": null}), &claims());
+    assert_eq!(house.status_of(&nameless(&old)).await, 200);
+
+    house.idp.set(200, set(&[&new]));
+
+    assert_eq!(house.status_of(&nameless(&new)).await, 200);
+    assert_eq!(house.idp.asked(), 2);
+    assert_invalid_token(&get(house.sidegate.public, "/", &nameless(&old)).await);
+}

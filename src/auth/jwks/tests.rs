@@ -262,3 +262,12 @@ async fn a_shared_secret_and_no_keys_at_all_need_no_task() {
     assert!(none.keys_for(Some("any"), setup.time.now()).await.unwrap().keys().is_empty());
     assert!(!none.status().degraded);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_waited_for_where_nobody_can_be_asked() {
+    let shared = KeySource::Shared(crate::model::Secret::new(vec![7; 32]));
+    for source in [shared, KeySource::None] {
+        let provider = Provider::start(issuer(source), Time::default(), &Handle::current());
+        assert_eq!(provider.refetch_for_unknown_kid(UnixTime(1_000)).await, Refetch::Limited);
+    }
+}

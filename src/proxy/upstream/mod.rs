@@ -16,7 +16,6 @@ mod send;
 mod stats;
 mod timer;
 mod tls;
-mod traffic;
 mod upgrade;
 mod wait;
 
@@ -32,7 +31,6 @@ pub use self::{
     request_body::{RequestBody, TrailerFilter},
     response_body::ResponseBody,
     stats::Snapshot,
-    traffic::{InFlight, Traffic},
     upgrade::Tunnel,
 };
 use crate::config;

@@ -18,17 +18,13 @@ use super::{
     h1, h2,
     stats::Stats,
     timer::{Timer, after},
-    traffic::InFlight,
 };
 
 /// What the client receives: an answer of our own, or the upstream's as it comes.
 ///
 /// An upstream connection goes back to its pool when the body has ended, and is closed when the body is dropped
 /// before.
-pub struct ResponseBody {
-    kind: Kind,
-    in_flight: Option<InFlight>,
-}
+pub struct ResponseBody(Kind);
 
 enum Kind {
     Own(Full<Bytes>),
@@ -36,15 +32,8 @@ enum Kind {
 }
 
 impl ResponseBody {
-    /// Counts the bytes from here on; `in_flight` is dropped with the body.
-    #[must_use]
-    pub fn counted(mut self, in_flight: InFlight) -> Self {
-        self.in_flight = Some(in_flight);
-        self
-    }
-
     pub(super) fn upstream(streamed: Streamed) -> Self {
-        ResponseBody { kind: Kind::Upstream(streamed), in_flight: None }
+        ResponseBody(Kind::Upstream(streamed))
     }
 }
 
@@ -56,7 +45,7 @@ impl Default for ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        ResponseBody { kind: Kind::Own(Full::new(bytes)), in_flight: None }
+        ResponseBody(Kind::Own(Full::new(bytes)))
     }
 }
 
@@ -65,28 +54,21 @@ impl Body for ResponseBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let polled = match &mut this.kind {
+        match &mut self.0 {
             Kind::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Kind::Upstream(body) => body.poll_frame(cx),
-        };
-        if let (Poll::Ready(Some(Ok(frame))), Some(in_flight)) = (&polled, &mut this.in_flight)
-            && let Some(data) = frame.data_ref()
-        {
-            in_flight.sent(data.len());
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        match &self.0 {
             Kind::Own(body) => body.is_end_stream(),
             Kind::Upstream(body) => body.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        match &self.0 {
             Kind::Own(body) => body.size_hint(),
             Kind::Upstream(body) => body.incoming.size_hint(),
         }

@@ -2,7 +2,6 @@ use std::sync::atomic::AtomicU64;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
-use sidegate::proxy::upstream::Traffic;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -284,18 +283,6 @@ async fn an_endless_head_is_a_bad_gateway() {
     })
     .await;
     assert_eq!(send(&upstream(origin.address), get()).await.err().unwrap().code(), "upstream_protocol");
-}
-
-#[tokio::test]
-async fn traffic_counts_what_is_under_way_and_what_was_sent() {
-    let origin = origin(polite).await;
-    let upstream = upstream(origin.address);
-    let traffic = Arc::new(Traffic::default());
-    let guard = traffic.enter();
-    let response = send(&upstream, get()).await.unwrap().map(|body| body.counted(guard));
-    assert_eq!((traffic.in_flight(), traffic.sent()), (1, 0));
-    response.into_body().collect().await.unwrap();
-    assert_eq!((traffic.in_flight(), traffic.sent()), (0, 5));
 }
 
 #[tokio::test]
