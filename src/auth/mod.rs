@@ -2,6 +2,7 @@
 
 pub mod bearer;
 pub mod cache;
+mod intern;
 pub mod introspect;
 pub mod jwks;
 pub mod policy;
@@ -19,6 +20,7 @@ use http::HeaderValue;
 use self::{
     bearer::Candidate,
     cache::VerdictCache,
+    intern::Interned,
     introspect::Introspector,
     jwks::Provider,
     policy::Policy,
@@ -71,6 +73,8 @@ pub struct Auth {
     profiles: Profiles,
     minter: Option<Arc<Minter>>,
     negative_ttl: Duration,
+    audiences: Interned<[Box<str>]>,
+    texts: Interned<str>,
     /// Questions to introspection endpoints, by address of the client.
     questions: Limiter,
     metrics: Arc<Metrics>,
@@ -106,7 +110,18 @@ impl Auth {
             metrics.cache(cache::REFUSALS),
         )?;
         let questions = Limiter::new(QUESTIONS, Instant::now());
-        Ok(Auth { issuers, cache, plan, profiles, minter, negative_ttl: config.cache.negative_ttl, questions, metrics })
+        Ok(Auth {
+            issuers,
+            cache,
+            plan,
+            profiles,
+            minter,
+            negative_ttl: config.cache.negative_ttl,
+            audiences: Interned::default(),
+            texts: Interned::default(),
+            questions,
+            metrics,
+        })
     }
 
     /// The policy of a route, ready for [`Auth::authenticate`].

@@ -181,9 +181,9 @@ impl Auth {
             created: now,
             valid_until,
             fresh_until,
-            audiences: audiences.map(Into::into).collect(),
-            scope: scope(claims),
-            client: client.map(Into::into),
+            audiences: self.audiences.shared(audiences.map(Into::into).collect()),
+            scope: self.texts.shared(scope(claims)),
+            client: client.map(|client| self.texts.shared(client.into())),
             subject: subject.map(Into::into),
             claims: self.plan.take(claims),
             principal: principal(issuer, subject, client),
@@ -220,7 +220,7 @@ impl Issuer {
 }
 
 /// `scope` as RFC 6749 writes it, or the list `scp` of some issuers.
-fn scope(claims: &Map<String, Value>) -> Box<str> {
+fn scope(claims: &Map<String, Value>) -> Arc<str> {
     match (claims.get("scope"), claims.get("scp")) {
         (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => scope.as_str().into(),
         (Some(Value::Array(scopes)), _) | (None, Some(Value::Array(scopes))) => {

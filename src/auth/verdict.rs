@@ -19,10 +19,10 @@ pub struct Verdict {
     pub valid_until: UnixTime,
     /// When this verdict must be found anew: never after `valid_until`, sooner after an introspection.
     pub fresh_until: UnixTime,
-    pub audiences: Box<[Box<str>]>,
+    pub audiences: Arc<[Box<str>]>,
     /// Separated by spaces, as in the token.
-    pub scope: Box<str>,
-    pub client: Option<Box<str>>,
+    pub scope: Arc<str>,
+    pub client: Option<Arc<str>>,
     pub subject: Option<Box<str>>,
     /// One for each name of the [`ClaimPlan`].
     pub claims: Box<[Option<Claim>]>,

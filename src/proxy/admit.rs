@@ -12,6 +12,7 @@ use crate::{
     auth::{
         Principal, Refusal,
         bearer::{self, BearerError},
+        policy::Policy,
         verdict::Prepared,
     },
     config::{self, TokenPlace},
@@ -97,23 +98,21 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<(Admission, Option<Cow<'a, str>>), ProxyError> {
         let route = &self.config.routes[index];
-        let QueryToken { token: query_token, rest: query } = token_from_query(head, &route.token)
-            .map_err(|RepeatedToken| refused(malformed("repeated_query_token"), None))?;
+        let found = token_from_query(head, &route.token).map_err(|RepeatedToken| malformed("repeated_query_token"));
         let policy = match &self.policies[index] {
             Some(policy) if !preflight => policy,
             _ => {
+                let query = found.map_err(|refusal| refused(refusal, None))?.rest;
                 seen.decided(Reason::Public);
                 return Ok((if preflight { Admission::Preflight } else { Admission::Anonymous }, query));
             }
         };
-        let token = bearer::extract(&head.headers, &route.token, query_token.as_ref().map(|t| t.expose().as_str()));
-        let judged = match token {
-            Ok(token) => self.auth.authenticate(token, policy, cx).await,
-            Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
-            Err(error @ BearerError::Malformed(_)) => Err(malformed(error.code())),
+        let judged = match found {
+            Ok(found) => self.judge(head, route, &found, policy, cx).await.map(|principal| (principal, found)),
+            Err(refusal) => Err(refusal),
         };
         match judged {
-            Ok(principal) => {
+            Ok((principal, QueryToken { token: query_token, rest: query })) => {
                 seen.decided(Reason::Allowed);
                 self.limits[index]
                     .check_principal(&principal, cx)
@@ -128,6 +127,22 @@ impl Proxy {
                 Ok((Admission::Observed, head.uri.query().map(Cow::Borrowed)))
             }
             Err(refusal) => Err(refused(refusal, policy.challenge_scope.clone())),
+        }
+    }
+
+    async fn judge(
+        &self,
+        head: &Parts,
+        route: &config::Route,
+        found: &QueryToken<'_>,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Principal, Refusal> {
+        let in_query = found.token.as_ref().map(|token| token.expose().as_str());
+        match bearer::extract(&head.headers, &route.token, in_query) {
+            Ok(token) => self.auth.authenticate(token, policy, cx).await,
+            Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
+            Err(error @ BearerError::Malformed(_)) => Err(malformed(error.code())),
         }
     }
 

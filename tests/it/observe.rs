@@ -108,6 +108,9 @@ async fn a_token_in_another_place_goes_on_as_it_came_too() {
         let as_it_came = format!("/query?a=b&token={token}");
         assert_eq!(upstream.last().target, if observed { as_it_came.as_str() } else { "/query?a=b" });
     }
+    // Refused elsewhere as a request with two tokens.
+    assert_eq!(get(sidegate.public, "/query?token=a&token=b", "").await.status, 200);
+    assert_eq!(upstream.last().target, "/query?token=a&token=b");
 }
 
 #[tokio::test]
