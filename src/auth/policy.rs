@@ -93,6 +93,8 @@ impl Condition {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::SmallVec;
+
     use super::*;
     use crate::{auth::verdict::Claim, model::UnixTime};
 
@@ -113,7 +115,7 @@ mod tests {
             claims: [Some(Claim::Many(["acme".into(), "umbrella".into()].into()))].into(),
             principal: 0,
             liveness: None,
-            prepared: [].into(),
+            prepared: SmallVec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -125,14 +126,14 @@ impl Profile {
             })
             .collect();
         let Credential::InternalJwt { audience } = &self.credential else {
-            return Ok(Prepared { credential: None, identity, renew_at: verdict.valid_until });
+            return Ok(packed(Prepared { credential: None, identity, renew_at: verdict.valid_until }));
         };
         let signer = signer.ok_or(MintFailed)?;
         let minted = signer.mint(audience, &self.claims(verdict), now, verdict.valid_until).map_err(|_| MintFailed)?;
         let mut credential = HeaderValue::from_str(&format!("Bearer {}", minted.token)).map_err(|_| MintFailed)?;
         credential.set_sensitive(true);
         let life = minted.expires.0.saturating_sub(now.0);
-        Ok(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) })
+        Ok(packed(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) }))
     }
 
     /// The subject, the client, the scope, and the claims that the identity headers name.
@@ -154,6 +155,23 @@ impl Profile {
         }
         claims
     }
+}
+
+/// The same with all values in one piece of memory.
+fn packed(mut prepared: Prepared) -> Prepared {
+    let values = || prepared.credential.iter().chain(prepared.identity.iter().map(|(_, value)| value));
+    let mut all = BytesMut::with_capacity(values().map(HeaderValue::len).sum());
+    values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+    let mut all = all.freeze();
+    let values = prepared.credential.iter_mut().chain(prepared.identity.iter_mut().map(|(_, value)| value));
+    for value in values {
+        let sensitive = value.is_sensitive();
+        if let Ok(mut same) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
+            same.set_sensitive(sensitive);
+            *value = same;
+        }
+    }
+    prepared
 }
 
 /// The internal JWT could not be signed.
