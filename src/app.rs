@@ -236,11 +236,7 @@ impl App {
         let open = names.iter().map(|name| &**name).zip(self.0.listeners.addresses());
         let small = self.0.small.iter().map(|(name, address)| (*name, address.clone()));
         for (listener, address) in open.chain(small) {
-            let address = match address {
-                Address::Tcp(address) => address.to_string(),
-                Address::Unix(path) => format!("unix:{}", path.display()),
-            };
-            tracing::info!(listener, address, "listening");
+            tracing::info!(listener, %address, "listening");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! `tree` reads it and knows where everything stands, `expand` and `environment` put the variables in, `decode` makes
 //! typed settings of it, `check` looks at what they mean, and `report` shows what is wrong without showing a secret.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
@@ -59,6 +59,16 @@ pub struct Config {
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+/// As the configuration writes it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

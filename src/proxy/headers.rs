@@ -130,7 +130,7 @@ impl HeaderRules {
             None => false,
             Some((Kind::Hop | Kind::Identity, _)) => true,
             Some((Kind::Forwarded, proper)) => !(proper && trusted || route.pass.contains(name)),
-            Some((Kind::Override, _)) => !route.pass.contains(name),
+            Some((Kind::Override | Kind::Claimed, _)) => !route.pass.contains(name),
             Some((Kind::OneSpelling, proper)) => !proper,
         }
     }

@@ -169,6 +169,12 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
+        if forwarded_preflight {
+            // Nobody was asked for a token, so nothing may make this another method or another target.
+            for name in &route.pass_headers {
+                head.headers.remove(name);
+            }
+        }
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }

@@ -124,15 +124,16 @@ async fn answer<H: Handler>(
     handler: Arc<H>,
     request: Request<Incoming>,
     connection: Arc<Connection>,
-    active: Active,
+    mut active: Active,
 ) -> Result<Response<Answer<H::Body>>, Infallible> {
     let handled = AssertUnwindSafe(handler.handle(request, &connection)).catch_unwind().await;
+    active.offers();
     Ok(match handled {
-        Ok(response) => response.map(|body| Answer { body: Some(body), _active: active }),
+        Ok(response) => response.map(|body| Answer { body: Some(body), active }),
         // The payload may hold what the client sent.
         Err(_payload) => {
             tracing::error!(listener = &*connection.listener, "a request task panicked");
-            let mut response = Response::new(Answer { body: None, _active: active });
+            let mut response = Response::new(Answer { body: None, active });
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         }
@@ -144,7 +145,7 @@ pin_project! {
     struct Answer<B> {
         #[pin]
         body: Option<B>,
-        _active: Active,
+        active: Active,
     }
 }
 
@@ -153,10 +154,14 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Answer<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().body.as_pin_mut() {
-            Some(body) => body.poll_frame(cx),
-            None => Poll::Ready(None),
+        let this = self.project();
+        this.active.taken();
+        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
+        let polled = body.poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            this.active.offers();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -44,6 +44,9 @@ pub(super) struct Pace {
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stalled_since: AtomicU64,
+    /// HTTP/2 answers of which the client's window takes nothing more, and the last moment at which any was taken.
+    untaken: AtomicUsize,
+    untaken_since: AtomicU64,
     ending_since: AtomicU64,
     received: AtomicBool,
 }
@@ -58,6 +61,8 @@ impl Pace {
             idle_since: AtomicU64::new(1),
             head_since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(0),
+            untaken: AtomicUsize::new(0),
+            untaken_since: AtomicU64::new(0),
             ending_since: AtomicU64::new(0),
             received: AtomicBool::new(false),
         })
@@ -67,7 +72,7 @@ impl Pace {
     pub(super) fn begin(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Relaxed);
         self.head_since.store(0, Relaxed);
-        Active(self.clone())
+        Active { pace: self.clone(), untaken: false }
     }
 
     fn now(&self) -> u64 {
@@ -97,8 +102,9 @@ impl Pace {
 
     fn has_written(&self) {
         self.stalled_since.store(0, Relaxed);
-        // The end of an answer may still be in a buffer when its body has ended.
-        if self.idle() {
+        // The end of an answer may still be in a buffer when its body has ended. HTTP/2 also writes pings, which are no
+        // reason to keep a connection.
+        if self.idle() && self.head_timeout.is_some() {
             self.idle_since.store(self.now(), Relaxed);
         }
     }
@@ -115,7 +121,9 @@ impl Pace {
 
     /// When patience ends, as things stand.
     fn deadline(&self) -> Option<Instant> {
-        let stalled = self.moment(&self.stalled_since).map(|since| since + self.idle_timeout);
+        let untaken = (self.untaken.load(Relaxed) > 0).then(|| self.moment(&self.untaken_since)).flatten();
+        let stalled = self.moment(&self.stalled_since).into_iter().chain(untaken).min();
+        let stalled = stalled.map(|since| since + self.idle_timeout);
         let waiting = if !self.idle() {
             None
         } else if let (Some(since), Some(timeout)) = (self.moment(&self.head_since), self.head_timeout) {
@@ -151,12 +159,37 @@ impl Pace {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Active(Arc<Pace>);
+pub(super) struct Active {
+    pace: Arc<Pace>,
+    untaken: bool,
+}
+
+impl Active {
+    /// A part of the answer is there for the client to take. With HTTP/2, one that opens no window would otherwise hold
+    /// the answer, and the upstream's connection behind it, for ever: pings keep its connection alive.
+    pub(super) fn offers(&mut self) {
+        if self.pace.head_timeout.is_none() && !self.untaken {
+            self.untaken = true;
+            self.pace.untaken.fetch_add(1, Relaxed);
+            self.pace.untaken_since.store(self.pace.now(), Relaxed);
+        }
+    }
+
+    /// The client took it.
+    pub(super) fn taken(&mut self) {
+        if self.untaken {
+            self.untaken = false;
+            self.pace.untaken.fetch_sub(1, Relaxed);
+            self.pace.untaken_since.store(self.pace.now(), Relaxed);
+        }
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Relaxed) == 1 {
-            self.0.idle_since.store(self.0.now(), Relaxed);
+        self.taken();
+        if self.pace.active.fetch_sub(1, Relaxed) == 1 {
+            self.pace.idle_since.store(self.pace.now(), Relaxed);
         }
     }
 }

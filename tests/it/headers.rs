@@ -334,3 +334,36 @@ async fn trailers_that_a_header_could_not_be_are_dropped_and_others_kept() {
     let seen = upstream.last();
     assert!(seen.trailers.is_none() || seen.trailers == Some(trailing(&TRAILERS[..1])), "{:?}", seen.trailers);
 }
+
+#[tokio::test]
+async fn identity_headers_of_other_systems_and_what_a_trusted_proxy_merely_passes_on_are_dropped() {
+    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
+    let sidegate = Sidegate::protecting(&upstream, &issuer, "trusted_proxies: [127.0.0.0/8]\n").await;
+    let forged = [
+        "x-auth-user",
+        "x-consumer-username",
+        "x-authentik-username",
+        "x-pomerium-claim-email",
+        "x-goog-authenticated-user-email",
+        "cf-access-authenticated-user-email",
+        "x-amzn-oidc-identity",
+        "x-ms-client-principal",
+        "x-ms-client-principal-name",
+        "tailscale-user-login",
+        "x-ssl-client-s-dn",
+        "ssl-client-verify",
+        "x-forwarded-client-cert",
+        "x-forwarded-roles",
+        "true-client-ip",
+    ];
+    let mut request = request("GET", "/", &issuer.token());
+    for name in forged {
+        request.headers_mut().insert(name, HeaderValue::from_static("admin"));
+    }
+
+    assert_eq!(send(sidegate.public, request).await.status, 200);
+
+    let seen = upstream.last();
+    let passed: Vec<_> = forged.iter().filter(|name| seen.headers.contains_key(**name)).collect();
+    assert!(passed.is_empty(), "{passed:?}");
+}

@@ -15,6 +15,9 @@ pub enum Kind {
     Identity,
     /// Says where the request came from: only a trusted peer may say that.
     Forwarded,
+    /// The same in the words of one vendor, or more than where: an ordinary proxy passes it on as its client wrote it, so
+    /// trusting the proxy does not make it true.
+    Claimed,
     /// Makes old frameworks see another method or URL than we do.
     Override,
     /// Frames or directs the message: dropped in any spelling but its own.
@@ -104,18 +107,41 @@ const KNOWN: &[(Kind, &[&str])] = &[
             "x-remote-group",
             "x-webauth-user",
             "x-authenticated-user",
+            "x-authenticated-userid",
+            "x-auth-user",
+            "x-auth-email",
+            "x-user",
+            "x-user-id",
+            "x-user-email",
+            "x-consumer-id",
+            "x-consumer-username",
+            "x-consumer-custom-id",
+            "x-credential-identifier",
+            "x-client-cert",
+            "x-client-verify",
+            "x-ms-client-principal",
+            "x-amzn-oidc-data",
+            "x-amzn-oidc-identity",
+            "x-amzn-oidc-accesstoken",
         ],
     ),
     (
         Kind::Forwarded,
         &[
             "forwarded",
-            "forwarded-for",
-            "x-forwarded",
             "x-forwarded-for",
             "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
             "x-forwarded-proto",
             "x-real-ip",
+        ],
+    ),
+    (
+        Kind::Claimed,
+        &[
+            "forwarded-for",
+            "x-forwarded",
             "x-client-ip",
             "client-ip",
             "true-client-ip",
@@ -157,8 +183,18 @@ const KNOWN: &[(Kind, &[&str])] = &[
 
 /// Whatever begins so.
 const FAMILIES: &[(&[u8], Kind)] = &[
-    (b"x-forwarded-", Kind::Forwarded),
+    (b"x-forwarded-", Kind::Claimed),
     (b"x-auth-request-", Kind::Identity),
+    (b"x-authentik-", Kind::Identity),
+    (b"x-pomerium-", Kind::Identity),
+    (b"x-goog-authenticated-user-", Kind::Identity),
+    (b"x-goog-iap-", Kind::Identity),
+    (b"cf-access-", Kind::Identity),
+    (b"x-ms-client-principal", Kind::Identity),
+    (b"x-ms-token-", Kind::Identity),
+    (b"tailscale-user-", Kind::Identity),
+    (b"ssl-client-", Kind::Identity),
+    (b"x-ssl-client-", Kind::Identity),
     (b"x-original-", Kind::Override),
     (b"proxy-", Kind::Hop),
 ];

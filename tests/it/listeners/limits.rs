@@ -1,9 +1,9 @@
 //! Every limit of a listener, run into.
 
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    frames::{GET, GET_HOLD, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, frames},
+    frames::{GET, GET_HOLD, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame, frames},
     harness::{Raw, SOON, Server, h2, listener, listener_with, must, request},
 };
 
@@ -241,4 +241,30 @@ async fn a_reload_that_fails_changes_nothing() {
     assert_eq!(server.address(), address);
     assert_eq!(server.listeners.addresses().len(), 1);
     assert!(server.connect().await.get("/").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn an_http2_answer_whose_window_never_opens_is_cut() {
+    let server = Server::start(listener_with(|listener| listener.limits.idle_timeout = SOON));
+    let mut client = server.connect().await;
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    client.send([PREFACE, &no_window, &frame(HEADERS, 5, 1, GET)].concat()).await;
+    let frames = client.rest_of_frames().await;
+    assert!(frames.iter().any(|(kind, _)| *kind == HEADERS));
+    assert_eq!(server.listeners.stats()[0].open(), 0);
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_idle_http2_connection() {
+    let server = Server::start(listener_with(|listener| listener.limits.idle_timeout = SOON));
+    let mut client = TcpStream::connect(server.address()).await.unwrap();
+    client.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    let pinging = async {
+        while server.listeners.stats()[0].accepted() == 0 || server.listeners.stats()[0].open() > 0 {
+            // It fails once the server has closed.
+            let _ = client.write_all(&frame(PING, 0, 0, &[7; 8])).await;
+            tokio::time::sleep(SOON / 4).await;
+        }
+    };
+    must(pinging).await;
 }
