@@ -23,7 +23,9 @@ use crate::{
 /// Why the listeners of a configuration cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("listener `{listener}`: cannot listen on {address}: {source}; if another process has it, choose another address")]
+    #[error(
+        "listener `{listener}`: cannot listen on {address}: {source}; if another process has it, choose another address"
+    )]
     Socket { listener: Arc<str>, address: Address, source: io::Error },
     #[error("listener {listener:?}: {source}")]
     Tls { listener: Arc<str>, source: TlsError },
