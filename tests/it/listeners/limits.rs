@@ -251,7 +251,9 @@ async fn an_http2_answer_whose_window_never_opens_is_cut() {
     client.send([PREFACE, &no_window, &frame(HEADERS, 5, 1, GET)].concat()).await;
     let frames = client.rest_of_frames().await;
     assert!(frames.iter().any(|(kind, _)| *kind == HEADERS));
-    assert_eq!(server.listeners.stats()[0].open(), 0);
+    while server.listeners.stats()[0].open() > 0 {
+        must(tokio::task::yield_now()).await;
+    }
 }
 
 #[tokio::test]
