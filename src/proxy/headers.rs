@@ -135,14 +135,6 @@ impl HeaderRules {
         }
     }
 
-    /// Removes from the client's trailers what may not stand there.
-    pub fn strip_trailers(&self, trailers: &mut HeaderMap) {
-        let doomed: Vec<HeaderName> = trailers.keys().filter(|name| self.is_forbidden_trailer(name)).cloned().collect();
-        for name in doomed {
-            trailers.remove(name);
-        }
-    }
-
     /// Whether a trailer of this name could frame, direct, authenticate or change the request (RFC 9110, 6.5.1).
     pub fn is_forbidden_trailer(&self, name: &HeaderName) -> bool {
         let token = |route: &RouteRules| same(route.token.as_str().as_bytes(), name.as_str().as_bytes());
