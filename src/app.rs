@@ -13,10 +13,13 @@ use tokio::{
 };
 
 use crate::{
-    auth::{Auth, Issuer, introspect::Introspector, jwks::Provider},
-    config::{Address, Config},
+    auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
+    authority::Authority,
+    config::{Address, Config, MasterKeys, Store},
+    endpoints::Endpoints,
     gate::Gate,
-    jose::mint::Minter,
+    grants::Grants,
+    jose::{SigningKeys, mint::Minter},
     model::{BoxError, Time},
     proxy::{
         Proxy,
@@ -28,6 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
+    session::{SessionStore, Sessions, memory::Memory, ring::KeyRing},
     telemetry::metrics::Metrics,
 };
 
@@ -275,12 +279,42 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let auth = Auth::new(&config, issuers, minter, metrics.clone())?;
+    let own = own(&config, old, time, background)?;
+    let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
+    let endpoints = own.and_then(|own| {
+        let authority = Arc::new(Authority::new(config.clone())?);
+        Some(Endpoints::new(Arc::new(Grants { authority, sessions: own.sessions, signing: own.signing })))
+    });
     let generation = old.map_or(1, |old| old.generation() + 1);
-    Ok(Gate::new(config, proxy, generation, time.clone(), metrics))
+    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
+}
+
+/// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
+fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handle) -> Result<Option<Own>, BoxError> {
+    let Some(authority) = &config.authority else { return Ok(None) };
+    if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
+        if old.settings.store != config.store || old.settings.keys != config.keys {
+            tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
+        }
+        return Ok(Some(Own { settings: config.clone(), ..old.clone() }));
+    }
+    let ring = match &config.keys {
+        MasterKeys::Ephemeral => KeyRing::ephemeral()?,
+        MasterKeys::Given(ring) => KeyRing::new(ring),
+        MasterKeys::Generate(_) => return Err("the ring cannot be made yet".into()),
+    };
+    let store: Arc<dyn SessionStore> = match &config.store {
+        Store::Memory => Arc::new(Memory::new(time.clone())),
+        Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
+    };
+    Ok(Some(Own {
+        settings: config.clone(),
+        sessions: Arc::new(Sessions::new(store, ring, background.clone())),
+        signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
+    }))
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {

@@ -33,9 +33,10 @@
 //!  9 app
 //!  8 server explain
 //!  7 gate
-//!  6 proxy
-//!  5 auth
-//!  2 jose fetch rate telemetry
+//!  6 proxy endpoints
+//!  5 auth grants
+//!  3 session authority
+//!  2 dialect jose fetch rate telemetry
 //!  1 config body
 //!  0 model
 //! ```
@@ -43,15 +44,20 @@
 
 pub mod app;
 pub mod auth;
+pub mod authority;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod dialect;
+pub mod endpoints;
 pub mod explain;
 pub mod fetch;
 pub mod gate;
+pub mod grants;
 pub mod jose;
 pub mod model;
 pub mod proxy;
 pub mod rate;
 pub mod server;
+pub mod session;
 pub mod telemetry;

@@ -1,5 +1,9 @@
 //! The words that every floor shares.
 
+mod token;
+
+pub use self::token::*;
+
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -9,11 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderValue;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroize;
 
 /// A moment in whole seconds since 1970 (the NumericDate of RFC 7519, without a fraction).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UnixTime(pub u64);
 
 impl UnixTime {

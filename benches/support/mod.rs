@@ -87,7 +87,7 @@ pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, B
     }
     fs::remove_file(file)?;
     let minter = config.internal_jwt.as_ref().map(Minter::new).transpose()?.map(Arc::new);
-    let auth = Auth::new(&config, issuers, minter, Arc::new(Metrics::new()))?;
+    let auth = Auth::new(&config, issuers, None, minter, Arc::new(Metrics::new()))?;
     let settings = config.routes.iter().find_map(|route| route.policy.as_ref()).ok_or("no policy")?;
     let policy = auth.policy(settings);
     Ok(House { config, auth, policy, runtime })
@@ -108,4 +108,4 @@ impl Bearer {
     }
 }
 
-const PLACE: TokenPlace = TokenPlace { header: AUTHORIZATION, query_parameter: None };
+const PLACE: TokenPlace = TokenPlace { header: AUTHORIZATION, query_parameter: None, basic: None };

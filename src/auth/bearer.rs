@@ -131,7 +131,7 @@ mod tests {
         for value in values {
             headers.append(name.clone(), HeaderValue::from_bytes(value).unwrap());
         }
-        let place = TokenPlace { header: name, query_parameter: None };
+        let place = TokenPlace { header: name, query_parameter: None, basic: None };
         extract(&headers, &place, query).and_then(Candidate::check).map(str::to_owned).map_err(BearerError::code)
     }
 
@@ -226,7 +226,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 let mut headers = HeaderMap::new();
                 headers.insert(AUTHORIZATION, value);
-                let place = TokenPlace { header: AUTHORIZATION, query_parameter: None };
+                let place = TokenPlace { header: AUTHORIZATION, query_parameter: None, basic: None };
                 let _ = extract(&headers, &place, None);
             }
         }

@@ -5,6 +5,7 @@ pub mod cache;
 mod intern;
 pub mod introspect;
 pub mod jwks;
+pub mod own;
 pub mod policy;
 pub mod profile;
 mod validate;
@@ -23,6 +24,7 @@ use self::{
     intern::Interned,
     introspect::Introspector,
     jwks::Provider,
+    own::Own,
     policy::Policy,
     profile::{MintFailed, Profiles},
     verdict::{Claim, ClaimPlan, Prepared, Standing, Verdict},
@@ -68,6 +70,7 @@ impl Principal {
 /// Everything that judges tokens, of one generation of the configuration.
 pub struct Auth {
     issuers: Vec<Issuer>,
+    own: Option<Own>,
     cache: VerdictCache,
     plan: ClaimPlan,
     profiles: Profiles,
@@ -92,6 +95,7 @@ impl Auth {
     pub fn new(
         config: &config::Config,
         issuers: Vec<Issuer>,
+        own: Option<Own>,
         minter: Option<Arc<Minter>>,
         metrics: Arc<Metrics>,
     ) -> Result<Auth, aws_lc_rs::error::Unspecified> {
@@ -112,6 +116,7 @@ impl Auth {
         let questions = Limiter::new(QUESTIONS, Instant::now());
         Ok(Auth {
             issuers,
+            own,
             cache,
             plan,
             profiles,
@@ -194,6 +199,11 @@ impl Auth {
 
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// What tokens of the local authority are judged by.
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
     }
 
     pub fn cache(&self) -> &VerdictCache {

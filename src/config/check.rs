@@ -1,5 +1,6 @@
 //! Settings → [`Config`], or every problem at once.
 
+mod authority;
 mod files;
 mod internal_jwt;
 mod issuers;
@@ -8,6 +9,7 @@ mod names;
 mod routes;
 mod running;
 mod section;
+mod store;
 mod upstreams;
 mod urls;
 
@@ -42,6 +44,9 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
     let (health, admin) = listeners::check_sides(settings, root, listeners.as_deref().unwrap_or_default());
     let issuers = issuers::check(&settings.issuers, &root.key("issuers"));
+    let authority = authority::check(settings, &root.key("authority"));
+    let store = store::store(settings, &root.key("store"));
+    let keys = store::keys(settings, store.as_ref(), &root.key("keys"));
     let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
     let upstreams = upstreams::check(settings, &root.key("upstreams"));
     let routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
@@ -56,6 +61,9 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         admin: admin?,
         trusted_proxies: trusted_proxies?,
         issuers: issuers?,
+        authority: authority?,
+        store: store?,
+        keys: keys?,
         internal_jwt: internal_jwt?,
         upstreams: upstreams?,
         routes: routes?,

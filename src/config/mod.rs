@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::model::Secret;
 
+mod authority;
 mod check;
 mod decode;
 mod environment;
@@ -29,6 +30,7 @@ mod tree;
 mod units;
 
 pub use self::{
+    authority::*,
     environment::Environment,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
@@ -43,6 +45,11 @@ pub struct Config {
     pub admin: Option<Address>,
     pub trusted_proxies: Vec<IpNet>,
     pub issuers: Vec<Issuer>,
+    /// Token endpoints of our own.
+    pub authority: Option<Authority>,
+    /// Where their sessions are kept, and under which keys.
+    pub store: Store,
+    pub keys: MasterKeys,
     pub internal_jwt: Option<InternalJwt>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
@@ -266,7 +273,7 @@ pub struct Route {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
-    /// Indexes into [`Config::issuers`]; never empty.
+    /// Indexes into [`Config::issuers`], or [`LOCAL_ISSUER`]; never empty.
     pub issuers: Vec<usize>,
     /// Never empty.
     pub audiences: Vec<String>,
@@ -282,6 +289,8 @@ pub struct TokenPlace {
     /// `authorization` carries `Bearer …`; any other header carries the bare token.
     pub header: HeaderName,
     pub query_parameter: Option<String>,
+    /// The client for which HTTP Basic is taken in place of a token; it exists and has the grant `basic`.
+    pub basic: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,15 +1,17 @@
 //! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
+mod authority;
 mod issuers;
 mod listeners;
 mod routes;
 mod running;
+mod store;
 mod upstreams;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::{issuers::*, listeners::*, routes::*, running::*, upstreams::*};
+pub use self::{authority::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*};
 pub use super::units::{Pairs, Size, Span};
 
 /// The configuration of sidegate.
@@ -27,6 +29,12 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     /// Who is believed.
     pub issuers: Vec<Issuer>,
+    /// Token endpoints of our own; absent: off.
+    pub authority: Option<Authority>,
+    /// Where the sessions of `authority` are kept.
+    pub store: Store,
+    /// The master keys of `authority`.
+    pub keys: Keys,
     /// The token that upstreams with `credential: internal_jwt` receive.
     pub internal_jwt: Option<InternalJwt>,
     /// Where requests go.

@@ -25,6 +25,7 @@ pub use self::{
 use crate::{
     auth::Issuer,
     config::Config,
+    endpoints::Endpoints,
     jose::mint::Minter,
     model::{Connection, Context, Time},
     proxy::{
@@ -40,6 +41,7 @@ use crate::{
 pub struct Gate {
     config: Arc<Config>,
     proxy: Proxy,
+    endpoints: Option<Endpoints>,
     generation: u64,
     time: Time,
     realm: Realm,
@@ -51,12 +53,20 @@ pub struct Gate {
 pub type ReplyBody = ResponseBody;
 
 impl Gate {
-    pub fn new(config: Arc<Config>, proxy: Proxy, generation: u64, time: Time, metrics: &Metrics) -> Gate {
+    pub fn new(
+        config: Arc<Config>,
+        proxy: Proxy,
+        endpoints: Option<Endpoints>,
+        generation: u64,
+        time: Time,
+        metrics: &Metrics,
+    ) -> Gate {
         Gate {
             realm: Realm::new(&config.resource),
             observer: Observer::new(&config, metrics),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
             proxy,
+            endpoints,
             generation,
             time,
             config,
@@ -133,6 +143,11 @@ impl Gate {
 
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
+    }
+
+    /// The token endpoints, where the configuration has an authority.
+    pub fn endpoints(&self) -> Option<&Endpoints> {
+        self.endpoints.as_ref()
     }
 
     pub fn issuers(&self) -> &[Issuer] {

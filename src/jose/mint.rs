@@ -56,7 +56,14 @@ pub enum MintError {
     Crypto,
 }
 
-enum Signer {
+/// A key that signs, and the one algorithm it signs with.
+pub(super) struct Signer {
+    algorithm: Algorithm,
+    pair: Pair,
+    kid: Option<String>,
+}
+
+enum Pair {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -78,26 +85,9 @@ impl Minter {
     /// If the key does not fit the algorithm.
     pub fn with_type(config: &InternalJwt, token_type: &str) -> Result<Minter, MintError> {
         let signer = Signer::new(config.algorithm, &config.key)?;
-        let material = signer.public();
-        let kid = material.as_ref().map(|material| BASE64URL.encode(material.thumbprint()));
-        let mut header = json!({"alg": config.algorithm, "typ": token_type});
-        if let Some(kid) = &kid {
-            header["kid"] = json!(kid);
-        }
-        let public = material.map(|material| {
-            let mut jwk = material.members();
-            jwk["kid"] = json!(kid);
-            jwk["use"] = json!("sig");
-            jwk["alg"] = json!(config.algorithm);
-            Bytes::from(json!({"keys": [jwk]}).to_string())
-        });
-        Ok(Minter {
-            issuer: config.issuer.clone(),
-            lifetime: config.lifetime,
-            signer,
-            header: BASE64URL.encode(header.to_string()) + ".",
-            public,
-        })
+        let header = signer.header(token_type);
+        let public = signer.public_jwks();
+        Ok(Minter { issuer: config.issuer.clone(), lifetime: config.lifetime, signer, header, public })
     }
 
     /// Signs a token for one upstream. It lives for the configured time, but never beyond `limit`, the end of what it
@@ -117,13 +107,7 @@ impl Minter {
         rand::fill(&mut jti).map_err(|_| MintError::Crypto)?;
         let payload = Payload { issuer: &self.issuer, audience, claims, now, expires, jti: BASE64URL.encode(jti) };
         let payload = serde_json::to_vec(&payload).map_err(|_| MintError::Crypto)?;
-        let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 400);
-        token.push_str(&self.header);
-        BASE64URL.encode_string(payload, &mut token);
-        let signature = self.signer.sign(token.as_bytes())?;
-        token.push('.');
-        BASE64URL.encode_string(signature, &mut token);
-        Ok(Minted { token, expires })
+        Ok(Minted { token: self.signer.compact(&self.header, &payload)?, expires })
     }
 
     /// The JWK Set that upstreams verify with; none for a shared secret.
@@ -133,35 +117,83 @@ impl Minter {
 }
 
 impl Signer {
-    fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Signer, MintError> {
+    pub(super) fn generate(algorithm: Algorithm) -> Result<Signer, MintError> {
+        Signer::new(algorithm, &InternalKey::Generate)
+    }
+
+    pub(super) fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Signer, MintError> {
+        let pair = Pair::new(algorithm, key)?;
+        let kid = pair.public().map(|material| BASE64URL.encode(material.thumbprint()));
+        Ok(Signer { algorithm, pair, kid })
+    }
+
+    /// The JWK Set with the public half; none for a shared secret.
+    pub(super) fn public_jwks(&self) -> Option<Bytes> {
+        self.public_jwk().map(|jwk| Bytes::from(json!({"keys": [jwk]}).to_string()))
+    }
+
+    pub(super) fn public_jwk(&self) -> Option<Value> {
+        let mut jwk = self.pair.public()?.members();
+        jwk["kid"] = json!(self.kid);
+        jwk["use"] = json!("sig");
+        jwk["alg"] = json!(self.algorithm);
+        Some(jwk)
+    }
+
+    /// The encoded header and the dot behind it.
+    fn header(&self, token_type: &str) -> String {
+        let mut header = json!({"alg": self.algorithm, "typ": token_type});
+        if let Some(kid) = &self.kid {
+            header["kid"] = json!(kid);
+        }
+        BASE64URL.encode(header.to_string()) + "."
+    }
+
+    /// A whole token with exactly these claims.
+    pub(super) fn token(&self, token_type: &str, claims: &Map<String, Value>) -> Result<String, MintError> {
+        let payload = serde_json::to_vec(claims).map_err(|_| MintError::Crypto)?;
+        self.compact(&self.header(token_type), &payload)
+    }
+
+    fn compact(&self, header: &str, payload: &[u8]) -> Result<String, MintError> {
+        let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 400);
+        token.push_str(header);
+        BASE64URL.encode_string(payload, &mut token);
+        let signature = self.pair.sign(token.as_bytes())?;
+        token.push('.');
+        BASE64URL.encode_string(signature, &mut token);
+        Ok(token)
+    }
+}
+
+impl Pair {
+    fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Pair, MintError> {
         let crypto = |_| MintError::Crypto;
         let wrong = |_| MintError::WrongKey(algorithm);
         match (algorithm, key) {
             (Algorithm::ES256, InternalKey::Generate) => {
-                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Signer::Ecdsa).map_err(crypto)
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Pair::Ecdsa).map_err(crypto)
             }
             (Algorithm::ES256, InternalKey::Given(pem)) => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8(pem.expose())?.secret_pkcs8_der())
-                    .map(Signer::Ecdsa)
+                    .map(Pair::Ecdsa)
                     .map_err(wrong)
             }
             (Algorithm::RS256, InternalKey::Generate) => {
-                RsaKeyPair::generate(KeySize::Rsa2048).map(Signer::Rsa).map_err(crypto)
+                RsaKeyPair::generate(KeySize::Rsa2048).map(Pair::Rsa).map_err(crypto)
             }
             (Algorithm::RS256, InternalKey::Given(pem)) => {
-                RsaKeyPair::from_pkcs8(pkcs8(pem.expose())?.secret_pkcs8_der()).map(Signer::Rsa).map_err(wrong)
+                RsaKeyPair::from_pkcs8(pkcs8(pem.expose())?.secret_pkcs8_der()).map(Pair::Rsa).map_err(wrong)
             }
-            (Algorithm::EdDSA, InternalKey::Generate) => {
-                Ed25519KeyPair::generate().map(Signer::Ed25519).map_err(crypto)
-            }
+            (Algorithm::EdDSA, InternalKey::Generate) => Ed25519KeyPair::generate().map(Pair::Ed25519).map_err(crypto),
             (Algorithm::EdDSA, InternalKey::Given(pem)) => {
                 // A v1 document has no public half to compare with, and is what openssl writes.
                 Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8(pem.expose())?.secret_pkcs8_der())
-                    .map(Signer::Ed25519)
+                    .map(Pair::Ed25519)
                     .map_err(wrong)
             }
             (Algorithm::HS256, InternalKey::Given(secret)) => {
-                Ok(Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))))
+                Ok(Pair::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))))
             }
             (Algorithm::HS256, InternalKey::Generate) => Err(MintError::NotGenerated(algorithm)),
             (other, _) => Err(MintError::Algorithm(other)),
@@ -170,28 +202,26 @@ impl Signer {
 
     fn public(&self) -> Option<Material> {
         match self {
-            Signer::Ecdsa(pair) => {
-                Some(Material::Ec { curve: Curve::P256, point: pair.public_key().as_ref().to_vec() })
-            }
-            Signer::Rsa(pair) => {
+            Pair::Ecdsa(pair) => Some(Material::Ec { curve: Curve::P256, point: pair.public_key().as_ref().to_vec() }),
+            Pair::Rsa(pair) => {
                 let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 Some(Material::Rsa { n, e })
             }
-            Signer::Ed25519(pair) => Some(Material::Ed25519 { x: pair.public_key().as_ref().to_vec() }),
-            Signer::Hmac(_) => None,
+            Pair::Ed25519(pair) => Some(Material::Ed25519 { x: pair.public_key().as_ref().to_vec() }),
+            Pair::Hmac(_) => None,
         }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
         let random = SystemRandom::new();
         match self {
-            Signer::Ecdsa(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
-            Signer::Rsa(pair) => {
+            Pair::Ecdsa(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
             }
-            Signer::Ed25519(pair) => pair.try_sign(message).map(|signature| signature.as_ref().to_vec()),
-            Signer::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Pair::Ed25519(pair) => pair.try_sign(message).map(|signature| signature.as_ref().to_vec()),
+            Pair::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
         }
         .map_err(|_| MintError::Crypto)
     }

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod material;
 pub mod mint;
 pub mod refusal;
+pub mod ring;
 #[cfg(test)]
 pub mod testing;
 pub mod verify;
@@ -15,4 +16,5 @@ pub use claims::Claims;
 pub use keys::{Key, KeySet, Liveness};
 pub use mint::Minter;
 pub use refusal::JwtError;
+pub use ring::SigningKeys;
 pub use verify::{Peek, Verified, peek};

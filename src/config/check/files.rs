@@ -50,6 +50,16 @@ pub(super) fn secret_text(file: &Path, section: &Section<'_>) -> Option<Secret<S
     text.map(|text| Secret::new(text.to_owned()))
 }
 
+/// The same, for secrets on several lines.
+pub(super) fn secret_lines(file: &Path, section: &Section<'_>) -> Option<Secret<String>> {
+    let content = secret(file, section)?;
+    let text = std::str::from_utf8(content.expose()).ok();
+    if text.is_none() {
+        section.problem("the file does not hold UTF-8 text", "");
+    }
+    text.map(|text| Secret::new(text.to_owned()))
+}
+
 /// A key set (RFC 7517) with at least one key; the keys themselves are read later, one by one.
 pub(super) fn key_set(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
     let content = read(file, LONGEST_FILE, section)?;

@@ -2,7 +2,7 @@
 
 mod cors;
 mod patterns;
-mod policy;
+pub(super) mod policy;
 
 use std::time::Duration;
 
@@ -59,10 +59,10 @@ fn check_one(
         let known: Vec<_> = settings.upstreams.iter().map(|upstream| upstream.name.as_deref()).collect();
         names::find(name, &known, "upstreams", &section.key("upstream"))
     });
-    let policy = policy::check(route, &settings.issuers, section);
+    let policy = policy::check(route, settings, section);
     let observe = route.mode == Some(settings::Mode::Observe);
     let observed = !observe || may_observe(upstream.and_then(|index| settings.upstreams.get(index)), section);
-    let token = token(&route.token, &section.key("token"));
+    let token = token(&route.token, settings, &section.key("token"));
     let host = host_header(route.host.as_deref(), &section.key("host"));
     let strip_prefix = prefix(route.strip_prefix.as_deref(), &section.key("strip_prefix"));
     let add_prefix = prefix(route.add_prefix.as_deref(), &section.key("add_prefix"));
@@ -121,7 +121,7 @@ fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> 
     !basic
 }
 
-fn token(settings: &settings::Token, section: &Section<'_>) -> Option<TokenPlace> {
+fn token(settings: &settings::Token, all: &Settings, section: &Section<'_>) -> Option<TokenPlace> {
     let header = match &settings.header {
         Some(name) => names::header(name, &section.key("header")).filter(|header| {
             let cookie = *header == header::COOKIE;
@@ -143,7 +143,22 @@ fn token(settings: &settings::Token, section: &Section<'_>) -> Option<TokenPlace
         }
         name => Some(name.clone()),
     };
-    Some(TokenPlace { header: header?, query_parameter: query_parameter? })
+    let basic = match &settings.basic {
+        None => Some(None),
+        Some(id) => {
+            let clients = all.authority.iter().flat_map(|authority| &authority.clients);
+            let found = clients.into_iter().find(|client| client.id.as_ref() == Some(id));
+            if !found.is_some_and(|client| client.grants.contains(&settings::Grant::Basic)) {
+                section.key("basic").problem(
+                    format!("no client of the authority is called {} and has the grant basic", section.shown(id)),
+                    "write the id of one under authority.clients",
+                );
+                return None;
+            }
+            Some(Some(id.as_str().into()))
+        }
+    };
+    Some(TokenPlace { header: header?, query_parameter: query_parameter?, basic: basic? })
 }
 
 fn host_header(text: Option<&str>, section: &Section<'_>) -> Option<HostHeader> {
@@ -180,7 +195,7 @@ fn prefix(text: Option<&str>, section: &Section<'_>) -> Option<String> {
 }
 
 /// Outside, `None` if it is wrong; inside, `None` for no limit.
-fn rate(settings: Option<&settings::Rate>, section: &Section<'_>) -> Option<Option<Rate>> {
+pub(super) fn rate(settings: Option<&settings::Rate>, section: &Section<'_>) -> Option<Option<Rate>> {
     const MOST: u32 = 1_000_000;
     let Some(settings) = settings else {
         return Some(None);

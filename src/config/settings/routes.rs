@@ -81,6 +81,8 @@ pub struct Token {
     pub header: Option<String>,
     /// A legacy client's way; removed before forwarding, never logged.
     pub query_parameter: Option<String>,
+    /// The `id` of the client for which HTTP Basic (name and password of a user) is taken in place of a token.
+    pub basic: Option<String>,
 }
 
 /// How many requests.

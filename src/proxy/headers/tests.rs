@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    AccessLog, Cache, Connections, Credential, Drain, Log, LogFormat, Resource, Timeouts, TokenPlace, Upstream,
+    AccessLog, Cache, Connections, Credential, Drain, Log, LogFormat, MasterKeys, Resource, Store, Timeouts,
+    TokenPlace, Upstream,
 };
 use crate::proxy::routes::tests::route;
 
@@ -23,7 +24,7 @@ fn rules() -> HeaderRules {
     let lax = crate::config::Route {
         host: HostHeader::Upstream,
         pass_headers: vec![HeaderName::from_static("x-http-method-override"), HeaderName::from_static("x-real-ip")],
-        token: TokenPlace { header: HeaderName::from_static("x-api-token"), query_parameter: None },
+        token: TokenPlace { header: HeaderName::from_static("x-api-token"), query_parameter: None, basic: None },
         ..route("lax", &["/lax"], None)
     };
     let config = Config {
@@ -32,6 +33,9 @@ fn rules() -> HeaderRules {
         admin: None,
         trusted_proxies: Vec::new(),
         issuers: Vec::new(),
+        authority: None,
+        store: Store::Memory,
+        keys: MasterKeys::Ephemeral,
         internal_jwt: None,
         upstreams: vec![upstream],
         routes: vec![plain, lax],

@@ -15,7 +15,7 @@ pub fn route(name: &str, paths: &[&str], audience: Option<&str>) -> Route {
         upstream: 0,
         policy: audience.map(|audience| Policy { audiences: vec![audience.to_owned()], ..Policy::default() }),
         observe: false,
-        token: TokenPlace { header: http::header::AUTHORIZATION, query_parameter: None },
+        token: TokenPlace { header: http::header::AUTHORIZATION, query_parameter: None, basic: None },
         host: HostHeader::Preserve,
         strip_prefix: String::new(),
         add_prefix: String::new(),

@@ -1,7 +1,7 @@
 //! What a token must say.
 
 use crate::config::{
-    Policy,
+    LOCAL, LOCAL_ISSUER, Policy,
     check::{names, section::Section},
     settings,
 };
@@ -9,7 +9,7 @@ use crate::config::{
 /// `section` is the route's. Outside, `None` if it is wrong; inside, `None` for a public route.
 pub(super) fn check(
     route: &settings::Route,
-    issuers: &[settings::Issuer],
+    all: &settings::Settings,
     section: &Section<'_>,
 ) -> Option<Option<Policy>> {
     let public = route.public.unwrap_or(false);
@@ -29,7 +29,7 @@ pub(super) fn check(
         (Some(settings), false) => settings,
     };
     let section = section.key("policy");
-    let issuers = check_issuers(settings, issuers, &section.key("issuers"));
+    let issuers = check_issuers(settings, all, &section.key("issuers"));
     let audiences = if settings.audiences.is_empty() {
         section.key("audiences").problem(
             "missing: without it a token that was meant for another service would be accepted",
@@ -53,31 +53,33 @@ pub(super) fn check(
     }))
 }
 
-fn check_issuers(
-    settings: &settings::Policy,
-    issuers: &[settings::Issuer],
-    section: &Section<'_>,
-) -> Option<Vec<usize>> {
+fn check_issuers(settings: &settings::Policy, all: &settings::Settings, section: &Section<'_>) -> Option<Vec<usize>> {
+    let local = all.authority.is_some();
     if settings.issuers.is_empty() {
-        if issuers.is_empty() {
+        if all.issuers.is_empty() && !local {
             section.problem("there is no issuer whose tokens could be accepted", "add one to issuers");
             return None;
         }
-        return Some((0..issuers.len()).collect());
+        return Some((0..all.issuers.len()).chain(local.then_some(LOCAL_ISSUER)).collect());
     }
-    let known: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_deref()).collect();
-    names::all(&settings.issuers, section, |name, section| names::find(name, &known, "issuers", section))
+    let known: Vec<_> = all.issuers.iter().map(|issuer| issuer.name.as_deref()).collect();
+    names::all(&settings.issuers, section, |name, section| match name.as_str() {
+        LOCAL if local => Some(LOCAL_ISSUER),
+        name => names::find(name, &known, "issuers", section),
+    })
 }
 
 /// RFC 6749, section 3.3: a scope is printable, without a space, a quote or a backslash.
 fn scopes(scopes: &[String], section: &Section<'_>) -> Option<Vec<String>> {
-    names::all(scopes, section, |scope, section| {
-        let good = !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-        if !good {
-            section.problem(format!("{} is not one scope", section.shown(scope)), "write each as an item of its own");
-        }
-        good.then(|| scope.clone())
-    })
+    names::all(scopes, section, |name, section| scope(name, section))
+}
+
+pub(in crate::config::check) fn scope(scope: &str, section: &Section<'_>) -> Option<String> {
+    let good = !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    if !good {
+        section.problem(format!("{} is not one scope", section.shown(scope)), "write each as an item of its own");
+    }
+    good.then(|| scope.to_owned())
 }
 
 fn texts(texts: &[String], section: &Section<'_>) -> Option<Vec<String>> {

@@ -1,0 +1,207 @@
+//! The local authority, its clients and users, its store and its keys, checked.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::Rate;
+use crate::model::{GrantType, Scope, Secret};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authority {
+    /// Exactly the `iss` of its tokens: no query, no fragment, no slash at the end.
+    pub issuer: String,
+    pub audiences: Vec<String>,
+    /// By `client_id`.
+    pub clients: HashMap<String, Arc<Client>>,
+    pub users: Users,
+    /// Scope to what the consent page says of it, in the order of the file.
+    pub scopes: Vec<(String, String)>,
+    pub endpoints: Endpoints,
+    pub signing: Signing,
+    pub pages: Pages,
+    pub intent: Intent,
+    pub throttle: Throttle,
+    pub cors_origins: Vec<String>,
+    pub sessions_per_user: u32,
+    pub sessions_per_client: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    pub id: Arc<str>,
+    pub name: String,
+    pub enabled: bool,
+    pub authentication: ClientAuthentication,
+    pub grants: Vec<GrantType>,
+    pub redirect_uris: Vec<String>,
+    pub scopes: Scope,
+    pub default_scopes: Scope,
+    /// Never empty.
+    pub audiences: Vec<String>,
+    pub format: TokenFormat,
+    pub access_lifetime: Duration,
+    /// `Stable` only for clients that authenticate.
+    pub rotation: Rotation,
+    pub idle: Duration,
+    pub absolute: Duration,
+    /// `scope` of a refresh narrows (RFC 6749, section 6).
+    pub narrows: bool,
+    pub intent: bool,
+    pub pkce: bool,
+    pub asks_consent: bool,
+    pub introspects_all: bool,
+    pub claims: Map<String, Value>,
+}
+
+impl Client {
+    pub fn may(&self, grant: GrantType) -> bool {
+        self.grants.contains(&grant)
+    }
+
+    pub fn is_public(&self) -> bool {
+        matches!(self.authentication, ClientAuthentication::Public)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientAuthentication {
+    Public,
+    /// One of them fits; at least one.
+    Secrets(Vec<SecretHash>),
+    /// The JWK Set as it stands in the file.
+    PrivateKeyJwt(bytes::Bytes),
+}
+
+/// A hash as `sidegate hash` prints it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecretHash {
+    /// A PHC string, for what a person chose; checked to be argon2id within bounds.
+    Argon2id(Secret<String>),
+    /// `sha256:` and 64 hexadecimal digits, only for generated secrets of 120 random bits or more.
+    Sha256(Secret<[u8; 32]>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFormat {
+    Opaque,
+    Jwt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    Rotate,
+    Stable,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Users {
+    /// By username; may be empty.
+    Listed(HashMap<String, Arc<User>>),
+    Http(HttpUsers),
+    Ldap(LdapUsers),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub username: String,
+    pub subject: String,
+    pub password: SecretHash,
+    pub enabled: bool,
+    pub claims: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpUsers {
+    pub url: Url,
+    pub token: Option<Secret<String>>,
+    pub ca_file: Option<PathBuf>,
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LdapUsers {
+    pub url: Url,
+    pub start_tls: bool,
+    pub ca_file: Option<PathBuf>,
+    /// Holds `{username}` exactly once.
+    pub bind_dn: String,
+    /// Claim to attribute.
+    pub claims: Vec<(String, String)>,
+    pub subject: Option<String>,
+    pub timeout: Duration,
+}
+
+/// Canonical paths, all different; `None`: switched off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoints {
+    pub authorize: Option<String>,
+    pub token: Option<String>,
+    pub revoke: Option<String>,
+    pub introspect: Option<String>,
+    pub jwks: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signing {
+    /// ES256, RS256 or EdDSA.
+    pub algorithm: Algorithm,
+    /// `None`: the keys are made and kept in the store.
+    pub folder: Option<PathBuf>,
+    /// `None`: only by hand.
+    pub rotate_after: Option<Duration>,
+    pub publish_ahead: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pages {
+    pub theme: Option<PathBuf>,
+    pub title: String,
+    pub form_lifetime: Duration,
+    /// Zero: never.
+    pub remember: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    pub types: Vec<String>,
+    pub verifier: Option<Url>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Throttle {
+    pub per_pair: Rate,
+    pub per_address: Rate,
+    pub per_name: Rate,
+    /// At least 1.
+    pub password_checks: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Store {
+    Memory,
+    Redb { path: PathBuf },
+}
+
+/// The master ring.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MasterKeys {
+    /// Made at start and forgotten at the end: only with the store `memory`.
+    Ephemeral,
+    /// The content of the file, which is a ring (see [`crate::config::MasterRing`]).
+    Given(MasterRing),
+    /// To be made at start in this file, which is not there yet.
+    Generate(PathBuf),
+}
+
+/// Keys of 256 bits with their ids; the first one is current, the others still open what they sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MasterRing(pub Vec<(u32, Secret<[u8; 32]>)>);
+
+/// The name of the local authority in policies; no issuer may be called so.
+pub const LOCAL: &str = "local";
+
+/// The place of the local authority in [`super::Policy::issuers`]: behind every other.
+pub const LOCAL_ISSUER: usize = usize::MAX;

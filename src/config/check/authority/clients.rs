@@ -1,0 +1,181 @@
+//! Who may ask for tokens.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{DAY, HOUR, MINUTE};
+use crate::{
+    config::{
+        Client, ClientAuthentication, Rotation, SecretHash, TokenFormat,
+        check::{files, names, names::Distinct, routes, section::Section, urls},
+        settings,
+    },
+    model::{GrantType, Scope, Secret},
+};
+
+pub(super) fn check(authority: &settings::Authority, section: &Section<'_>) -> Option<HashMap<String, Arc<Client>>> {
+    let section = section.key("clients");
+    let mut ids = Distinct::default();
+    let checked: Vec<Option<Client>> = authority
+        .clients
+        .iter()
+        .enumerate()
+        .map(|(index, client)| {
+            let section = section.key(index);
+            if let Some(id) = &client.id {
+                ids.note(id, index, "clients", &section.key("id"));
+            }
+            check_one(client, authority, &section)
+        })
+        .collect();
+    let all: Option<Vec<Client>> = checked.into_iter().collect();
+    Some(all?.into_iter().map(|client| (client.id.to_string(), Arc::new(client))).collect())
+}
+
+fn check_one(client: &settings::Client, authority: &settings::Authority, section: &Section<'_>) -> Option<Client> {
+    let id = section.required("id", client.id.as_ref(), "my-app");
+    let authentication = authentication(client, section);
+    let grants = client.grants.iter().map(grant).collect::<Vec<_>>();
+    if grants.is_empty() {
+        section
+            .key("grants")
+            .problem("missing: the client could get no token", "write for example [client_credentials]");
+    }
+    let redirect_uris = names::all(&client.redirect_uris, &section.key("redirect_uris"), redirect_uri);
+    let scopes = names::all(&client.scopes, &section.key("scopes"), |scope, section| {
+        let known = authority.scopes.0.is_empty() || authority.scopes.0.iter().any(|(name, _)| name == scope);
+        if !known {
+            section.problem(format!("{} is not in the scopes of the authority", section.shown(scope)), "");
+            return None;
+        }
+        routes::policy::scope(scope, section)
+    });
+    let defaults = names::all(
+        client.default_scopes.as_deref().unwrap_or(&client.scopes),
+        &section.key("default_scopes"),
+        |scope, section| {
+            let known = client.scopes.contains(scope);
+            if !known {
+                section.problem(format!("{} is not in scopes", section.shown(scope)), "");
+            }
+            known.then(|| scope.clone())
+        },
+    );
+    let s = Duration::from_secs;
+    let access = section.key("access_token");
+    let refresh = section.key("refresh_token");
+    let rotation = match client.refresh_token.rotation {
+        None | Some(settings::Rotation::Rotate) => Some(Rotation::Rotate),
+        Some(settings::Rotation::Stable) if client.public == Some(true) => {
+            refresh.key("rotation").problem("a public client's refresh tokens rotate (RFC 9700, section 4.14)", "");
+            None
+        }
+        Some(settings::Rotation::Stable) => Some(Rotation::Stable),
+    };
+    let absolute = refresh.span("absolute", client.refresh_token.absolute, s(90 * DAY), s(1)..=s(3650 * DAY));
+    let id: Arc<str> = id?.as_str().into();
+    Some(Client {
+        name: client.name.clone().unwrap_or_else(|| id.to_string()),
+        id,
+        enabled: client.enabled.unwrap_or(true),
+        authentication: authentication?,
+        grants: (!grants.is_empty()).then_some(grants)?,
+        redirect_uris: redirect_uris?,
+        scopes: scopes?.into_iter().collect::<Scope>(),
+        default_scopes: defaults?.into_iter().collect::<Scope>(),
+        audiences: if client.audiences.is_empty() { authority.audiences.clone() } else { client.audiences.clone() },
+        format: match client.access_token.format {
+            None | Some(settings::TokenFormat::Opaque) => TokenFormat::Opaque,
+            Some(settings::TokenFormat::Jwt) => TokenFormat::Jwt,
+        },
+        access_lifetime: access.span("lifetime", client.access_token.lifetime, s(HOUR), s(1)..=s(DAY)),
+        rotation: rotation?,
+        idle: refresh.span("idle", client.refresh_token.idle, s(30 * DAY), s(1)..=s(3650 * DAY)).min(absolute),
+        absolute,
+        narrows: client.refresh_token.scope == Some(settings::RefreshScope::Narrow),
+        intent: client.intent.unwrap_or(false),
+        pkce: client.public.unwrap_or(false) || client.pkce.unwrap_or(true),
+        asks_consent: client.consent != Some(settings::Consent::Skip),
+        introspects_all: client.introspects_all.unwrap_or(false),
+        claims: client.claims.0.iter().cloned().collect(),
+    })
+}
+
+fn grant(grant: &settings::Grant) -> GrantType {
+    match grant {
+        settings::Grant::AuthorizationCode => GrantType::AuthorizationCode,
+        settings::Grant::ClientCredentials => GrantType::ClientCredentials,
+        settings::Grant::Password => GrantType::Password,
+        settings::Grant::RefreshToken => GrantType::RefreshToken,
+        settings::Grant::Implicit => GrantType::Implicit,
+        settings::Grant::Basic => GrantType::Basic,
+    }
+}
+
+fn authentication(client: &settings::Client, section: &Section<'_>) -> Option<ClientAuthentication> {
+    let public = client.public.unwrap_or(false);
+    match (public, client.secret_hashes.as_slice(), &client.jwks_file) {
+        (true, [], None) => Some(ClientAuthentication::Public),
+        (true, _, _) => {
+            section.key("public").problem("a public client proves nothing", "leave out public or the secret");
+            None
+        }
+        (false, [], None) => {
+            section.problem(
+                "the client has no secret_hashes, no jwks_file and is not public",
+                "sidegate hash --generate makes a secret and its hash",
+            );
+            None
+        }
+        (false, [_, ..], Some(_)) => {
+            section.key("jwks_file").problem("a client has secrets or keys, not both", "");
+            None
+        }
+        (false, hashes, None) => names::all(hashes, &section.key("secret_hashes"), |text, section| hash(text, section))
+            .map(ClientAuthentication::Secrets),
+        (false, [], Some(file)) => {
+            let path = files::key_set(file, &section.key("jwks_file"))?;
+            std::fs::read(path).ok().map(|set| ClientAuthentication::PrivateKeyJwt(set.into()))
+        }
+    }
+}
+
+/// One hash as `sidegate hash` prints it.
+pub(super) fn hash(text: &str, section: &Section<'_>) -> Option<SecretHash> {
+    if text.starts_with("$argon2id$") {
+        return Some(SecretHash::Argon2id(Secret::new(text.to_owned())));
+    }
+    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii());
+    let bytes: Option<Vec<u8>> = digits
+        .map(|digits| (0..64).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect())
+        .unwrap_or_default();
+    match bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+        Some(digest) => Some(SecretHash::Sha256(Secret::new(digest))),
+        None => {
+            section.problem("neither $argon2id$… nor sha256:…", "sidegate hash makes one");
+            None
+        }
+    }
+}
+
+/// RFC 9700, section 2.1: https, a private-use scheme, or http on a loopback address; no fragment.
+fn redirect_uri(text: &String, section: &Section<'_>) -> Option<String> {
+    let url = url::Url::parse(text).ok();
+    let good = url.as_ref().is_some_and(|url| {
+        url.fragment().is_none()
+            && match url.scheme() {
+                "https" => true,
+                "http" => urls::is_loopback(url),
+                // RFC 8252, section 7.1: a domain name turned round.
+                scheme => scheme.contains('.'),
+            }
+    });
+    if !good {
+        section.problem(
+            format!("{} is not a redirect URI that may be used", section.shown(text)),
+            "https, or http on a loopback address, or a scheme of your own such as com.example.app:/callback; no fragment",
+        );
+    }
+    good.then(|| text.clone())
+}
+
+const _: u64 = MINUTE;

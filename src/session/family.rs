@@ -1,0 +1,118 @@
+//! The step that a refresh token takes (oauth.md calls it ROTATE, RETRY, REUSE, HEAL): one pure function that every
+//! store runs inside its own transaction, in its own time.
+
+use super::record::{Access, MOST_ACCESS_TOKENS, Revocation, RevocationReason, State};
+use crate::model::UnixTime;
+
+/// What is asked of the step. MAC, client authentication and everything else that may fail was checked before it.
+#[derive(Debug, Clone)]
+pub struct Rotate {
+    pub client: String,
+    pub presented: u64,
+    /// `rotation: stable`: the same refresh token goes on being good.
+    pub stable: bool,
+    /// Seconds until the session ends without another refresh.
+    pub idle: u64,
+    /// The access token that the answer will carry; its generation is set by the step.
+    pub access: Access,
+}
+
+/// What the step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The refresh token of this generation goes out.
+    Rotated { generation: u64 },
+    /// The same successor once more: a concurrent use or a lost answer.
+    Retried { generation: u64 },
+    /// The store had lost a write.
+    Healed { generation: u64 },
+    /// An old token came back: the session is revoked.
+    Reused { current: u64, age: u64 },
+    /// Too many retries of one generation.
+    RetriesExhausted,
+    /// Unknown, expired, revoked or another client's: nothing has changed.
+    Refused(Refused),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Unknown,
+    Expired,
+    OtherClient,
+    Revoked,
+}
+
+impl State {
+    /// Takes the step at `now`, the store's time. The order of the checks is part of the contract: a token that is not
+    /// otherwise good must revoke nothing.
+    pub fn rotate(&mut self, step: &Rotate, now: UnixTime) -> Outcome {
+        if now >= self.absolute || now >= self.idle_until {
+            return Outcome::Refused(Refused::Expired);
+        }
+        if self.client != step.client {
+            return Outcome::Refused(Refused::OtherClient);
+        }
+        if self.revoked.is_some() {
+            return Outcome::Refused(Refused::Revoked);
+        }
+        if self.generation == 0 || step.presented == 0 {
+            return Outcome::Refused(Refused::Unknown);
+        }
+        let age = self.rotated_at.until(now).as_secs();
+        if step.presented >= self.generation {
+            let healed = step.presented > self.generation;
+            self.acknowledged = step.presented;
+            self.generation = if step.stable { step.presented } else { step.presented + 1 };
+            self.rotated_at = now;
+            self.retries = 0;
+            self.idle_until = now.plus(step.idle).min(self.absolute);
+            self.add_access(step.access.clone(), now);
+            let generation = self.generation;
+            return if healed { Outcome::Healed { generation } } else { Outcome::Rotated { generation } };
+        }
+        let parent = step.presented + 1 == self.generation;
+        let concurrent = age <= CONCURRENT;
+        let lost = age <= LOST_ANSWER && self.acknowledged < self.generation;
+        if parent && (concurrent || lost) {
+            if self.retries >= MOST_RETRIES {
+                return Outcome::RetriesExhausted;
+            }
+            self.retries += 1;
+            self.add_access(step.access.clone(), now);
+            return Outcome::Retried { generation: self.generation };
+        }
+        self.revoke(RevocationReason::Reuse, now);
+        Outcome::Reused { current: self.generation, age }
+    }
+
+    /// Ends the session; false if it had ended before.
+    pub fn revoke(&mut self, reason: RevocationReason, now: UnixTime) -> bool {
+        if self.revoked.is_some() {
+            return false;
+        }
+        self.revoked = Some(Revocation { reason, at: now });
+        self.access.clear();
+        true
+    }
+
+    /// An access token of `generation` was seen: its answer has reached the client.
+    pub fn acknowledge(&mut self, generation: u64) {
+        self.acknowledged = self.acknowledged.max(generation.min(self.generation));
+    }
+
+    fn add_access(&mut self, access: Access, now: UnixTime) {
+        self.access.retain(|known| now < known.expires);
+        if self.access.len() >= MOST_ACCESS_TOKENS {
+            self.access.remove(0);
+        }
+        let expires = access.expires.min(self.absolute);
+        self.access.push(Access { generation: self.generation, expires, ..access });
+    }
+}
+
+/// Seconds after a rotation in which the parent is a concurrent use, whatever became of its successor.
+pub const CONCURRENT: u64 = 10;
+/// Seconds in which the parent is a lost answer, as long as the successor was never used.
+pub const LOST_ANSWER: u64 = 60;
+/// Retries that one generation answers.
+pub const MOST_RETRIES: u32 = 256;

@@ -1,0 +1,21 @@
+//! Sessions: what a grant gave, for how long, and the one live generation of its refresh token.
+//!
+//! [`Sessions`] is what the floors above talk to; below it a [`SessionStore`] keeps the records, and every change of a
+//! session is one atomic step on its one key, in the store's own time. No token and no digest of a refresh token is
+//! ever stored (see [`tokens`]).
+
+pub mod family;
+mod liveness;
+pub mod memory;
+pub mod record;
+pub mod ring;
+mod sessions;
+pub mod store;
+pub mod tokens;
+
+pub use self::{
+    family::{Outcome, Rotate},
+    record::{Access, Code, Granted, Revocation, Session, SessionId, State},
+    sessions::{Opening, Refreshed, Sessions, Tokens},
+    store::{Filter, SessionStore, Spent, StoreError},
+};

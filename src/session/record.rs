@@ -1,0 +1,177 @@
+//! The record of one session.
+
+use std::{fmt, str::FromStr};
+
+use aws_lc_rs::rand;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::{GrantType, Scope, UnixTime};
+
+/// 128 random bits: the name of a session and of its family of refresh tokens. Not a secret by itself: no token can be
+/// made from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub [u8; 16]);
+
+impl SessionId {
+    /// # Errors
+    /// If there is no randomness.
+    pub fn random() -> Result<SessionId, aws_lc_rs::error::Unspecified> {
+        let mut id = [0; 16];
+        rand::fill(&mut id)?;
+        Ok(SessionId(id))
+    }
+}
+
+/// base64url, 22 characters.
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64URL.encode(self.0))
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = NotASessionId;
+
+    fn from_str(text: &str) -> Result<SessionId, NotASessionId> {
+        let bytes = BASE64URL.decode(text).map_err(|_| NotASessionId)?;
+        bytes.try_into().map(SessionId).map_err(|_| NotASessionId)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a session")]
+pub struct NotASessionId;
+
+/// A session as its store gives it out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    pub id: SessionId,
+    pub state: State,
+    pub granted: Granted,
+}
+
+/// What steps compare and change. Stores keep it readable; it holds nothing that a thief could use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub client: String,
+    pub created: UnixTime,
+    /// Nothing of the session is good from here on; never moved.
+    pub absolute: UnixTime,
+    /// Moved by each rotation, never beyond `absolute`.
+    pub idle_until: UnixTime,
+    /// The generation of the current refresh token; the first is 1, and 0 stands for "there is none".
+    pub generation: u64,
+    pub rotated_at: UnixTime,
+    /// The newest generation that is known to have reached the client.
+    pub acknowledged: u64,
+    /// Retries that this generation has answered.
+    pub retries: u32,
+    pub revoked: Option<Revocation>,
+    /// Access tokens that are still good, oldest first; at most [`MOST_ACCESS_TOKENS`].
+    pub access: Vec<Access>,
+}
+
+/// An access token that was handed out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Access {
+    /// Digest of the random part (opaque), or of `jti` (JWT).
+    pub digest: [u8; 16],
+    pub expires: UnixTime,
+    /// Minted together with this generation of the refresh token.
+    pub generation: u64,
+    /// Where it is narrower than the session's.
+    pub scope: Option<Scope>,
+}
+
+/// Why and when a session ended before its time. The record stays as a tombstone until `absolute`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    pub reason: RevocationReason,
+    pub at: UnixTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationReason {
+    /// RFC 7009.
+    Client,
+    /// A refresh token came back after its time.
+    Reuse,
+    /// An authorization code came twice.
+    CodeReuse,
+    /// An operator.
+    Operator,
+    /// The user has too many sessions.
+    Superseded,
+    /// User or client is disabled or gone, or the password has changed.
+    AccountChanged,
+}
+
+impl RevocationReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RevocationReason::Client => "client",
+            RevocationReason::Reuse => "reuse",
+            RevocationReason::CodeReuse => "code_reuse",
+            RevocationReason::Operator => "operator",
+            RevocationReason::Superseded => "superseded",
+            RevocationReason::AccountChanged => "account_changed",
+        }
+    }
+}
+
+/// What was granted, as it was at the time. Never changes; stores seal it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Granted {
+    pub subject: String,
+    /// What was typed at sign-in; `None` for a client on its own behalf.
+    pub username: Option<String>,
+    pub grant: GrantType,
+    pub scope: Scope,
+    pub audiences: Vec<String>,
+    /// The user's (or client's) claims, and those of the intent.
+    pub claims: Map<String, Value>,
+    /// When the user proved who they are.
+    pub auth_time: UnixTime,
+    /// Tells whether the password is still the one that was checked (a digest of its hash); `None`: verified elsewhere.
+    pub credential: Option<[u8; 16]>,
+    /// Makes the keys of this family of refresh tokens its own.
+    pub salt: [u8; 16],
+    /// The master key they are derived from.
+    pub master_key: u32,
+}
+
+/// An authorization that waits for its code to be redeemed (RFC 6749, section 4.1). Kept under the id that the session
+/// will have; sealed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Code {
+    pub client: String,
+    /// Digest of the random part of the code.
+    pub digest: [u8; 16],
+    pub expires: UnixTime,
+    /// As it stood in the authorization request, if it did.
+    pub redirect_uri: Option<String>,
+    /// S256.
+    pub challenge: Option<String>,
+    pub nonce: Option<String>,
+    pub granted: Granted,
+}
+
+impl Session {
+    /// Whether the session is good at `now`: not revoked, and within its absolute life.
+    pub fn is_alive(&self, now: UnixTime) -> bool {
+        self.state.revoked.is_none() && now < self.state.absolute
+    }
+}
+
+impl State {
+    /// The access token with this digest, if it is still good at `now`.
+    pub fn access(&self, digest: &[u8; 16], now: UnixTime) -> Option<&Access> {
+        self.access.iter().find(|access| access.digest == *digest && now < access.expires)
+    }
+}
+
+/// Access tokens of one session that are good at once; a further one pushes the oldest out.
+pub const MOST_ACCESS_TOKENS: usize = 32;

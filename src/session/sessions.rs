@@ -1,0 +1,228 @@
+//! What the floors above talk to: a store, the key ring and the flags of live sessions.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{
+    Filter, SessionStore, Spent, StoreError,
+    family::{Outcome, Refused, Rotate},
+    liveness::Livenesses,
+    record::{Access, Code, Granted, RevocationReason, Session, SessionId, State},
+    ring::KeyRing,
+    tokens::{self, Presented},
+};
+use crate::{
+    jose::Liveness,
+    model::{Secret, UnixTime},
+};
+
+/// Shared by all generations of the configuration.
+pub struct Sessions {
+    store: Arc<dyn SessionStore>,
+    ring: KeyRing,
+    live: Livenesses,
+    background: Handle,
+}
+
+/// A session about to be kept.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub id: SessionId,
+    pub client: String,
+    pub granted: Granted,
+    /// Seconds; `idle` only counts with a refresh token.
+    pub idle: u64,
+    pub absolute: u64,
+    /// Whether a refresh token goes out.
+    pub refresh: bool,
+    /// The access token that goes out, if one does.
+    pub access: Option<Access>,
+    /// Live sessions that the same subject (or client on its own behalf) may have.
+    pub most: u32,
+}
+
+/// What goes out for an opened session beside the access token.
+#[derive(Debug)]
+pub struct Tokens {
+    pub refresh: Option<Secret<String>>,
+}
+
+/// What came of a refresh.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// Rotated, retried or healed: the refresh token that goes out.
+    Good { token: Secret<String>, outcome: Outcome },
+    /// Everything else.
+    Refused(Outcome),
+}
+
+impl Sessions {
+    /// `background` carries what must not end with a request.
+    pub fn new(store: Arc<dyn SessionStore>, ring: KeyRing, background: Handle) -> Sessions {
+        Sessions { store, ring, live: Livenesses::default(), background }
+    }
+
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// The store's time: the one that lifetimes of sessions are counted in.
+    pub fn now(&self) -> UnixTime {
+        self.store.now()
+    }
+
+    /// Keeps a new session.
+    ///
+    /// # Errors
+    /// If the store is not available; then nothing was given.
+    pub async fn open(&self, opening: Opening) -> Result<Tokens, StoreError> {
+        let (session, most, refresh) = self.session(opening)?;
+        for superseded in self.store.create(session, most).await? {
+            self.live.end(superseded);
+        }
+        Ok(Tokens { refresh })
+    }
+
+    /// The same for a code that is redeemed: `None` if it was spent before or is over.
+    ///
+    /// # Errors
+    /// As [`Sessions::open`].
+    pub async fn redeem(&self, opening: Opening) -> Result<(Spent, Tokens), StoreError> {
+        let (session, most, refresh) = self.session(opening)?;
+        let spent = self.store.spend_code(session, most).await?;
+        if let Spent::Now(superseded) = &spent {
+            superseded.iter().for_each(|id| self.live.end(*id));
+        }
+        Ok((spent, Tokens { refresh }))
+    }
+
+    fn session(&self, opening: Opening) -> Result<(Session, u32, Option<Secret<String>>), StoreError> {
+        let now = self.now();
+        let Opening { id, client, granted, idle, absolute, refresh, access, most } = opening;
+        let absolute = now.plus(absolute);
+        let token = if refresh {
+            // Before anything is kept: what can fail comes first.
+            let token = self.ring.refresh_token(id, 1, &client, &granted);
+            Some(token.ok_or_else(|| StoreError::Unreadable("the master key is not in the ring".to_owned()))?)
+        } else {
+            None
+        };
+        let generation = u64::from(refresh);
+        let access = access.map(|access| Access { generation, expires: access.expires.min(absolute), ..access });
+        let state = State {
+            client,
+            created: now,
+            absolute,
+            idle_until: if refresh { now.plus(idle).min(absolute) } else { absolute },
+            generation,
+            rotated_at: now,
+            acknowledged: 0,
+            retries: 0,
+            revoked: None,
+            access: access.into_iter().collect(),
+        };
+        Ok((Session { id, state, granted }, most, token))
+    }
+
+    /// The session behind a refresh token whose MAC is right for `client`. `None`: nothing of the kind.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn find_refresh(&self, token: &str, client: &str) -> Result<Option<(Presented, Session)>, StoreError> {
+        let Some(presented) = tokens::read_refresh(token) else { return Ok(None) };
+        let Some(session) = self.store.find(presented.session).await? else { return Ok(None) };
+        let good = self.ring.is_refresh_token(&presented, client, &session.granted);
+        Ok(good.then_some((presented, session)))
+    }
+
+    /// Takes the step. Everything that may fail, the signing of the new access token included, was done before.
+    ///
+    /// # Errors
+    /// If the store is not available: the step may or may not have been taken, and can be taken again.
+    pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
+        let outcome = self.store.rotate(session.id, step).await?;
+        let generation = match outcome {
+            Outcome::Rotated { generation } | Outcome::Retried { generation } | Outcome::Healed { generation } => {
+                generation
+            }
+            Outcome::Reused { .. } => {
+                self.live.end(session.id);
+                return Ok(Refreshed::Refused(outcome));
+            }
+            Outcome::RetriesExhausted | Outcome::Refused(_) => return Ok(Refreshed::Refused(outcome)),
+        };
+        match self.ring.refresh_token(session.id, generation, &session.state.client, &session.granted) {
+            Some(token) => Ok(Refreshed::Good { token, outcome }),
+            // Its MAC was right a moment ago, so the key is there.
+            None => Ok(Refreshed::Refused(Outcome::Refused(Refused::Unknown))),
+        }
+    }
+
+    /// # Errors
+    /// If the store is not available.
+    pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.store.find(id).await
+    }
+
+    /// Ends a session, and every cached verdict that rests on it; false if it had ended before.
+    ///
+    /// # Errors
+    /// If the store is not available: then the session must be assumed to live.
+    pub async fn revoke(&self, id: SessionId, reason: RevocationReason) -> Result<bool, StoreError> {
+        let revoked = self.store.revoke(id, reason).await?;
+        self.live.end(id);
+        Ok(revoked)
+    }
+
+    /// The flag that a verdict on this session must carry; to be taken before the session is looked up.
+    pub fn watch(&self, id: SessionId) -> Arc<Liveness> {
+        self.live.watch(id)
+    }
+
+    /// Notes that an access token of `generation` has reached the client. In the background: no request waits for it.
+    pub fn acknowledge(&self, id: SessionId, generation: u64) {
+        let store = self.store.clone();
+        self.background.spawn(async move {
+            if let Err(error) = store.acknowledge(id, generation).await {
+                // Nothing is lost: the successor, when it is used, says the same.
+                tracing::debug!(%error, "an acknowledgement was not noted");
+            }
+        });
+    }
+
+    /// # Errors
+    /// If the store is not available.
+    pub async fn put_code(&self, id: SessionId, code: Code) -> Result<(), StoreError> {
+        self.store.put_code(id, code).await
+    }
+
+    /// # Errors
+    /// If the store is not available.
+    pub async fn find_code(&self, id: SessionId) -> Result<Option<Code>, StoreError> {
+        self.store.find_code(id).await
+    }
+
+    /// Whether `key` is used for the first time; forgotten at `until`.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn use_once(&self, key: [u8; 32], until: UnixTime) -> Result<bool, StoreError> {
+        self.store.use_once(key, until).await
+    }
+
+    /// # Errors
+    /// If the store is not available.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.store.list(filter, after, most).await
+    }
+
+    pub fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.store
+    }
+}

@@ -1,0 +1,108 @@
+//! What keeps sessions: [`super::memory`], and stores that outlive the process. One suite holds them all to the same
+//! behaviour.
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    family::{Outcome, Rotate},
+    record::{Code, RevocationReason, Session, SessionId},
+};
+use crate::model::UnixTime;
+
+/// A store of sessions. Each method is one atomic step in the store's own time; when it returns `Ok`, the step is as
+/// durable as the store promises. `Err` means that the outcome is not known, and that the step may be taken again.
+pub trait SessionStore: Send + Sync {
+    /// The store's time.
+    fn now(&self) -> UnixTime;
+
+    /// Keeps a new session. If its subject (or, for a client on its own behalf, its client) then has more than `most`
+    /// live ones, the oldest of them are revoked as superseded and returned.
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>>;
+
+    /// The session, also after it was revoked, until its absolute end.
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>>;
+
+    /// [`super::State::rotate`] on the session.
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+
+    /// Ends a session; false if there is none or it had ended before.
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// [`super::State::acknowledge`] on the session; nothing if there is none.
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Keeps an authorization that waits for its code.
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The authorization, also after its code was spent, until the code's end.
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>>;
+
+    /// Spends the code of `session.id` and keeps the session, in one step. Of any number of attempts one is the first.
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>>;
+
+    /// Notes that `key` was used; false if it had been before. Forgotten at `until`.
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Live and revoked sessions that match, in the order of their ids, behind `after`.
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>>;
+
+    /// Sessions that are neither revoked nor over, as of the last purge or later.
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Removes what is over. Stores also do so on their own.
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// A small document of the store's owner (the signing keys), sealed; with its version.
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>>;
+
+    /// Replaces it if its version is still `expected` (0: there is none yet); false otherwise.
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>>;
+}
+
+/// What became of an attempt to spend a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spent {
+    /// The session is kept; these were superseded by it.
+    Now(Vec<SessionId>),
+    /// It was spent before; the session that it gave has the same id.
+    Before,
+    /// Unknown or over.
+    Unknown,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `sub` or username.
+    pub user: Option<String>,
+    pub client: Option<String>,
+    /// Only those that are neither revoked nor over.
+    pub alive: bool,
+}
+
+impl Filter {
+    pub fn matches(&self, session: &Session, now: UnixTime) -> bool {
+        let granted = &session.granted;
+        let of_user =
+            self.user.as_ref().is_none_or(|user| granted.username.as_ref() == Some(user) || granted.subject == *user);
+        of_user
+            && self.client.as_ref().is_none_or(|client| session.state.client == *client)
+            && (!self.alive || session.is_alive(now))
+    }
+}
+
+/// The store did not answer, or not in time. Never a reason to refuse a token for good.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Disk full, no connection, a timeout: the text has no secret.
+    #[error("the session store is not available: {0}")]
+    Unavailable(String),
+    /// A record that cannot be read: another version, another key, or damage.
+    #[error("a record of the session store cannot be read: {0}")]
+    Unreadable(String),
+}

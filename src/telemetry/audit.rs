@@ -1,0 +1,109 @@
+//! The audit stream: one line for each grant, refresh, reuse, revocation and sign-in, with a stable name and no secret.
+
+use std::{fmt, net::IpAddr};
+
+use crate::model::{Context, GrantType};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A session began.
+    Granted,
+    /// A grant was refused.
+    GrantRefused,
+    Refreshed,
+    /// The same successor once more.
+    RefreshRetried,
+    /// The store had lost a rotation.
+    RefreshHealed,
+    RefreshRefused,
+    /// A refresh token came back after its time: the session is revoked.
+    RefreshReused,
+    /// A code came twice: what it gave is revoked.
+    CodeReused,
+    Revoked,
+    SignedIn,
+    SignInFailed,
+    ConsentGiven,
+    ConsentRefused,
+    Throttled,
+    KeysRotated,
+}
+
+impl Event {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Event::Granted => "granted",
+            Event::GrantRefused => "grant_refused",
+            Event::Refreshed => "refreshed",
+            Event::RefreshRetried => "refresh_retried",
+            Event::RefreshHealed => "refresh_healed",
+            Event::RefreshRefused => "refresh_refused",
+            Event::RefreshReused => "refresh_reused",
+            Event::CodeReused => "code_reused",
+            Event::Revoked => "revoked",
+            Event::SignedIn => "signed_in",
+            Event::SignInFailed => "sign_in_failed",
+            Event::ConsentGiven => "consent_given",
+            Event::ConsentRefused => "consent_refused",
+            Event::Throttled => "throttled",
+            Event::KeysRotated => "keys_rotated",
+        }
+    }
+}
+
+/// One line. What is not known stays `None`.
+pub struct Entry<'a> {
+    event: Event,
+    pub client: Option<&'a str>,
+    /// Subject, or the name that was typed where nobody was found: never a password.
+    pub subject: Option<&'a str>,
+    pub session: Option<&'a dyn fmt::Display>,
+    pub grant: Option<GrantType>,
+    /// Generations of the refresh token, presented and current.
+    pub generations: Option<(u64, u64)>,
+    /// A stable word: why it was refused, or revoked.
+    pub reason: Option<&'a str>,
+    /// Something that is advised against (RFC 9700), such as the password grant.
+    pub deprecated: bool,
+    address: Option<IpAddr>,
+    request_id: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    pub fn new(event: Event, cx: Option<&'a Context>) -> Entry<'a> {
+        Entry {
+            event,
+            client: None,
+            subject: None,
+            session: None,
+            grant: None,
+            generations: None,
+            reason: None,
+            deprecated: false,
+            address: cx.and_then(|cx| cx.client),
+            request_id: cx.map(|cx| cx.id.as_str()),
+        }
+    }
+
+    pub fn write(self) {
+        tracing::info!(
+            target: TARGET,
+            event = self.event.as_str(),
+            client = self.client,
+            subject = self.subject,
+            session = self.session.map(tracing::field::display),
+            grant = self.grant.map(GrantType::as_str),
+            presented_generation = self.generations.map(|(presented, _)| presented),
+            current_generation = self.generations.map(|(_, current)| current),
+            reason = self.reason,
+            deprecated = self.deprecated.then_some(true),
+            address = self.address.map(tracing::field::display),
+            request_id = self.request_id,
+            "audit"
+        );
+    }
+}
+
+/// The target of audit lines.
+pub const TARGET: &str = "sidegate::audit";
