@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
     authority::Authority,
-    config::{Address, Config, MasterKeys, Store},
+    config::{self, Address, Config, MasterKeys, Store},
     endpoints::Endpoints,
     gate::Gate,
     grants::Grants,
@@ -115,7 +115,7 @@ impl App {
                 time: time.clone(),
             })));
         }
-        if let Some(address) = &config.admin {
+        if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
             background.spawn(server.serve(Arc::new(Admin {
@@ -164,7 +164,7 @@ impl App {
         let old = inner.gate.load_full();
         for (what, changed) in [
             ("health", config.health != old.config().health),
-            ("admin", config.admin != old.config().admin),
+            ("admin.address", admin_address(&config) != admin_address(old.config())),
             ("workers", config.workers != old.config().workers),
         ] {
             if changed {
@@ -326,6 +326,10 @@ fn own(
         },
         signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
     }))
+}
+
+fn admin_address(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {
