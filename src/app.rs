@@ -287,7 +287,7 @@ fn build(
     let endpoints = own.and_then(|own| {
         let authority = Arc::new(Authority::new(config.clone())?);
         let (sessions, signing, metrics) = (own.sessions, own.signing, metrics.clone());
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics })))
+        Some(Endpoints::new(&config, Arc::new(Grants { authority, sessions, signing, metrics })))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
