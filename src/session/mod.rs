@@ -8,9 +8,13 @@ pub mod family;
 mod liveness;
 pub mod memory;
 pub mod record;
+pub mod redb;
 pub mod ring;
+pub mod ring_file;
 mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 
 pub use self::{
