@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
     authority::Authority,
-    config::{Address, Config, MasterKeys, Store},
+    config::{self, Address, Config, MasterKeys, Store},
     endpoints::Endpoints,
     gate::Gate,
     grants::Grants,
@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
     telemetry::metrics::Metrics,
 };
 
@@ -115,7 +115,7 @@ impl App {
                 time: time.clone(),
             })));
         }
-        if let Some(address) = &config.admin {
+        if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
             background.spawn(server.serve(Arc::new(Admin {
@@ -164,7 +164,7 @@ impl App {
         let old = inner.gate.load_full();
         for (what, changed) in [
             ("health", config.health != old.config().health),
-            ("admin", config.admin != old.config().admin),
+            ("admin.address", admin_address(&config) != admin_address(old.config())),
             ("workers", config.workers != old.config().workers),
         ] {
             if changed {
@@ -279,22 +279,30 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let own = own(&config, old, time, background)?;
+    let own = own(&config, old, time, metrics, background)?;
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let endpoints = own.and_then(|own| {
         let authority = Arc::new(Authority::new(config.clone())?);
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions: own.sessions, signing: own.signing })))
+        let (sessions, signing, metrics) = (own.sessions, own.signing, metrics.clone());
+        Some(Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics })))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
 
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
-fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handle) -> Result<Option<Own>, BoxError> {
+fn own(
+    config: &Arc<Config>,
+    old: Option<&Gate>,
+    time: &Time,
+    metrics: &Metrics,
+    background: &Handle,
+) -> Result<Option<Own>, BoxError> {
     let Some(authority) = &config.authority else { return Ok(None) };
+    metrics.oauth.prepare(authority, &["oauth2"]);
     if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
@@ -313,9 +321,16 @@ fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handl
     };
     Ok(Some(Own {
         settings: config.clone(),
-        sessions: Arc::new(Sessions::new(store, ring, background.clone())),
+        sessions: {
+            let measured = Measured::new(store, metrics.oauth.store(config.store.kind()));
+            Arc::new(Sessions::new(Arc::new(measured), ring, background.clone()))
+        },
         signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
     }))
+}
+
+fn admin_address(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {

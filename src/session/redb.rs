@@ -94,10 +94,8 @@ impl Redb {
             });
             Ok(answer)
         };
-        let job = writer::Job { until: Instant::now() + PATIENCE, apply: Box::new(apply) };
-        let sent = send(self.steps.as_ref(), job);
         async move {
-            sent?;
+            send(self.steps.as_ref(), writer::Job { until: Instant::now() + PATIENCE, apply: Box::new(apply) })?;
             answer(receiver).await
         }
         .boxed()
@@ -118,10 +116,8 @@ impl Redb {
                 Failure::File(error) => StoreError::Unavailable(error.to_string()),
             }));
         };
-        let job = readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) };
-        let sent = send(self.reads.as_ref(), job);
         async move {
-            sent?;
+            send(self.reads.as_ref(), readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) })?;
             answer(receiver).await
         }
         .boxed()

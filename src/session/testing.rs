@@ -93,8 +93,19 @@ pub fn code(name: &str, expires: UnixTime) -> Code {
 
 /// The step that the refresh token of `generation` takes; its access token lives for five minutes.
 pub fn rotate(generation: u64, now: UnixTime) -> Rotate {
-    let access = Access { digest: SessionId::random().unwrap().0, expires: now.plus(300), generation: 0, scope: None };
-    Rotate { client: CLIENT.to_owned(), presented: generation, stable: false, idle: HOUR, access }
+    Rotate { client: CLIENT.to_owned(), presented: generation, stable: false, idle: HOUR, access: access(now) }
+}
+
+/// An access token of five minutes.
+pub fn access(now: UnixTime) -> Access {
+    Access {
+        digest: SessionId::random().unwrap().0,
+        issued: now,
+        expires: now.plus(300),
+        generation: 0,
+        scope: None,
+        audiences: None,
+    }
 }
 
 pub const CLIENT: &str = "app";
