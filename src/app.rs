@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, measured::Measured, memory::Memory, ring::KeyRing},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
     telemetry::metrics::Metrics,
 };
 
@@ -312,11 +312,12 @@ fn own(
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
-        MasterKeys::Generate(_) => return Err("the ring cannot be made yet".into()),
+        MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
     };
+    let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
+        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
     Ok(Some(Own {
         settings: config.clone(),
