@@ -284,9 +284,9 @@ fn build(
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.and_then(|own| {
-        let authority = Arc::new(Authority::new(config.clone())?);
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions: own.sessions, signing: own.signing })))
+    let endpoints = own.map(|own| {
+        let Own { authority, sessions, signing, .. } = own;
+        Endpoints::new(Arc::new(Grants { authority, sessions, signing }))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
@@ -294,12 +294,12 @@ fn build(
 
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
 fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handle) -> Result<Option<Own>, BoxError> {
-    let Some(authority) = &config.authority else { return Ok(None) };
+    let Some(authority) = Authority::new(config.clone()).map(Arc::new) else { return Ok(None) };
     if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        return Ok(Some(Own { settings: config.clone(), ..old.clone() }));
+        return Ok(Some(Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority)));
     }
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
@@ -310,11 +310,9 @@ fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handl
         Store::Memory => Arc::new(Memory::new(time.clone())),
         Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
     };
-    Ok(Some(Own {
-        settings: config.clone(),
-        sessions: Arc::new(Sessions::new(store, ring, background.clone())),
-        signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
-    }))
+    let sessions = Arc::new(Sessions::new(store, ring, background.clone()));
+    let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
+    Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {
