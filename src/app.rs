@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, memory::Memory, ring::KeyRing},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, ring::KeyRing},
     telemetry::metrics::Metrics,
 };
 
@@ -279,22 +279,29 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let own = own(&config, old, time, background)?;
+    let own = own(&config, old, time, metrics, background)?;
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let endpoints = own.map(|own| {
         let Own { authority, sessions, signing, .. } = own;
-        Endpoints::new(Arc::new(Grants { authority, sessions, signing }))
+        Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics: metrics.clone() }))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
 
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
-fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handle) -> Result<Option<Own>, BoxError> {
+fn own(
+    config: &Arc<Config>,
+    old: Option<&Gate>,
+    time: &Time,
+    metrics: &Metrics,
+    background: &Handle,
+) -> Result<Option<Own>, BoxError> {
     let Some(authority) = Authority::new(config.clone()).map(Arc::new) else { return Ok(None) };
+    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
@@ -310,7 +317,8 @@ fn own(config: &Arc<Config>, old: Option<&Gate>, time: &Time, background: &Handl
         Store::Memory => Arc::new(Memory::new(time.clone())),
         Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
     };
-    let sessions = Arc::new(Sessions::new(store, ring, background.clone()));
+    let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
+    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
     Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
 }

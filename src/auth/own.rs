@@ -106,12 +106,13 @@ impl Auth {
         }
         own.acknowledge(&session, access);
         let scope = access.scope.as_ref().unwrap_or(&session.granted.scope).to_string();
+        let audiences = access.audiences.as_ref().unwrap_or(&session.granted.audiences);
         let verdict = Verdict {
             session: Some(live),
             ..self.verdict(
                 LOCAL_ISSUER,
                 &claims(own.issuer(), &session, scope),
-                session.granted.audiences.iter().map(String::as_str),
+                audiences.iter().map(String::as_str),
                 valid_until,
                 valid_until,
                 cx.now,

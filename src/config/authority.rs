@@ -185,6 +185,16 @@ pub enum Store {
     Redb { path: PathBuf },
 }
 
+impl Store {
+    /// As metrics and `/status` write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Store::Memory => "memory",
+            Store::Redb { .. } => "redb",
+        }
+    }
+}
+
 /// The master ring.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MasterKeys {

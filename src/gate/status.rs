@@ -1,10 +1,13 @@
 //! What this generation knows of itself: for `/readyz`, `/status` and the metrics.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Gate;
 use crate::{
     model::UnixTime,
+    session::StoreError,
     telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
 };
 
@@ -104,6 +107,14 @@ impl Gate {
         }
     }
 
+    /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
+    pub async fn sessions_alive(&self) -> Option<(&'static str, Result<u64, StoreError>)> {
+        let own = self.proxy.auth().own()?;
+        let counted = tokio::time::timeout(COUNTED_WITHIN, own.sessions.store().count()).await;
+        let late = |_| Err(StoreError::Unavailable("it did not count its sessions in time".into()));
+        Some((own.settings.store.kind(), counted.unwrap_or_else(late)))
+    }
+
     /// The issuers alone: cheap enough for a probe.
     pub fn issuer_statuses(&self, now: UnixTime) -> Vec<IssuerStatus> {
         let issuers = self.proxy.auth().issuers();
@@ -161,3 +172,6 @@ impl CacheStatus {
         CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
     }
 }
+
+/// A scrape must not hang on a store that does not answer.
+const COUNTED_WITHIN: Duration = Duration::from_secs(2);

@@ -53,7 +53,7 @@ impl Handler for Health {
             // Nothing remote: the configuration was valid and the listeners are open, otherwise nobody would answer.
             "/startupz" | "/livez" => text(StatusCode::OK, "text/plain", "ok\n"),
             "/readyz" => self.ready(),
-            "/metrics" => text(StatusCode::OK, TEXT_FORMAT, self.metrics()),
+            "/metrics" => text(StatusCode::OK, TEXT_FORMAT, self.metrics().await),
             path => match self.gate.load().key_set(path) {
                 Some(keys) => text(StatusCode::OK, "application/jwk-set+json", keys),
                 None => text(StatusCode::NOT_FOUND, "text/plain", "/startupz /livez /readyz /metrics\n"),
@@ -81,8 +81,11 @@ impl Health {
         text(status, "application/json", body)
     }
 
-    fn metrics(&self) -> Vec<u8> {
-        let (gate, listeners) = (self.gate.load(), (self.listeners)());
+    async fn metrics(&self) -> Vec<u8> {
+        let (gate, listeners) = (self.gate.load_full(), (self.listeners)());
+        if let Some((store, alive)) = gate.sessions_alive().await {
+            self.metrics.oauth.observe_store(store, alive.ok());
+        }
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

@@ -6,6 +6,7 @@
 
 pub mod family;
 mod liveness;
+pub mod measured;
 pub mod memory;
 pub mod record;
 pub mod ring;

@@ -78,11 +78,14 @@ pub struct State {
 pub struct Access {
     /// Digest of the random part (opaque), or of `jti` (JWT).
     pub digest: [u8; 16],
+    pub issued: UnixTime,
     pub expires: UnixTime,
     /// Minted together with this generation of the refresh token.
     pub generation: u64,
     /// Where it is narrower than the session's.
     pub scope: Option<Scope>,
+    /// The same for its audiences (RFC 8707).
+    pub audiences: Option<Vec<String>>,
 }
 
 /// Why and when a session ended before its time. The record stays as a tombstone until `absolute`.

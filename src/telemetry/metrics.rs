@@ -1,6 +1,10 @@
-//! The metric families, prefix `sidegate_`. The only file that names the `prometheus` crate's types.
+//! The metric families, prefix `sidegate_`. The only room that names the `prometheus` crate's types.
 //!
 //! Handles are resolved once per configuration; a request only increments atomics.
+
+mod oauth;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
@@ -10,6 +14,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
+pub use self::oauth::*;
 use super::reason::Reason;
 
 /// The media type of the text exposition format.
@@ -43,6 +48,8 @@ pub struct Metrics {
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
+    /// The token endpoints and their sessions.
+    pub oauth: OauthMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -160,6 +167,7 @@ impl Metrics {
                     &[],
                 )
                 .with_label_values(&[] as &[&str]),
+            oauth: OauthMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,
@@ -169,7 +177,7 @@ impl Metrics {
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for scope in ["address", "principal", "introspection"] {
+        for scope in ["address", "principal", "introspection", "sign_in", "admin"] {
             metrics.rate_limited.with_label_values(&[scope]);
         }
         metrics

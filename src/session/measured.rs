@@ -1,0 +1,114 @@
+//! A session store whose steps are counted and timed.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::future::{BoxFuture, FutureExt};
+
+use super::{
+    family::{Outcome, Rotate},
+    record::{Code, RevocationReason, Session, SessionId},
+    store::{Filter, SessionStore, Spent, StoreError},
+};
+use crate::{
+    model::UnixTime,
+    telemetry::metrics::{StoreMetrics, StoreOperation, StoreResult},
+};
+
+/// Behaves as the store inside.
+pub struct Measured {
+    inside: Arc<dyn SessionStore>,
+    metrics: StoreMetrics,
+}
+
+impl Measured {
+    pub fn new(inside: Arc<dyn SessionStore>, metrics: StoreMetrics) -> Measured {
+        Measured { inside, metrics }
+    }
+
+    fn step<'a, T: 'a>(
+        &'a self,
+        operation: StoreOperation,
+        step: BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        let started = Instant::now();
+        async move {
+            let outcome = step.await;
+            let result = match &outcome {
+                Ok(_) => StoreResult::Ok,
+                Err(StoreError::Unavailable(_)) => StoreResult::Unavailable,
+                Err(StoreError::Unreadable(_)) => StoreResult::Unreadable,
+            };
+            self.metrics.took(operation, result, started.elapsed());
+            outcome
+        }
+        .boxed()
+    }
+}
+
+impl SessionStore for Measured {
+    fn now(&self) -> UnixTime {
+        self.inside.now()
+    }
+
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.step(StoreOperation::Open, self.inside.create(session, most))
+    }
+
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        self.step(StoreOperation::Find, self.inside.find(id))
+    }
+
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        self.step(StoreOperation::Rotate, self.inside.rotate(id, step))
+    }
+
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(StoreOperation::Revoke, self.inside.revoke(id, reason))
+    }
+
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(StoreOperation::Note, self.inside.acknowledge(id, generation))
+    }
+
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(StoreOperation::Note, self.inside.put_code(id, code))
+    }
+
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        self.step(StoreOperation::Find, self.inside.find_code(id))
+    }
+
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        self.step(StoreOperation::Open, self.inside.spend_code(session, most))
+    }
+
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(StoreOperation::Note, self.inside.use_once(key, until))
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        self.step(StoreOperation::List, self.inside.list(filter, after, most))
+    }
+
+    /// Not counted: it is what a scrape of the counters asks.
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inside.count()
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.step(StoreOperation::Purge, self.inside.purge())
+    }
+
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+        self.step(StoreOperation::Document, self.inside.load(name))
+    }
+
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(StoreOperation::Document, self.inside.save(name, expected, content))
+    }
+}
