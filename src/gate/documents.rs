@@ -31,7 +31,9 @@ impl Documents {
                 (settings.jwks_path.clone(), document)
             }),
             metadata: config.resource.identifier.as_ref().map(|identifier| {
-                let issuers: Vec<&str> = config.issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
+                let own = config.authority.iter().map(|authority| authority.issuer.as_str());
+                let foreign = config.issuers.iter().map(|issuer| issuer.issuer.as_str());
+                let issuers: Vec<&str> = own.chain(foreign).collect();
                 let mut scopes: Vec<&str> = config
                     .routes
                     .iter()
