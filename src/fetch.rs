@@ -1,4 +1,4 @@
-//! The HTTP client for key sets, discovery documents and introspection: bounded in time and size, no redirects.
+//! The HTTP client for key sets, discovery documents, introspection and call-outs: bounded in time and size, no redirects.
 
 #[cfg(test)]
 pub mod testing;
@@ -123,6 +123,29 @@ impl Fetcher {
         self.send(url, request, body.into(), bounds).await
     }
 
+    /// POSTs JSON, with a bearer token if one is given: status and body of the answer, whatever the status is.
+    ///
+    /// # Errors
+    /// If there is none within `bounds`.
+    pub async fn post_json(
+        &self,
+        url: &Url,
+        bearer: Option<&Secret<String>>,
+        body: &serde_json::Value,
+        bounds: Bounds,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let mut request = Request::builder().method(Method::POST).header(CONTENT_TYPE, "application/json");
+        if let Some(bearer) = bearer {
+            let value = Secret::new(format!("Bearer {}", bearer.expose()));
+            let mut value = HeaderValue::from_str(value.expose())
+                .map_err(|_| FetchError::Transport("the bearer token does not fit into a header".to_owned()))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        self.exchange(url, request, body.to_string().into(), bounds, |_| true).await
+    }
+
+    /// The body of a 200.
     async fn send(
         &self,
         url: &Url,
@@ -130,6 +153,19 @@ impl Fetcher {
         body: Bytes,
         bounds: Bounds,
     ) -> Result<Bytes, FetchError> {
+        let answer = self.exchange(url, request, body, bounds, |status| status == StatusCode::OK).await;
+        answer.map(|(_, body)| body)
+    }
+
+    /// Reads the body only of a status that is `wanted`.
+    async fn exchange(
+        &self,
+        url: &Url,
+        request: http::request::Builder,
+        body: Bytes,
+        bounds: Bounds,
+        wanted: impl Fn(StatusCode) -> bool,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let uri: Uri = url.as_str().parse().map_err(|_| FetchError::Url)?;
         let request = request
             .uri(uri)
@@ -144,13 +180,15 @@ impl Fetcher {
         };
         let answer = async {
             let response = response.await.map_err(|error| FetchError::Transport(chain(&error)))?;
-            if response.status() != StatusCode::OK {
-                return Err(FetchError::Status(response.status()));
+            let status = response.status();
+            if !wanted(status) {
+                return Err(FetchError::Status(status));
             }
-            body::collect(response.into_body(), bounds.bytes).await.map_err(|error| match error {
+            let body = body::collect(response.into_body(), bounds.bytes).await.map_err(|error| match error {
                 CollectError::TooLarge { limit } => FetchError::TooLarge(limit),
                 CollectError::Broken(error) => FetchError::Transport(chain(&*error)),
-            })
+            })?;
+            Ok((status, body))
         };
         tokio::time::timeout(bounds.timeout, answer).await.unwrap_or(Err(FetchError::Timeout(bounds.timeout)))
     }

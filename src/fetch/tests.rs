@@ -57,6 +57,23 @@ async fn a_form_is_posted_with_the_id_and_secret_form_encoded() {
     assert!(!format!("{auth:?}").contains("YSUz"));
 }
 
+#[tokio::test]
+async fn json_is_posted_with_the_bearer_token_and_every_status_is_an_answer() {
+    let server = Provider::start().await;
+    let (fetcher, token) = (Fetcher::new(None), Secret::new("t0ken".to_owned()));
+    let body = serde_json::json!({ "a": "ä" });
+    server.reply("/x", Reply::Json("{}".to_owned()));
+    let answer = fetcher.post_json(&server.url("/x"), Some(&token), &body, BOUNDS).await;
+    assert_eq!(answer, Ok((StatusCode::OK, "{}".into())));
+    let seen = server.seen().remove(0);
+    assert_eq!(seen.authorization.as_deref(), Some("Bearer t0ken"));
+    assert_eq!(seen.body, "{\"a\":\"ä\"}");
+    server.reply("/x", Reply::Status(404));
+    let (status, _) = fetcher.post_json(&server.url("/x"), None, &body, BOUNDS).await.unwrap();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(server.seen().remove(1).authorization, None);
+}
+
 /// An https server with a certificate for `localhost`, and the certificate in a file.
 async fn secure_server(name: &str) -> (Url, PathBuf) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
