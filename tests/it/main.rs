@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod observe;
 mod operating;
+mod own_tokens;
 mod paths;
 mod policy;
 mod reload;
