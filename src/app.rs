@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
     authority::Authority,
-    config::{Address, Config, MasterKeys, Store},
+    config::{self, Address, Config, MasterKeys, Store},
     endpoints::Endpoints,
     gate::Gate,
     grants::Grants,
@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, measured::Measured, memory::Memory, ring::KeyRing},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
     telemetry::metrics::Metrics,
 };
 
@@ -115,7 +115,7 @@ impl App {
                 time: time.clone(),
             })));
         }
-        if let Some(address) = &config.admin {
+        if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
             background.spawn(server.serve(Arc::new(Admin {
@@ -164,7 +164,7 @@ impl App {
         let old = inner.gate.load_full();
         for (what, changed) in [
             ("health", config.health != old.config().health),
-            ("admin", config.admin != old.config().admin),
+            ("admin.address", admin_address(&config) != admin_address(old.config())),
             ("workers", config.workers != old.config().workers),
         ] {
             if changed {
@@ -311,16 +311,21 @@ fn own(
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
-        MasterKeys::Generate(_) => return Err("the ring cannot be made yet".into()),
+        MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
     };
+    let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
+        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
     Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
+}
+
+fn admin_address(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
 }
 
 fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, background: &Handle) -> Issuer {

@@ -20,7 +20,7 @@ use crate::{
 /// Shared by all generations of the configuration.
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
-    ring: KeyRing,
+    ring: Arc<KeyRing>,
     live: Arc<Livenesses>,
     background: Handle,
 }
@@ -59,7 +59,7 @@ pub enum Refreshed {
 
 impl Sessions {
     /// `background` carries what must not end with a request.
-    pub fn new(store: Arc<dyn SessionStore>, ring: KeyRing, background: Handle) -> Sessions {
+    pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
         Sessions { store, ring, live: Arc::default(), background }
     }
 

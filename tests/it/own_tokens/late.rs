@@ -146,7 +146,7 @@ impl House {
             read: watch::Sender::new(0),
             away: AtomicBool::new(false),
         });
-        let ring = KeyRing::ephemeral().unwrap();
+        let ring = Arc::new(KeyRing::ephemeral().unwrap());
         let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()));
         let authority = Arc::new(Authority::new(config.clone()).unwrap());
         let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());
