@@ -286,7 +286,8 @@ fn build(
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let endpoints = own.map(|own| {
         let Own { authority, sessions, signing, .. } = own;
-        Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics: metrics.clone() }))
+        let grants = Grants { authority, sessions, signing, metrics: metrics.clone() };
+        Endpoints::new(&config, Arc::new(grants))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))

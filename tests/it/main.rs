@@ -14,6 +14,7 @@ mod introspection;
 mod issuers;
 mod limits;
 mod listeners;
+mod oauth;
 mod observe;
 mod operating;
 mod own_tokens;
