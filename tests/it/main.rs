@@ -17,6 +17,7 @@ mod listeners;
 mod oauth;
 mod observe;
 mod operating;
+mod own_tokens;
 mod paths;
 mod policy;
 mod reload;
