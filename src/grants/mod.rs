@@ -1,5 +1,7 @@
 //! `issue`: a token request and what is given for it.
 
+pub mod authorize;
+
 use std::sync::Arc;
 
 use crate::{authority::Authority, jose::SigningKeys, session::Sessions, telemetry::metrics::Metrics};
