@@ -12,7 +12,7 @@ use crate::{
     config::{Environment, Loaded},
     model::{BoxError, Time},
     server::{Signal, Signals},
-    telemetry::log::{self, LogLevel},
+    telemetry::log::{self, Logging},
 };
 
 pub fn run(file: &Path) -> ExitCode {
@@ -35,20 +35,22 @@ pub fn finish(result: Result<(), BoxError>) -> ExitCode {
 }
 
 fn serve(file: &Path, loaded: Loaded) -> Result<(), BoxError> {
-    let level = log::install(&loaded.config.log);
+    let logging = log::install(&loaded.config.log)?;
     let app = App::start(loaded.config, Time::default())?;
     let file = PathBuf::from(file);
-    until_signalled(&app, || reload(&app, &file, &level))
+    until_signalled(&app, || reload(&app, &file, &logging))
 }
 
-fn reload(app: &App, file: &Path, level: &LogLevel) {
+fn reload(app: &App, file: &Path, logging: &Logging) {
     let outcome = match check::read(file) {
         Ok(loaded) => {
-            let log = loaded.config.log;
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            app.reload(loaded.config).map(|()| level.set(log.level)).map_err(|error| error.to_string())
+            // Also the same audit file is opened anew: whoever rotates logs has moved the old one away.
+            let prepared = Logging::prepare(&loaded.config.log).map_err(BoxError::from);
+            let reloaded = prepared.and_then(|prepared| app.reload(loaded.config).map(|()| logging.apply(prepared)));
+            reloaded.map_err(|error| error.to_string())
         }
         Err(problems) => Err(problems),
     };

@@ -9,6 +9,7 @@ mod names;
 mod routes;
 mod running;
 mod section;
+mod sides;
 mod store;
 mod upstreams;
 mod urls;
@@ -42,7 +43,7 @@ pub(super) fn check(settings: &Settings, root: &Node, base: &Path) -> Checked {
 fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let trusted_proxies = listeners::trusted_proxies(&settings.trusted_proxies, &root.key("trusted_proxies"));
     let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
-    let (health, admin) = listeners::check_sides(settings, root, listeners.as_deref().unwrap_or_default());
+    let (health, admin) = sides::check(settings, root, listeners.as_deref().unwrap_or_default());
     let issuers = issuers::check(&settings.issuers, &root.key("issuers"));
     let authority = authority::check(settings, &root.key("authority"));
     let store = store::store(settings, &root.key("store"));
@@ -68,7 +69,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         upstreams: upstreams?,
         routes: routes?,
         cache,
-        log,
+        log: log?,
         resource: resource?,
         drain,
         workers,

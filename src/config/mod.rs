@@ -18,6 +18,7 @@ mod decode;
 mod environment;
 mod expand;
 mod load;
+mod master_ring;
 mod place;
 mod report;
 mod schema;
@@ -42,7 +43,7 @@ pub use self::{
 pub struct Config {
     pub listeners: Vec<Listener>,
     pub health: Option<Address>,
-    pub admin: Option<Address>,
+    pub admin: Option<Admin>,
     pub trusted_proxies: Vec<IpNet>,
     pub issuers: Vec<Issuer>,
     /// Token endpoints of our own.
@@ -76,6 +77,14 @@ impl fmt::Display for Address {
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// The listener of operators.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    pub address: Address,
+    /// What the administration of sessions asks for; `None`: it is off.
+    pub token: Option<Secret<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -342,11 +351,20 @@ pub struct Cache {
     pub negative_ttl: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     pub format: LogFormat,
     pub level: tracing::Level,
     pub access: AccessLog,
+    pub audit: Audit,
+}
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audit {
+    /// Among the other lines, recognisable by their target.
+    Stderr,
+    File(PathBuf),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

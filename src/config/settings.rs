@@ -23,8 +23,8 @@ pub struct Settings {
     pub listeners: Option<Vec<Listener>>,
     /// Probes and metrics; absent: off.
     pub health: Option<Side>,
-    /// /status, on loopback only; absent: off.
-    pub admin: Option<Side>,
+    /// /status and the sessions, on loopback only; absent: off.
+    pub admin: Option<Admin>,
     /// Networks whose Forwarded / X-Forwarded-* (and PROXY header) are believed, e.g. 10.0.0.0/8.
     pub trusted_proxies: Vec<String>,
     /// Who is believed.

@@ -11,19 +11,20 @@
 //! - `error.html`: `heading`, `texts`.
 
 pub mod language;
-pub mod texts;
-mod theme;
 #[cfg(test)]
 mod tests;
+pub mod texts;
+mod theme;
 
 use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use minijinja::value::Serde;
 use serde::Serialize;
 
-use self::{texts::Texts, theme::Theme};
 pub use self::theme::ThemeError;
+use self::{texts::Texts, theme::Theme};
 use crate::model::Context;
 
 /// The pages of one generation of the configuration.
@@ -130,13 +131,7 @@ impl Pages {
     }
 
     /// A page without a form.
-    pub fn notice(
-        &self,
-        status: StatusCode,
-        heading: &str,
-        texts: &[&str],
-        reader: Reader<'_>,
-    ) -> Response<Bytes> {
+    pub fn notice(&self, status: StatusCode, heading: &str, texts: &[&str], reader: Reader<'_>) -> Response<Bytes> {
         self.page("error.html", status, None, reader, Notice { heading, texts: texts.to_vec() })
     }
 
@@ -176,7 +171,7 @@ impl Pages {
         request_id: &str,
         page: impl Serialize,
     ) -> Result<String, minijinja::Error> {
-        self.theme.templates.get_template(template)?.render(View { t: texts, request_id, page })
+        self.theme.templates.get_template(template)?.render(Serde(View { t: texts, request_id, page }))
     }
 
     fn policy(&self, target: Option<&str>) -> String {

@@ -31,6 +31,24 @@ pub enum Event {
 }
 
 impl Event {
+    pub const ALL: [Event; 15] = [
+        Event::Granted,
+        Event::GrantRefused,
+        Event::Refreshed,
+        Event::RefreshRetried,
+        Event::RefreshHealed,
+        Event::RefreshRefused,
+        Event::RefreshReused,
+        Event::CodeReused,
+        Event::Revoked,
+        Event::SignedIn,
+        Event::SignInFailed,
+        Event::ConsentGiven,
+        Event::ConsentRefused,
+        Event::Throttled,
+        Event::KeysRotated,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Event::Granted => "granted",
@@ -107,3 +125,34 @@ impl<'a> Entry<'a> {
 
 /// The target of audit lines.
 pub const TARGET: &str = "sidegate::audit";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What programs that read the stream know the events by.
+    #[test]
+    fn the_names_of_events_do_not_change() {
+        let names = Event::ALL.map(Event::as_str);
+        assert_eq!(
+            names,
+            [
+                "granted",
+                "grant_refused",
+                "refreshed",
+                "refresh_retried",
+                "refresh_healed",
+                "refresh_refused",
+                "refresh_reused",
+                "code_reused",
+                "revoked",
+                "signed_in",
+                "sign_in_failed",
+                "consent_given",
+                "consent_refused",
+                "throttled",
+                "keys_rotated",
+            ]
+        );
+    }
+}

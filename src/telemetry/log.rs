@@ -1,52 +1,167 @@
-//! Log lines: JSON or text on standard error, through `tracing`.
+//! Log lines: JSON or text on standard error, through `tracing`; audit lines among them or in a file of their own.
 
-use std::io::IsTerminal;
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+};
 
+use arc_swap::ArcSwapOption;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
-    fmt,
+    fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry::Registry,
     reload,
     util::SubscriberInitExt,
 };
 
-use crate::config::{Log, LogFormat};
+use super::audit;
+use crate::config::{Audit, Log, LogFormat};
 
-/// Lets a reload of the configuration change the level.
+/// The one subscriber of the process; a reload of the configuration changes what it writes.
 #[derive(Clone)]
-pub struct LogLevel(reload::Handle<Targets, Registry>);
+pub struct Logging {
+    lines: reload::Handle<Targets, Registry>,
+    audit: reload::Handle<Targets, Registry>,
+    file: AuditFile,
+}
 
-impl LogLevel {
-    pub fn set(&self, level: tracing::Level) {
-        // Fails only when the subscriber is gone, that is at the very end of the process.
-        let _ = self.0.reload(targets(level));
+/// Settings of the log that can be applied: what may fail has been done.
+pub struct Prepared {
+    level: tracing::Level,
+    file: Option<File>,
+}
+
+impl Logging {
+    /// Opens what `log` names.
+    ///
+    /// # Errors
+    /// If the audit file cannot be opened.
+    pub fn prepare(log: &Log) -> io::Result<Prepared> {
+        let file = match &log.audit {
+            Audit::Stderr => None,
+            Audit::File(path) => Some(open(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("log.audit.file: {}: {error}", path.display()))
+            })?),
+        };
+        Ok(Prepared { level: log.level, file })
+    }
+
+    /// Writes by `prepared` from here on.
+    pub fn apply(&self, prepared: Prepared) {
+        let apart = prepared.file.is_some();
+        // An audit line that is written meanwhile may go to both places, never to none: the new one is on before the
+        // old one is off. Reloading fails only when the subscriber is gone, that is at the very end of the process.
+        if let Some(file) = prepared.file {
+            self.file.0.store(Some(Arc::new(file)));
+            let _ = self.audit.reload(audit_lines(apart));
+        }
+        let _ = self.lines.reload(lines(prepared.level, apart));
+        if !apart {
+            let _ = self.audit.reload(audit_lines(apart));
+            self.file.0.store(None);
+        }
     }
 }
 
 /// Installs the one subscriber of the process.
-pub fn install(log: &Log) -> LogLevel {
-    let (filter, handle) = reload::Layer::new(targets(log.level));
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(std::io::stderr)
-            .boxed(),
-        LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed(),
+///
+/// # Errors
+/// If the audit file cannot be opened.
+pub fn install(log: &Log) -> io::Result<Logging> {
+    let prepared = Logging::prepare(log)?;
+    let apart = prepared.file.is_some();
+    let (lines_filter, lines) = reload::Layer::new(lines(log.level, apart));
+    let (audit_filter, audit) = reload::Layer::new(audit_lines(apart));
+    let file = AuditFile(Arc::new(ArcSwapOption::from_pointee(prepared.file)));
+    let standard: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Json => json().with_writer(io::stderr).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),
     };
-    let installed = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-    if let Err(error) = installed {
+    // Both by a filter of their own: the order in which they stand does not matter.
+    let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![
+        standard.with_filter(lines_filter).boxed(),
+        json().with_writer(file.clone()).with_filter(audit_filter).boxed(),
+    ];
+    if let Err(error) = tracing_subscriber::registry().with(layers).try_init() {
         eprintln!("sidegate: logging was set up before: {error}");
     }
-    LogLevel(handle)
+    Ok(Logging { lines, audit, file })
+}
+
+fn json() -> fmt::Layer<Registry, fmt::format::JsonFields, fmt::format::Format<fmt::format::Json>> {
+    fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false)
 }
 
 /// Our own lines at `level`; those of libraries from `warn` on, since at `debug` they may print what we never would.
-fn targets(level: tracing::Level) -> Targets {
+/// Audit lines at any level, unless they go to a file of their own.
+fn lines(level: tracing::Level, audit_apart: bool) -> Targets {
     let libraries = LevelFilter::from_level(level).min(LevelFilter::WARN);
-    Targets::new().with_target("sidegate", level).with_default(libraries)
+    let audit = if audit_apart { LevelFilter::OFF } else { LevelFilter::INFO };
+    Targets::new().with_target("sidegate", level).with_target(audit::TARGET, audit).with_default(libraries)
+}
+
+fn audit_lines(apart: bool) -> Targets {
+    Targets::new().with_target(audit::TARGET, if apart { LevelFilter::INFO } else { LevelFilter::OFF })
+}
+
+/// Appended to, and read by nobody but its owner.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// The audit file that is open now. Each line is one write at the end of the file.
+#[derive(Clone)]
+struct AuditFile(Arc<ArcSwapOption<File>>);
+
+impl<'a> MakeWriter<'a> for AuditFile {
+    type Writer = AuditWriter;
+
+    fn make_writer(&'a self) -> AuditWriter {
+        AuditWriter(self.0.load_full())
+    }
+}
+
+struct AuditWriter(Option<Arc<File>>);
+
+impl io::Write for AuditWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(file) => (&**file).write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn audit_lines_are_written_at_every_level_and_in_one_place() {
+        for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG] {
+            assert!(lines(level, false).would_enable(audit::TARGET, &Level::INFO), "{level}");
+            assert!(!lines(level, true).would_enable(audit::TARGET, &Level::INFO), "{level}");
+        }
+        assert!(audit_lines(true).would_enable(audit::TARGET, &Level::INFO));
+        assert!(!audit_lines(true).would_enable("sidegate::access", &Level::INFO));
+        assert!(!audit_lines(false).would_enable(audit::TARGET, &Level::INFO));
+    }
+
+    #[test]
+    fn lines_of_libraries_are_never_talkative() {
+        assert!(!lines(Level::DEBUG, false).would_enable("hyper", &Level::INFO));
+        assert!(lines(Level::DEBUG, false).would_enable("sidegate::gate", &Level::DEBUG));
+        assert!(!lines(Level::ERROR, false).would_enable("hyper", &Level::WARN));
+    }
 }

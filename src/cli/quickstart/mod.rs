@@ -56,7 +56,7 @@ fn start(options: &Options) -> Result<(), BoxError> {
     .collect();
     let text = include_str!("../../../config/quickstart.yaml");
     let config = config::load_str(text, "quickstart.yaml", Path::new("."), &environment)?.config;
-    log::install(&config.log);
+    log::install(&config.log)?;
     let app = App::start(config, Time::default())?;
     print(&app, &issuer)?;
     run::until_signalled(&app, || {})?;

@@ -9,10 +9,7 @@ use super::{
     names::{self, Distinct},
     section::Section,
 };
-use crate::config::{
-    Address, ClientCertificates, Limits, Listener, ListenerTls, Protocols, TlsVersion,
-    settings::{self, Settings},
-};
+use crate::config::{Address, ClientCertificates, Limits, Listener, ListenerTls, Protocols, TlsVersion, settings};
 
 const KIB: u64 = 1024;
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -142,53 +139,15 @@ fn check_tls(settings: &settings::ListenerTls, section: &Section<'_>) -> Option<
     })
 }
 
-/// The addresses of `health` and `admin`; outside, `None` if one is wrong; inside, `None` if it is off.
-pub(super) fn check_sides(
-    settings: &Settings,
-    root: &Section<'_>,
-    listeners: &[Listener],
-) -> (Option<Option<Address>>, Option<Option<Address>>) {
-    let side = |key: &'static str, settings: Option<&settings::Side>, example| match settings {
-        Some(settings) => {
-            let section = root.key(key);
-            let text = section.required("address", settings.address.as_ref(), example)?;
-            address(text, &section.key("address")).map(Some)
-        }
-        None => Some(None),
-    };
-    let health = side("health", settings.health.as_ref(), "127.0.0.1:9901");
-    let admin = side("admin", settings.admin.as_ref(), "127.0.0.1:9902");
-    let admin_section = root.key("admin").key("address");
-    if let Some(Some(Address::Tcp(address))) = &admin
-        && !address.ip().is_loopback()
-    {
-        admin_section.problem(
-            format!("{} can be reached from other machines", admin_section.shown(address)),
-            "use 127.0.0.1, [::1] or unix:/path",
-        );
-    }
-    let taken = |side: &Option<Option<Address>>| side.as_ref().and_then(|side| side.as_ref()).and_then(bound);
-    for (key, mine) in [("health", taken(&health)), ("admin", taken(&admin))] {
-        let Some(mine) = mine else { continue };
-        let section = root.key(key).key("address");
-        if let Some(index) = listeners.iter().position(|listener| bound(&listener.address).as_ref() == Some(&mine)) {
-            section.problem(format!("{} is already used by listeners[{index}]", section.shown(&mine)), "");
-        } else if key == "admin" && taken(&health).as_ref() == Some(&mine) {
-            section.problem(format!("{} is already used by health", section.shown(&mine)), "");
-        }
-    }
-    (health, admin)
-}
-
 /// What two listeners cannot both bind; `None` for a port that the system chooses.
-fn bound(address: &Address) -> Option<String> {
+pub(super) fn bound(address: &Address) -> Option<String> {
     match address {
         Address::Tcp(address) => (address.port() != 0).then(|| address.to_string()),
         Address::Unix(path) => Some(format!("unix:{}", path.display())),
     }
 }
 
-fn address(text: &str, section: &Section<'_>) -> Option<Address> {
+pub(super) fn address(text: &str, section: &Section<'_>) -> Option<Address> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path, section).map(Address::Unix);
     }

@@ -5,7 +5,7 @@ use std::{num::NonZero, thread, time::Duration};
 use http::Uri;
 
 use super::{section::Section, urls};
-use crate::config::{AccessLog, Cache, Drain, Log, LogFormat, Resource, settings};
+use crate::config::{AccessLog, Audit, Cache, Drain, Log, LogFormat, Resource, settings};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -25,9 +25,10 @@ pub(super) fn cache(settings: &settings::Cache, section: &Section<'_>) -> Cache 
     }
 }
 
-pub(super) fn log(settings: &settings::Log, section: &Section<'_>) -> Log {
+pub(super) fn log(settings: &settings::Log, section: &Section<'_>) -> Option<Log> {
     let sample = section.number("sample", settings.sample, 100, 1..=1_000_000);
-    Log {
+    let audit = audit(&settings.audit, &section.key("audit"));
+    Some(Log {
         format: match settings.format {
             Some(settings::LogFormat::Json) | None => LogFormat::Json,
             Some(settings::LogFormat::Text) => LogFormat::Text,
@@ -43,6 +44,27 @@ pub(super) fn log(settings: &settings::Log, section: &Section<'_>) -> Log {
             Some(settings::AccessLog::Sampled) => AccessLog::Sampled(sample),
             Some(settings::AccessLog::Refused) => AccessLog::Refused,
         },
+        audit: audit?,
+    })
+}
+
+fn audit(settings: &settings::Audit, section: &Section<'_>) -> Option<Audit> {
+    match (&settings.stderr, &settings.file) {
+        (Some(_), Some(_)) => {
+            section.problem("stderr and file at once", "leave one out");
+            None
+        }
+        (_, None) => Some(Audit::Stderr),
+        (None, Some(file)) => {
+            let (section, file) = (section.key("file"), section.resolve(file));
+            let folder = file.parent().filter(|folder| folder.is_dir());
+            if file.is_dir() || folder.is_none() {
+                let what = if file.is_dir() { "is a folder" } else { "lies in a folder that is not there" };
+                section.problem(format!("{} {what}", section.shown(file.display())), "");
+                return None;
+            }
+            Some(Audit::File(file))
+        }
     }
 }
 

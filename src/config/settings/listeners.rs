@@ -95,10 +95,20 @@ pub struct Limits {
     pub http2_pending_resets: Option<usize>,
 }
 
-/// A listener beside the public ones.
+/// Probes and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Side {
     /// host:port, or unix:/path.
     pub address: Option<String>,
+}
+
+/// What operators ask.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// host:port on loopback, or unix:/path.
+    pub address: Option<String>,
+    /// A file with the token that sessions are listed and revoked with; absent: they are not.
+    pub token_file: Option<PathBuf>,
 }

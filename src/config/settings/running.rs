@@ -1,5 +1,7 @@
 //! How the program runs.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,7 +31,24 @@ pub struct Log {
     pub access: Option<AccessLog>,
     /// With `sampled`: one in so many of the allowed requests. Default: 100.
     pub sample: Option<u32>,
+    /// Where grants, refreshes, revocations and sign-ins are noted, whatever the level.
+    pub audit: Audit,
 }
+
+/// Where the audit lines go: one of them. Default: stderr.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Among the other lines, with the target `sidegate::audit`.
+    pub stderr: Option<AuditStderr>,
+    /// A file of JSON lines, made with mode 0600 and opened anew by a reload.
+    pub file: Option<PathBuf>,
+}
+
+/// Nothing to set.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditStderr {}
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -176,3 +176,40 @@ fn what_works_and_is_not_wise_is_a_warning() {
         ]
     );
 }
+
+#[test]
+fn the_token_of_operators_is_long_enough_and_may_be_left_out() {
+    let made = Folder::new();
+    made.write("good", "0123456789abcdef0123456789abcdef\n");
+    made.write("short", "hunter2\n");
+    let load = |file: &str| {
+        let source = config(&format!("admin: {{ address: '127.0.0.1:9902', token_file: {file} }}\n"));
+        load_str(&source, "c.yaml", made.path(), &Environment::default())
+    };
+    let admin = load("good").unwrap().config.admin.unwrap();
+    assert_eq!(admin.token.unwrap().expose(), "0123456789abcdef0123456789abcdef");
+    let problems = lines(load("short").map(|loaded| loaded.config));
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("16 or more visible characters") && !problems[0].contains("hunter2"), "{problems:?}");
+    let source = config("admin: { address: '127.0.0.1:9902' }\n");
+    assert!(load_with(&source, &[]).unwrap().config.admin.unwrap().token.is_none());
+}
+
+#[test]
+fn audit_lines_go_to_one_place_that_can_be_there() {
+    let made = Folder::new();
+    let load = |audit: &str| {
+        load_str(&config(&format!("log: {{ audit: {audit} }}\n")), "c.yaml", made.path(), &Environment::default())
+    };
+    assert_eq!(load("{}").unwrap().config.log.audit, Audit::Stderr);
+    assert_eq!(load("{ stderr: {} }").unwrap().config.log.audit, Audit::Stderr);
+    assert_eq!(load("{ file: a.jsonl }").unwrap().config.log.audit, Audit::File(made.path().join("a.jsonl")));
+    for (wrong, problem) in [
+        ("{ stderr: {}, file: a }", "stderr and file at once"),
+        ("{ file: nowhere/a }", "lies in a folder that is not there"),
+        ("{ file: . }", "is a folder"),
+    ] {
+        let problems = lines(load(wrong).map(|loaded| loaded.config));
+        assert!(problems.len() == 1 && problems[0].contains(problem), "{problems:?}");
+    }
+}

@@ -26,8 +26,7 @@ impl Visited<'_> {
         if username.len() > LONGEST || username.is_empty() || password.expose().is_empty() {
             return self.sign_in_page(asked, request, "", Some(Problem::Wrong));
         }
-        let verified =
-            self.grants.authority.verify_user(&username, &password, &asked.client.id, self.visit.cx).await;
+        let verified = self.grants.authority.verify_user(&username, &password, &asked.client.id, self.visit.cx).await;
         match verified {
             Ok(identity) => {
                 let user = SignedIn::new(identity, self.visit.cx.now);

@@ -70,10 +70,9 @@ impl Request<'_> {
         if self.parameters.repeats(&["resource"]) {
             return Err(Refusal::invalid_request("a parameter is repeated"));
         }
-        for (name, error) in [
-            ("request", AuthorizeError::RequestNotSupported),
-            ("request_uri", AuthorizeError::RequestUriNotSupported),
-        ] {
+        for (name, error) in
+            [("request", AuthorizeError::RequestNotSupported), ("request_uri", AuthorizeError::RequestUriNotSupported)]
+        {
             if self.parameters.has(name) {
                 return Err(error.into());
             }

@@ -48,7 +48,11 @@ impl Grants {
             let cause = error.cause.as_deref().unwrap_or_default();
             tracing::error!(cause, "nothing could be given for an authorization");
             let unavailable = error.code == ErrorCode::TemporarilyUnavailable;
-            Refusal::from(if unavailable { AuthorizeError::TemporarilyUnavailable } else { AuthorizeError::ServerError })
+            Refusal::from(if unavailable {
+                AuthorizeError::TemporarilyUnavailable
+            } else {
+                AuthorizeError::ServerError
+            })
         })
     }
 
@@ -70,12 +74,7 @@ impl Grants {
     }
 
     /// RFC 6749, section 4.2.2.
-    async fn token(
-        &self,
-        asked: &Authorization,
-        user: &SignedIn,
-        cx: &Context,
-    ) -> Result<Secret<String>, TokenError> {
+    async fn token(&self, asked: &Authorization, user: &SignedIn, cx: &Context) -> Result<Secret<String>, TokenError> {
         let (session, given) = self.open(&asked.client, self.granted_for(asked, user)?).await?;
         self.metrics.oauth.issued("oauth2", asked.grant());
         let mut entry = Entry::new(Event::Granted, Some(cx));

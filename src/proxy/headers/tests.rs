@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    AccessLog, Cache, Connections, Credential, Drain, Log, LogFormat, MasterKeys, Resource, Store, Timeouts,
+    AccessLog, Audit, Cache, Connections, Credential, Drain, Log, LogFormat, MasterKeys, Resource, Store, Timeouts,
     TokenPlace, Upstream,
 };
 use crate::proxy::routes::tests::route;
@@ -40,7 +40,7 @@ fn rules() -> HeaderRules {
         upstreams: vec![upstream],
         routes: vec![plain, lax],
         cache: Cache { max_bytes: 1, negative_max_bytes: 1, negative_ttl: second },
-        log: Log { format: LogFormat::Text, level: tracing::Level::INFO, access: AccessLog::All },
+        log: Log { format: LogFormat::Text, level: tracing::Level::INFO, access: AccessLog::All, audit: Audit::Stderr },
         resource: Resource { identifier: None, realm: String::new() },
         drain: Drain { delay: second, timeout: second },
         workers: 1,
