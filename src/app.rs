@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, measured::Measured, memory::Memory, ring::KeyRing},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
     telemetry::metrics::Metrics,
 };
 
@@ -279,10 +279,10 @@ fn build(
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.and_then(|own| {
-        let authority = Arc::new(Authority::new(config.clone())?);
-        let (sessions, signing, metrics) = (own.sessions, own.signing, metrics.clone());
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics })))
+    let endpoints = own.map(|own| {
+        let Own { authority, sessions, signing, .. } = own;
+        let grants = Grants { authority, sessions, signing, metrics: metrics.clone() };
+        Endpoints::new(&config, Arc::new(grants))
     });
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
@@ -296,31 +296,28 @@ fn own(
     metrics: &Metrics,
     background: &Handle,
 ) -> Result<Option<Own>, BoxError> {
-    let Some(authority) = &config.authority else { return Ok(None) };
-    metrics.oauth.prepare(authority, &["oauth2"]);
+    let Some(authority) = Authority::new(config.clone()).map(Arc::new) else { return Ok(None) };
+    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        return Ok(Some(Own { settings: config.clone(), ..old.clone() }));
+        return Ok(Some(Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority)));
     }
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
-        MasterKeys::Generate(_) => return Err("the ring cannot be made yet".into()),
+        MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
     };
+    let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
+        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
-    Ok(Some(Own {
-        settings: config.clone(),
-        sessions: {
-            let measured = Measured::new(store, metrics.oauth.store(config.store.kind()));
-            Arc::new(Sessions::new(Arc::new(measured), ring, background.clone()))
-        },
-        signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
-    }))
+    let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
+    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
+    let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
+    Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

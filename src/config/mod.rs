@@ -18,6 +18,7 @@ mod decode;
 mod environment;
 mod expand;
 mod load;
+mod master_ring;
 mod place;
 mod report;
 mod schema;

@@ -95,9 +95,17 @@ impl State {
         true
     }
 
-    /// An access token of `generation` was seen: its answer has reached the client.
-    pub fn acknowledge(&mut self, generation: u64) {
-        self.acknowledged = self.acknowledged.max(generation.min(self.generation));
+    /// An access token of `generation` was seen, so the answer that it came with has reached the client: a retry's answer
+    /// carries the same refresh token and says the same. False if that changes nothing any more.
+    pub fn acknowledge(&mut self, generation: u64, now: UnixTime) -> bool {
+        let generation = generation.min(self.generation);
+        // What was acknowledged counts only in the window of lost answers.
+        let counts = self.revoked.is_none() && self.rotated_at.until(now).as_secs() <= LOST_ANSWER;
+        if generation <= self.acknowledged || !counts {
+            return false;
+        }
+        self.acknowledged = generation;
+        true
     }
 
     fn add_access(&mut self, access: Access, now: UnixTime) {

@@ -9,9 +9,13 @@ mod liveness;
 pub mod measured;
 pub mod memory;
 pub mod record;
+pub mod redb;
 pub mod ring;
+pub mod ring_file;
 mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 
 pub use self::{

@@ -163,13 +163,30 @@ pub struct Code {
 }
 
 impl Session {
-    /// Whether the session is good at `now`: not revoked, and within its absolute life.
+    /// Whether anything can still come of the session at `now`.
     pub fn is_alive(&self, now: UnixTime) -> bool {
-        self.state.revoked.is_none() && now < self.state.absolute
+        self.state.is_alive(now)
     }
 }
 
 impl State {
+    /// Whether anything can still come of the session at `now`.
+    pub fn is_alive(&self, now: UnixTime) -> bool {
+        self.revoked.is_none() && now < self.over_at()
+    }
+
+    /// From when on nothing can come of the session any more, and stores may forget it: both its refresh token and its
+    /// access tokens are over. One that was revoked is remembered until its absolute end.
+    pub fn over_at(&self) -> UnixTime {
+        let last_access = self.access.iter().map(|access| access.expires).max();
+        let over = match (self.revoked, self.generation, last_access) {
+            (Some(_), ..) | (None, 0, None) => self.absolute,
+            (None, 0, Some(last)) => last,
+            (None, _, last) => last.map_or(self.idle_until, |last| last.max(self.idle_until)),
+        };
+        over.min(self.absolute)
+    }
+
     /// The access token with this digest, if it is still good at `now`.
     pub fn access(&self, digest: &[u8; 16], now: UnixTime) -> Option<&Access> {
         self.access.iter().find(|access| access.digest == *digest && now < access.expires)

@@ -1,0 +1,4 @@
+//! The endpoints of the local authority, over the wire.
+
+mod house;
+mod tokens;
