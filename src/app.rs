@@ -118,14 +118,9 @@ impl App {
         if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
-            background.spawn(server.serve(Arc::new(Admin {
-                gate: gate.clone(),
-                listeners: stats,
-                reloads: reloads.clone(),
-                shutdown: shutdown.clone(),
-                started: time.now(),
-                time: time.clone(),
-            })));
+            let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
+            let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
+            background.spawn(server.serve(Arc::new(admin)));
         }
         metrics.started(time.now().0);
 
