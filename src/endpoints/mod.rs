@@ -1,8 +1,10 @@
 //! The endpoints that sidegate serves itself: path → [`Mount`] → answer.
 
+mod authorize;
 mod cors;
 mod discovery;
 mod introspect;
+pub mod pages;
 mod revoke;
 mod served;
 mod token;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use self::discovery::Discovery;
+use self::{authorize::Authorize, discovery::Discovery, pages::ThemeError};
 use crate::{
     config::Config,
     dialect::Dialect,
@@ -26,6 +28,7 @@ use crate::{
 pub struct Endpoints {
     pub grants: Arc<Grants>,
     mounts: Vec<(String, Mount)>,
+    authorize: Authorize,
     discovery: Discovery,
     /// For challenges; free of characters that would end a quoted string.
     realm: String,
@@ -35,6 +38,7 @@ pub struct Endpoints {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mount {
     Token(Dialect),
+    Authorize,
     Revoke,
     Introspect,
     /// The JWK Set.
@@ -46,13 +50,21 @@ pub enum Mount {
 }
 
 impl Mount {
-    pub const ALL: [Mount; 6] =
-        [Mount::Token(Dialect::OAuth2), Mount::Revoke, Mount::Introspect, Mount::Keys, Mount::Metadata, Mount::OpenId];
+    pub const ALL: [Mount; 7] = [
+        Mount::Token(Dialect::OAuth2),
+        Mount::Authorize,
+        Mount::Revoke,
+        Mount::Introspect,
+        Mount::Keys,
+        Mount::Metadata,
+        Mount::OpenId,
+    ];
 
     /// The `route` of metrics and logs; the colon keeps it apart from the names that routes can have.
     pub fn label(self) -> &'static str {
         match self {
             Mount::Token(Dialect::OAuth2) => "oauth2:token",
+            Mount::Authorize => "oauth2:authorize",
             Mount::Revoke => "oauth2:revoke",
             Mount::Introspect => "oauth2:introspect",
             Mount::Keys => "oauth2:jwks",
@@ -64,7 +76,7 @@ impl Mount {
     fn has_cors(self) -> bool {
         match self {
             Mount::Token(_) | Mount::Keys | Mount::Metadata | Mount::OpenId => true,
-            Mount::Revoke | Mount::Introspect => false,
+            Mount::Authorize | Mount::Revoke | Mount::Introspect => false,
         }
     }
 }
@@ -89,11 +101,14 @@ impl Answer {
 }
 
 impl Endpoints {
-    pub fn new(config: &Config, grants: Arc<Grants>) -> Endpoints {
+    /// # Errors
+    /// If the theme of the pages is not good.
+    pub fn new(config: &Config, grants: Arc<Grants>) -> Result<Endpoints, ThemeError> {
         let settings = grants.settings();
         let (paths, discovery) = (&settings.endpoints, Discovery::new(settings));
         let mounts = [
             (paths.token.clone(), Mount::Token(Dialect::OAuth2)),
+            (paths.authorize.clone(), Mount::Authorize),
             (paths.revoke.clone(), Mount::Revoke),
             (paths.introspect.clone(), Mount::Introspect),
             (Some(paths.jwks.clone()), Mount::Keys),
@@ -101,7 +116,8 @@ impl Endpoints {
             (Some(discovery.openid_path.clone()), Mount::OpenId),
         ];
         let mounts = mounts.into_iter().filter_map(|(path, mount)| Some((path?, mount))).collect();
-        Endpoints { grants, mounts, discovery, realm: config.resource.realm.clone() }
+        let authorize = Authorize::new(settings)?;
+        Ok(Endpoints { grants, mounts, authorize, discovery, realm: config.resource.realm.clone() })
     }
 
     /// What is served at the canonical path `path`. Few are: a walk is faster than a hash.
@@ -132,6 +148,7 @@ impl Endpoints {
                 self.count(metrics::Endpoint::Token, dialect, &answer);
                 answer
             }
+            Mount::Authorize => self.authorize(request, cx).await,
             Mount::Revoke => {
                 let answer = self.revoke(request, cx).await;
                 self.count(metrics::Endpoint::Revoke, Dialect::OAuth2, &answer);

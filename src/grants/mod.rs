@@ -1,6 +1,7 @@
 //! `issue`: a token request and what is given for it.
 
 mod assertion;
+pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
