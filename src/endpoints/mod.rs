@@ -1,5 +1,7 @@
 //! The endpoints that sidegate serves itself: path → [`Mount`] → answer.
 
+mod authorize;
+pub mod pages;
 mod served;
 mod token;
 
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use self::{authorize::Authorize, pages::ThemeError};
 use crate::{
     config::Config,
     dialect::Dialect,
@@ -21,6 +24,7 @@ use crate::{
 pub struct Endpoints {
     pub grants: Arc<Grants>,
     mounts: Vec<(String, Mount)>,
+    authorize: Authorize,
     /// For challenges; free of characters that would end a quoted string.
     realm: String,
 }
@@ -29,15 +33,17 @@ pub struct Endpoints {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mount {
     Token(Dialect),
+    Authorize,
 }
 
 impl Mount {
-    pub const ALL: [Mount; 1] = [Mount::Token(Dialect::OAuth2)];
+    pub const ALL: [Mount; 2] = [Mount::Token(Dialect::OAuth2), Mount::Authorize];
 
     /// The `route` of metrics and logs; the colon keeps it apart from the names that routes can have.
     pub fn label(self) -> &'static str {
         match self {
             Mount::Token(Dialect::OAuth2) => "oauth2:token",
+            Mount::Authorize => "oauth2:authorize",
         }
     }
 }
@@ -52,11 +58,14 @@ pub struct Answer {
 }
 
 impl Endpoints {
-    pub fn new(config: &Config, grants: Arc<Grants>) -> Endpoints {
+    /// # Errors
+    /// If the theme of the pages is not good.
+    pub fn new(config: &Config, grants: Arc<Grants>) -> Result<Endpoints, ThemeError> {
         let paths = &grants.settings().endpoints;
-        let mounts = [(&paths.token, Mount::Token(Dialect::OAuth2))];
+        let mounts = [(&paths.token, Mount::Token(Dialect::OAuth2)), (&paths.authorize, Mount::Authorize)];
         let mounts = mounts.into_iter().filter_map(|(path, mount)| Some((path.clone()?, mount))).collect();
-        Endpoints { grants, mounts, realm: config.resource.realm.clone() }
+        let authorize = Authorize::new(grants.settings())?;
+        Ok(Endpoints { grants, mounts, authorize, realm: config.resource.realm.clone() })
     }
 
     /// What is served at the canonical path `path`. Few are: a walk is faster than a hash.
@@ -72,6 +81,7 @@ impl Endpoints {
                 self.count(metrics::Endpoint::Token, dialect, &answer);
                 answer
             }
+            Mount::Authorize => self.authorize(request, cx).await,
         }
     }
 

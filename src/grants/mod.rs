@@ -1,5 +1,6 @@
 //! `issue`: a token request and what is given for it.
 
+pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
