@@ -8,6 +8,7 @@ pub mod material;
 pub mod mint;
 pub mod refusal;
 pub mod ring;
+pub mod rotation;
 #[cfg(test)]
 pub mod testing;
 pub mod verify;
