@@ -298,12 +298,14 @@ fn own(
     config: &Arc<Config>,
     old: Option<&Gate>,
     time: &Time,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     background: &Handle,
 ) -> Result<Option<Own>, BoxError> {
-    let Some(authority) = Authority::new(config.clone()).map(Arc::new) else { return Ok(None) };
+    let old = old.and_then(|old| old.proxy().auth().own());
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
-    if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
+    if let Some(old) = old {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }

@@ -2,13 +2,16 @@
 
 mod client;
 mod client_credentials;
+mod code;
 mod mint;
 mod opening;
+mod password;
+mod refresh;
 mod trail;
 
 use std::sync::Arc;
 
-use self::trail::Trail;
+use self::{code::Redemption, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
     config::{self, Client},
@@ -46,13 +49,17 @@ impl Grants {
         if !client.may(kind) {
             return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("grant_not_allowed"));
         }
-        match request.grant {
-            Grant::ClientCredentials => {
-                self.client_credentials(&client, request.scope.as_ref(), &request.resources, trail).await
+        let (scope, resources) = (request.scope.as_ref(), &*request.resources);
+        match &request.grant {
+            Grant::AuthorizationCode { code, redirect_uri, verifier } => {
+                let (redirect_uri, verifier) = (redirect_uri.as_deref(), verifier.as_ref());
+                self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail).await
             }
-            Grant::AuthorizationCode { .. } | Grant::Password { .. } | Grant::RefreshToken { .. } => {
-                Err(TokenError::new(ErrorCode::UnsupportedGrantType))
+            Grant::ClientCredentials => self.client_credentials(&client, scope, resources, trail).await,
+            Grant::Password { username, password } => {
+                self.password(&client, Typed { username, password, scope, resources }, trail, cx).await
             }
+            Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
         }
     }
 

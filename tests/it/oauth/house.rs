@@ -14,7 +14,7 @@ pub const ISSUER: &str = "http://127.0.0.1:8080";
 /// The secret of every client that has one.
 pub const SECRET: &str = "V4xr0kq2LmPz7TnB9sWd";
 /// The password of every user.
-pub const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct-horse-battery";
 
 /// Nothing listens there: what these tests are about never gets so far.
 const ROUTES: &str = "upstreams: [{ name: app, url: \"http://127.0.0.1:9\", credential: { none: {} } }]

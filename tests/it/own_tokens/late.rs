@@ -148,10 +148,11 @@ impl House {
         });
         let ring = Arc::new(KeyRing::ephemeral().unwrap());
         let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()));
-        let authority = Arc::new(Authority::new(config.clone()).unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let authority = Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap());
         let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());
         let own = Own::new(config.clone(), sessions.clone(), signing, authority);
-        let auth = Auth::new(&config, Vec::new(), Some(own), None, Arc::new(Metrics::new())).unwrap();
+        let auth = Auth::new(&config, Vec::new(), Some(own), None, metrics).unwrap();
         let policy = auth.policy(config.routes[0].policy.as_ref().unwrap());
         House { store, sessions, auth, policy, time }
     }
