@@ -3,6 +3,7 @@
 mod client;
 mod client_credentials;
 mod code;
+pub mod keys;
 mod mint;
 mod opening;
 mod password;
@@ -11,7 +12,7 @@ mod trail;
 
 use std::sync::Arc;
 
-use self::{code::Redemption, password::Typed, refresh::Renewal, trail::Trail};
+use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
     config::{self, Client},
@@ -26,6 +27,8 @@ pub struct Grants {
     pub authority: Arc<Authority>,
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
+    /// Looks after [`Grants::signing`].
+    pub keys: Arc<KeyKeeper>,
     pub metrics: Arc<Metrics>,
 }
 

@@ -1,6 +1,7 @@
 //! JSON Web Tokens: verify a foreign one, mint the internal one; algorithms are pinned to keys.
 
 pub mod claims;
+pub mod folder;
 pub mod header;
 pub mod json;
 pub mod keys;
