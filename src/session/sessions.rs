@@ -1,6 +1,6 @@
 //! What the floors above talk to: a store, the key ring and the flags of live sessions.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use tokio::runtime::Handle;
 
@@ -21,7 +21,7 @@ use crate::{
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     ring: Arc<KeyRing>,
-    live: Livenesses,
+    live: Arc<Livenesses>,
     background: Handle,
 }
 
@@ -60,7 +60,7 @@ pub enum Refreshed {
 impl Sessions {
     /// `background` carries what must not end with a request.
     pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
-        Sessions { store, ring, live: Livenesses::default(), background }
+        Sessions { store, ring, live: Arc::default(), background }
     }
 
     pub fn ring(&self) -> &KeyRing {
@@ -78,9 +78,11 @@ impl Sessions {
     /// If the store is not available; then nothing was given.
     pub async fn open(&self, opening: Opening) -> Result<Tokens, StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        for superseded in self.store.create(session, most).await? {
-            self.live.end(superseded);
-        }
+        self.to_its_end(|store, live| async move {
+            store.create(session, most).await?.into_iter().for_each(|superseded| live.end(superseded));
+            Ok(())
+        })
+        .await?;
         Ok(Tokens { refresh })
     }
 
@@ -90,10 +92,14 @@ impl Sessions {
     /// As [`Sessions::open`].
     pub async fn redeem(&self, opening: Opening) -> Result<(Spent, Tokens), StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        let spent = self.store.spend_code(session, most).await?;
-        if let Spent::Now(superseded) = &spent {
-            superseded.iter().for_each(|id| self.live.end(*id));
-        }
+        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+            let spent = store.spend_code(session, most).await?;
+            if let Spent::Now(superseded) = &spent {
+                superseded.iter().for_each(|id| live.end(*id));
+            }
+            Ok(spent)
+        };
+        let spent = self.to_its_end(step).await?;
         Ok((spent, Tokens { refresh }))
     }
 
@@ -141,16 +147,27 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
-        let outcome = self.store.rotate(session.id, step).await?;
+        let (id, mut state) = (session.id, session.state.clone());
+        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+            let outcome = store.rotate(id, step.clone()).await;
+            let reused = match &outcome {
+                Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
+                // Not known, but likely: no verdict may outlive a revocation that the store may have noted.
+                Err(_) => matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }),
+            };
+            if reused {
+                live.end(id);
+            }
+            outcome
+        };
+        let outcome = self.to_its_end(step).await?;
         let generation = match outcome {
             Outcome::Rotated { generation } | Outcome::Retried { generation } | Outcome::Healed { generation } => {
                 generation
             }
-            Outcome::Reused { .. } => {
-                self.live.end(session.id);
+            Outcome::Reused { .. } | Outcome::RetriesExhausted | Outcome::Refused(_) => {
                 return Ok(Refreshed::Refused(outcome));
             }
-            Outcome::RetriesExhausted | Outcome::Refused(_) => return Ok(Refreshed::Refused(outcome)),
         };
         match self.ring.refresh_token(session.id, generation, &session.state.client, &session.granted) {
             Some(token) => Ok(Refreshed::Good { token, outcome }),
@@ -170,9 +187,26 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: then the session must be assumed to live.
     pub async fn revoke(&self, id: SessionId, reason: RevocationReason) -> Result<bool, StoreError> {
-        let revoked = self.store.revoke(id, reason).await?;
-        self.live.end(id);
-        Ok(revoked)
+        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+            let revoked = store.revoke(id, reason).await;
+            // Also if the outcome is not known: then the store is asked again.
+            live.end(id);
+            revoked
+        };
+        self.to_its_end(step).await
+    }
+
+    /// Has a step taken in the background: it must not be cut in two when the request that asked for it is given up.
+    async fn to_its_end<T, F>(
+        &self,
+        step: impl FnOnce(Arc<dyn SessionStore>, Arc<Livenesses>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let running = self.background.spawn(step(self.store.clone(), self.live.clone()));
+        running.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the process is ending".to_owned())))
     }
 
     /// The flag that a verdict on this session must carry; to be taken before the session is looked up.
@@ -222,7 +256,11 @@ impl Sessions {
         self.store.list(filter, after, most).await
     }
 
+    /// The store itself, for what is kept beside sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
     }
 }
+
+#[cfg(test)]
+mod tests;
