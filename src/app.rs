@@ -118,14 +118,9 @@ impl App {
         if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
-            background.spawn(server.serve(Arc::new(Admin {
-                gate: gate.clone(),
-                listeners: stats,
-                reloads: reloads.clone(),
-                shutdown: shutdown.clone(),
-                started: time.now(),
-                time: time.clone(),
-            })));
+            let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
+            let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
+            background.spawn(server.serve(Arc::new(admin)));
         }
         metrics.started(time.now().0);
 
@@ -284,11 +279,13 @@ fn build(
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.and_then(|own| {
-        let authority = Arc::new(Authority::new(config.clone())?);
-        let (sessions, signing, metrics) = (own.sessions, own.signing, metrics.clone());
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics })))
-    });
+    let endpoints = match own {
+        Some(Own { authority, sessions, signing, .. }) => {
+            let grants = Grants { authority, sessions, signing, metrics: metrics.clone() };
+            Some(Endpoints::new(&config, Arc::new(grants))?)
+        }
+        None => None,
+    };
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
@@ -298,16 +295,18 @@ fn own(
     config: &Arc<Config>,
     old: Option<&Gate>,
     time: &Time,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     background: &Handle,
 ) -> Result<Option<Own>, BoxError> {
-    let Some(authority) = &config.authority else { return Ok(None) };
-    metrics.oauth.prepare(authority, &["oauth2"]);
-    if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
+    let old = old.and_then(|old| old.proxy().auth().own());
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
+    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
+    if let Some(old) = old {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        return Ok(Some(Own { settings: config.clone(), ..old.clone() }));
+        return Ok(Some(Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority)));
     }
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
@@ -319,14 +318,10 @@ fn own(
         Store::Memory => Arc::new(Memory::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
-    Ok(Some(Own {
-        settings: config.clone(),
-        sessions: {
-            let measured = Measured::new(store, metrics.oauth.store(config.store.kind()));
-            Arc::new(Sessions::new(Arc::new(measured), ring, background.clone()))
-        },
-        signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
-    }))
+    let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
+    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
+    let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
+    Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -1,6 +1,6 @@
 //! What the floors above talk to: a store, the key ring and the flags of live sessions.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
@@ -78,7 +78,8 @@ impl Sessions {
     /// If the store is not available; then nothing was given.
     pub async fn open(&self, opening: Opening) -> Result<Tokens, StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        self.to_its_end(|store, live| async move {
+        let (store, live) = (self.store.clone(), self.live.clone());
+        self.detached(async move {
             store.create(session, most).await?.into_iter().for_each(|superseded| live.end(superseded));
             Ok(())
         })
@@ -92,15 +93,25 @@ impl Sessions {
     /// As [`Sessions::open`].
     pub async fn redeem(&self, opening: Opening) -> Result<(Spent, Tokens), StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+        let (store, live) = (self.store.clone(), self.live.clone());
+        let spent = self.detached(async move {
             let spent = store.spend_code(session, most).await?;
             if let Spent::Now(superseded) = &spent {
                 superseded.iter().for_each(|id| live.end(*id));
             }
             Ok(spent)
-        };
-        let spent = self.to_its_end(step).await?;
-        Ok((spent, Tokens { refresh }))
+        });
+        Ok((spent.await?, Tokens { refresh }))
+    }
+
+    /// Carries `step` to its end also if nobody waits for it any more: a client that hangs up must not leave a session
+    /// that the store has ended and whose flag still says that it lives.
+    async fn detached<T: Send + 'static>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ended = self.background.spawn(step).await;
+        ended.unwrap_or_else(|_| Err(StoreError::Unavailable("the step was not carried out".to_owned())))
     }
 
     fn session(&self, opening: Opening) -> Result<(Session, u32, Option<Secret<String>>), StoreError> {
@@ -147,8 +158,9 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
+        let (store, live) = (self.store.clone(), self.live.clone());
         let (id, mut state) = (session.id, session.state.clone());
-        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+        let outcome = self.detached(async move {
             let outcome = store.rotate(id, step.clone()).await;
             let reused = match &outcome {
                 Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
@@ -159,8 +171,8 @@ impl Sessions {
                 live.end(id);
             }
             outcome
-        };
-        let outcome = self.to_its_end(step).await?;
+        });
+        let outcome = outcome.await?;
         let generation = match outcome {
             Outcome::Rotated { generation } | Outcome::Retried { generation } | Outcome::Healed { generation } => {
                 generation
@@ -187,26 +199,14 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: then the session must be assumed to live.
     pub async fn revoke(&self, id: SessionId, reason: RevocationReason) -> Result<bool, StoreError> {
-        let step = |store: Arc<dyn SessionStore>, live: Arc<Livenesses>| async move {
+        let (store, live) = (self.store.clone(), self.live.clone());
+        self.detached(async move {
             let revoked = store.revoke(id, reason).await;
             // Also if the outcome is not known: then the store is asked again.
             live.end(id);
             revoked
-        };
-        self.to_its_end(step).await
-    }
-
-    /// Has a step taken in the background: it must not be cut in two when the request that asked for it is given up.
-    async fn to_its_end<T, F>(
-        &self,
-        step: impl FnOnce(Arc<dyn SessionStore>, Arc<Livenesses>) -> F,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        let running = self.background.spawn(step(self.store.clone(), self.live.clone()));
-        running.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the process is ending".to_owned())))
+        })
+        .await
     }
 
     /// The flag that a verdict on this session must carry; to be taken before the session is looked up.
