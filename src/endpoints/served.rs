@@ -18,7 +18,7 @@ pub(super) async fn posted(request: Request<Incoming>, realm: &str) -> Result<(P
     let (head, body) = request.into_parts();
     if head.method != Method::POST {
         let error = TokenError::invalid_request("only POST").because("method");
-        return Err(Answer { response: oauth2::refuse_method(realm), error: Some(error), grant: None });
+        return Err(Answer::refused(oauth2::refuse_method(realm), error));
     }
     let (status, error) = match collect(body).await {
         Ok(body) => return Ok((head, body)),
@@ -28,7 +28,7 @@ pub(super) async fn posted(request: Request<Incoming>, realm: &str) -> Result<(P
     *response.status_mut() = status;
     // The rest of the body is not worth reading.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    Err(Answer { response, error: Some(error), grant: None })
+    Err(Answer::refused(response, error))
 }
 
 /// The whole of a form's body, within the bounds of size and time.

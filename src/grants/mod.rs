@@ -1,9 +1,11 @@
 //! `issue`: a token request and what is given for it.
 
+mod assertion;
 pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
+mod known;
 mod mint;
 mod opening;
 mod password;
@@ -12,6 +14,7 @@ mod trail;
 
 use std::sync::Arc;
 
+pub use self::known::Introspected;
 use self::{code::Redemption, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
