@@ -118,14 +118,9 @@ impl App {
         if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
-            background.spawn(server.serve(Arc::new(Admin {
-                gate: gate.clone(),
-                listeners: stats,
-                reloads: reloads.clone(),
-                shutdown: shutdown.clone(),
-                started: time.now(),
-                time: time.clone(),
-            })));
+            let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
+            let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
+            background.spawn(server.serve(Arc::new(admin)));
         }
         metrics.started(time.now().0);
 
@@ -284,11 +279,13 @@ fn build(
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.zip(keys).map(|(own, keys)| {
-        let Own { authority, sessions, signing, .. } = own;
-        let grants = Grants { authority, sessions, signing, keys, metrics: metrics.clone() };
-        Endpoints::new(&config, Arc::new(grants))
-    });
+    let endpoints = match own.zip(keys) {
+        Some((Own { authority, sessions, signing, .. }, keys)) => {
+            let grants = Grants { authority, sessions, signing, keys, metrics: metrics.clone() };
+            Some(Endpoints::new(&config, Arc::new(grants))?)
+        }
+        None => None,
+    };
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }

@@ -1,9 +1,12 @@
 //! `issue`: a token request and what is given for it.
 
+mod assertion;
+pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
 pub mod keys;
+mod known;
 mod mint;
 mod opening;
 mod password;
@@ -12,6 +15,7 @@ mod trail;
 
 use std::sync::Arc;
 
+pub use self::known::Introspected;
 use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
