@@ -13,16 +13,14 @@ use http_body_util::Full;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use sidegate::{
-    authority::Authority,
+    app::App,
     endpoints::Endpoints,
     grants::Grants,
-    jose::SigningKeys,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
         record::RevocationReason, ring::KeyRing,
     },
-    telemetry::metrics::Metrics,
 };
 use tokio::net::TcpListener;
 
@@ -30,20 +28,23 @@ use crate::support::sidegate::parse;
 
 /// Serves the endpoints of `yaml`; while the flag is up, the store is away.
 pub async fn serve(yaml: &str) -> (SocketAddr, Arc<AtomicBool>) {
-    sidegate::app::install_crypto();
-    let config = Arc::new(parse(yaml));
-    let time = Time::default();
+    let (config, time) = (parse(yaml), Time::default());
+    let gate = App::gate_alone(config, &time, &tokio::runtime::Handle::current()).unwrap();
     let away = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone() });
-    let ring = Arc::new(KeyRing::ephemeral().unwrap());
-    let metrics = Arc::new(Metrics::new());
+    let own = &gate.endpoints().unwrap().grants;
     let grants = Grants {
-        authority: Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap()),
-        sessions: Arc::new(Sessions::new(store, ring, tokio::runtime::Handle::current())),
-        signing: Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap()),
-        metrics,
+        authority: own.authority.clone(),
+        sessions: Arc::new(Sessions::new(
+            store,
+            Arc::new(KeyRing::ephemeral().unwrap()),
+            tokio::runtime::Handle::current(),
+        )),
+        signing: own.signing.clone(),
+        keys: own.keys.clone(),
+        metrics: own.metrics.clone(),
     };
-    let endpoints = Arc::new(Endpoints::new(&config, Arc::new(grants)).unwrap());
+    let endpoints = Arc::new(Endpoints::new(gate.config(), Arc::new(grants)).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
