@@ -5,6 +5,7 @@ pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
+pub mod keys;
 mod known;
 mod mint;
 mod opening;
@@ -15,7 +16,7 @@ mod trail;
 use std::sync::Arc;
 
 pub use self::known::Introspected;
-use self::{code::Redemption, password::Typed, refresh::Renewal, trail::Trail};
+use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
     config::{self, Client},
@@ -30,6 +31,8 @@ pub struct Grants {
     pub authority: Arc<Authority>,
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
+    /// Looks after [`Grants::signing`].
+    pub keys: Arc<KeyKeeper>,
     pub metrics: Arc<Metrics>,
 }
 
