@@ -3,6 +3,9 @@
 mod authorize;
 mod away;
 mod browser;
+mod codes;
 mod house;
+mod jwts;
+mod renewal;
 mod table;
 mod tokens;
