@@ -2,5 +2,5 @@
 
 mod authorize;
 mod browser;
-mod house;
+pub mod house;
 mod tokens;
