@@ -18,8 +18,8 @@ use crate::{
     config::{self, Address, Config, MasterKeys, Store},
     endpoints::Endpoints,
     gate::Gate,
-    grants::Grants,
-    jose::{SigningKeys, mint::Minter},
+    grants::{Grants, keys::KeyKeeper},
+    jose::mint::Minter,
     model::{BoxError, Time},
     proxy::{
         Proxy,
@@ -274,16 +274,18 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let own = own(&config, old, time, metrics, background)?;
+    let (own, keys) = own(&config, old, time, metrics, background)?.unzip();
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.map(|own| {
-        let Own { authority, sessions, signing, .. } = own;
-        let grants = Grants { authority, sessions, signing, metrics: metrics.clone() };
-        Endpoints::new(&config, Arc::new(grants))
-    });
+    let endpoints = match own.zip(keys) {
+        Some((Own { authority, sessions, signing, .. }, keys)) => {
+            let grants = Grants { authority, sessions, signing, keys, metrics: metrics.clone() };
+            Some(Endpoints::new(&config, Arc::new(grants))?)
+        }
+        None => None,
+    };
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
@@ -295,16 +297,20 @@ fn own(
     time: &Time,
     metrics: &Arc<Metrics>,
     background: &Handle,
-) -> Result<Option<Own>, BoxError> {
+) -> Result<Option<(Own, Arc<KeyKeeper>)>, BoxError> {
+    let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
     let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
     let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
-    if let Some(old) = old {
+    let signing = &authority.settings().signing;
+    if let Some((old, keys)) = old.zip(keys) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        return Ok(Some(Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority)));
+        keys.reconfigure(signing)?;
+        let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
+        return Ok(Some((own, keys)));
     }
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
@@ -318,8 +324,9 @@ fn own(
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
-    let signing = Arc::new(SigningKeys::generated(authority.settings().signing.algorithm)?);
-    Ok(Some(Own::new(config.clone(), sessions, signing, authority)))
+    let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
+    let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority);
+    Ok(Some((own, keys)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -187,9 +187,11 @@ fn claims(issuer: &str, session: &Session, scope: String) -> Map<String, Value> 
         ("client_id", session.state.client.clone().into()),
         ("scope", scope.into()),
         ("sid", session.id.to_string().into()),
-        ("auth_time", granted.auth_time.0.into()),
     ] {
         claims.insert(name.to_owned(), value);
+    }
+    if granted.username.is_some() {
+        claims.insert("auth_time".to_owned(), granted.auth_time.0.into());
     }
     claims
 }

@@ -1,12 +1,12 @@
 //! One guess: throttled, remembered, hashed. What it counts and knows outlives a reload.
 
-use std::{io, sync::Arc};
+use std::{future::Future, io, sync::Arc};
 
 use tokio::sync::watch;
 
 use super::{
     Denied, hashes,
-    line::LONGEST_WAIT,
+    line::{LONGEST_WAIT, Line},
     pool::{NotDone, Pool},
     remembered::{Digest, Flights, Keyed, Remembered, Turn},
     throttle::{Attempt, Throttle},
@@ -41,6 +41,7 @@ pub(super) struct Guess<'g> {
 pub(super) struct Guard {
     secrets: Arc<Secrets>,
     pool: Arc<Pool>,
+    questions: Arc<Line>,
     clients: Arc<Throttle>,
     users: Arc<Throttle>,
     metrics: Arc<Metrics>,
@@ -73,7 +74,8 @@ impl Guard {
                 Arc::new(Secrets { keyed, remembered: Remembered::new(), flights: Flights::default() })
             }
         };
-        Ok(Guard { secrets, pool, clients, users, metrics })
+        let questions = old.map_or_else(|| Arc::new(Line::new(MOST_QUESTIONS)), |old| old.questions.clone());
+        Ok(Guard { secrets, pool, questions, clients, users, metrics })
     }
 
     /// How many passwords are being hashed, and how many wait for that.
@@ -143,6 +145,34 @@ impl Guard {
         }
     }
 
+    /// The same for a user whom somebody else judges: `question` is put to them only if the throttle allows it.
+    ///
+    /// # Errors
+    /// What came of the question, or that there is no room or no patience for it.
+    pub async fn ask<T>(
+        &self,
+        name: &str,
+        cx: &Context,
+        question: impl Future<Output = Result<T, Denied>>,
+    ) -> Result<T, Denied> {
+        let attempt = self.attempt(Kind::User, name, cx);
+        attempt.take().map_err(|wait| self.throttled(wait))?;
+        let Ok(_place) = self.questions.enter().await else {
+            attempt.give_back();
+            return Err(self.busy());
+        };
+        let answer = question.await;
+        match &answer {
+            Ok(_) => {
+                attempt.give_back();
+                attempt.note_right();
+            }
+            Err(Denied::Wrong) => {}
+            Err(Denied::Throttled(_) | Denied::Unavailable(_)) => attempt.give_back(),
+        }
+        answer
+    }
+
     /// Does `work` on the threads for it.
     async fn hash(&self, work: impl FnOnce() -> bool + Send + 'static) -> Result<bool, Denied> {
         let answer = self.pool.run(work).await;
@@ -153,7 +183,7 @@ impl Guard {
             Err(NotDone::Panicked) => Hashed::Failed,
         });
         answer.map_err(|error| match error {
-            NotDone::Full => Denied::Throttled(LONGEST_WAIT.as_secs()),
+            NotDone::Full => self.busy(),
             NotDone::Panicked => Denied::Unavailable("a secret could not be checked".to_owned()),
         })
     }
@@ -168,6 +198,11 @@ impl Guard {
         self.secrets.keyed.digest(parts.into_iter().chain(hashes))
     }
 
+    fn busy(&self) -> Denied {
+        self.metrics.rate_limited("sign_in");
+        Denied::Throttled(LONGEST_WAIT.as_secs())
+    }
+
     fn throttled(&self, wait: RetryAfter) -> Denied {
         self.metrics.rate_limited("sign_in");
         Denied::Throttled(wait.seconds())
@@ -178,3 +213,6 @@ impl Guard {
 async fn learn(found: &mut watch::Receiver<Option<bool>>) -> Option<bool> {
     found.wait_for(Option::is_some).await.ok().and_then(|found| *found)
 }
+
+/// Put to whoever verifies users elsewhere, at once.
+const MOST_QUESTIONS: usize = 32;

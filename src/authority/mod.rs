@@ -3,6 +3,7 @@
 mod guard;
 mod hashes;
 mod line;
+mod outside;
 mod pool;
 mod remembered;
 mod throttle;
@@ -11,7 +12,10 @@ use std::{io, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use self::guard::{Guard, Guess, Kind};
+use self::{
+    guard::{Guard, Guess, Kind},
+    outside::Outside,
+};
 use crate::{
     config::{self, Client, ClientAuthentication, SecretHash, Users},
     model::{Context, Secret},
@@ -22,6 +26,7 @@ use crate::{
 pub struct Authority {
     config: Arc<config::Config>,
     guard: Guard,
+    outside: Option<Outside>,
     /// Hashed for clients and for users who are not there; `None` where nobody has a slow hash.
     client_decoy: Option<Secret<String>>,
     user_decoy: Option<Secret<String>>,
@@ -66,7 +71,8 @@ impl Authority {
             Users::Listed(users) => hashes::decoy(users.values().map(|user| &user.password)),
             Users::Http(_) | Users::Ldap(_) => None,
         };
-        Ok(Some(Authority { guard, client_decoy, user_decoy, metrics, config }))
+        let outside = Outside::new(&settings.users);
+        Ok(Some(Authority { guard, outside, client_decoy, user_decoy, metrics, config }))
     }
 
     pub fn settings(&self) -> &config::Authority {
@@ -115,10 +121,12 @@ impl Authority {
         &self,
         username: &str,
         secret: &Secret<String>,
-        _client: &str,
+        client: &str,
         cx: &Context,
     ) -> Result<Identity, Denied> {
-        let Users::Listed(users) = &self.settings().users else { return Err(Denied::Wrong) };
+        let Users::Listed(users) = &self.settings().users else {
+            return self.ask_outside(username, secret, client, cx).await;
+        };
         let user = users.get(username).filter(|user| user.enabled);
         let hashes = user.map_or(&[][..], |user| std::slice::from_ref(&user.password));
         let guess = Guess { kind: Kind::User, name: username, secret, hashes, decoy: self.user_decoy.as_ref() };
@@ -130,6 +138,21 @@ impl Authority {
             claims: user.claims.clone(),
             credential: Some(hashes::credential(&user.password)),
         })
+    }
+
+    async fn ask_outside(
+        &self,
+        username: &str,
+        secret: &Secret<String>,
+        client: &str,
+        cx: &Context,
+    ) -> Result<Identity, Denied> {
+        let outside = self.outside.as_ref().ok_or(Denied::Wrong)?;
+        let person = self.guard.ask(username, cx, outside.verify(username, secret, client)).await?;
+        if self.client(&person.subject).is_some() {
+            return Err(Denied::Unavailable("the users' service gave the id of a client as a subject".to_owned()));
+        }
+        Ok(Identity { subject: person.subject, username: username.to_owned(), claims: person.claims, credential: None })
     }
 
     /// Whether whoever was vouched for as `username` may still go on: listed users must be there, enabled, and have the

@@ -61,6 +61,8 @@ impl Throttle {
     }
 
     pub fn attempt(&self, name: &str, cx: &Context, keyed: &Keyed) -> Attempt<'_> {
+        // A directory takes "Ana", "ana" and " ana" for one: other spellings must not be other counts.
+        let name: String = name.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
         let key = |address: &[u8]| {
             let digest = keyed.digest([name.as_bytes(), address]);
             Key::digest(u128::from_be_bytes(*digest.first_chunk().expect("32 bytes are more than 16")))

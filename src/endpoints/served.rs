@@ -18,23 +18,27 @@ pub(super) async fn posted(request: Request<Incoming>, realm: &str) -> Result<(P
     let (head, body) = request.into_parts();
     if head.method != Method::POST {
         let error = TokenError::invalid_request("only POST").because("method");
-        return Err(Answer { response: oauth2::refuse_method(realm), error: Some(error), grant: None });
+        return Err(Answer::refused(oauth2::refuse_method(realm), error));
     }
-    let (status, error) = match tokio::time::timeout(BODY_TIMEOUT, body::collect(body, BODY_BYTES)).await {
-        Ok(Ok(body)) => return Ok((head, body)),
-        Ok(Err(CollectError::TooLarge { .. })) => {
-            (StatusCode::PAYLOAD_TOO_LARGE, TokenError::invalid_request("the body is too long"))
-        }
-        Ok(Err(CollectError::Broken(_))) => {
-            (StatusCode::BAD_REQUEST, TokenError::invalid_request("the body broke off"))
-        }
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, TokenError::invalid_request("the body did not arrive in time")),
+    let (status, error) = match collect(body).await {
+        Ok(body) => return Ok((head, body)),
+        Err((status, text)) => (status, TokenError::invalid_request(text)),
     };
     let mut response = oauth2::write_error(&error, realm);
     *response.status_mut() = status;
     // The rest of the body is not worth reading.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    Err(Answer { response, error: Some(error), grant: None })
+    Err(Answer::refused(response, error))
+}
+
+/// The whole of a form's body, within the bounds of size and time.
+pub(super) async fn collect(body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
+    match tokio::time::timeout(BODY_TIMEOUT, body::collect(body, BODY_BYTES)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(CollectError::TooLarge { .. })) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too long")),
+        Ok(Err(CollectError::Broken(_))) => Err((StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
 }
 
 /// Bytes of a form: an assertion signed with RSA and a certificate chain fits several times.

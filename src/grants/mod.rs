@@ -1,8 +1,12 @@
 //! `issue`: a token request and what is given for it.
 
+mod assertion;
+pub mod authorize;
 mod client;
 mod client_credentials;
 mod code;
+pub mod keys;
+mod known;
 mod mint;
 mod opening;
 mod password;
@@ -11,7 +15,8 @@ mod trail;
 
 use std::sync::Arc;
 
-use self::{code::Redemption, password::Typed, refresh::Renewal, trail::Trail};
+pub use self::known::Introspected;
+use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
     config::{self, Client},
@@ -26,6 +31,8 @@ pub struct Grants {
     pub authority: Arc<Authority>,
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
+    /// Looks after [`Grants::signing`].
+    pub keys: Arc<KeyKeeper>,
     pub metrics: Arc<Metrics>,
 }
 

@@ -4,10 +4,14 @@
 //! session is one atomic step on its one key, in the store's own time. No token and no digest of a refresh token is
 //! ever stored (see [`tokens`]).
 
+#[cfg(test)]
+mod conformance;
 pub mod family;
 mod liveness;
 pub mod measured;
 pub mod memory;
+#[cfg(test)]
+mod model_test;
 pub mod record;
 pub mod redb;
 pub mod ring;

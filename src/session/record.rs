@@ -77,14 +77,17 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     /// Digest of the random part (opaque), or of `jti` (JWT).
+    #[serde(with = "base64_digest")]
     pub digest: [u8; 16],
     pub issued: UnixTime,
     pub expires: UnixTime,
     /// Minted together with this generation of the refresh token.
     pub generation: u64,
     /// Where it is narrower than the session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// The same for its audiences (RFC 8707).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audiences: Option<Vec<String>>,
 }
 
@@ -193,5 +196,22 @@ impl State {
     }
 }
 
-/// Access tokens of one session that are good at once; a further one pushes the oldest out.
-pub const MOST_ACCESS_TOKENS: usize = 32;
+/// A third of what JSON makes of 16 numbers; a session may hold many.
+mod base64_digest {
+    use super::{BASE64URL, Engine};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(digest: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64URL.encode(digest))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let digest = BASE64URL.decode(&*text).ok().and_then(|digest| digest.try_into().ok());
+        digest.ok_or_else(|| D::Error::custom("not a digest"))
+    }
+}
+
+/// Access tokens of one session that are good at once; a further one pushes the oldest out. Many workers of one client may
+/// refresh at once, and each answer must be good.
+pub const MOST_ACCESS_TOKENS: usize = 128;

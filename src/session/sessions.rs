@@ -158,13 +158,19 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
-        let (store, live, id) = (self.store.clone(), self.live.clone(), session.id);
+        let (store, live) = (self.store.clone(), self.live.clone());
+        let (id, mut state) = (session.id, session.state.clone());
         let outcome = self.detached(async move {
-            let outcome = store.rotate(id, step).await?;
-            if matches!(outcome, Outcome::Reused { .. }) {
+            let outcome = store.rotate(id, step.clone()).await;
+            let reused = match &outcome {
+                Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
+                // Not known, but likely: no verdict may outlive a revocation that the store may have noted.
+                Err(_) => matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }),
+            };
+            if reused {
                 live.end(id);
             }
-            Ok(outcome)
+            outcome
         });
         let outcome = outcome.await?;
         let generation = match outcome {
@@ -195,9 +201,10 @@ impl Sessions {
     pub async fn revoke(&self, id: SessionId, reason: RevocationReason) -> Result<bool, StoreError> {
         let (store, live) = (self.store.clone(), self.live.clone());
         self.detached(async move {
-            let revoked = store.revoke(id, reason).await?;
+            let revoked = store.revoke(id, reason).await;
+            // Also if the outcome is not known: then the store is asked again.
             live.end(id);
-            Ok(revoked)
+            revoked
         })
         .await
     }
@@ -249,7 +256,11 @@ impl Sessions {
         self.store.list(filter, after, most).await
     }
 
+    /// The store itself, for what is kept beside sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
     }
 }
+
+#[cfg(test)]
+mod tests;
