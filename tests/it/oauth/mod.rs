@@ -4,7 +4,7 @@ mod authorize;
 mod away;
 mod browser;
 mod codes;
-mod house;
+pub mod house;
 mod jwts;
 mod renewal;
 mod table;
