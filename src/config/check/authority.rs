@@ -135,7 +135,7 @@ fn pages(settings: &settings::Pages, issuer: Option<&str>, section: &Section<'_>
     Some(Pages {
         theme: settings.theme.as_ref().map(|folder| section.resolve(folder)),
         title: settings.title.clone().or(host).unwrap_or_else(|| "sidegate".to_owned()),
-        form_lifetime: section.span("form_lifetime", settings.form_lifetime, s(15 * MINUTE), s(MINUTE)..=s(DAY)),
+        form_lifetime: section.span("form_lifetime", settings.form_lifetime, s(15 * MINUTE), s(1)..=s(DAY)),
         remember: section.span("remember", settings.remember, s(0), s(0)..=s(30 * DAY)),
     })
 }
