@@ -1,6 +1,14 @@
 //! The endpoints of the local authority, over the wire.
 
 mod authorize;
+mod away;
 mod browser;
-mod house;
+mod codes;
+mod discovery;
+pub mod house;
+mod jwts;
+mod known_clients;
+mod renewal;
+mod table;
 mod tokens;
+mod told;
