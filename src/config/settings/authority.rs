@@ -11,7 +11,7 @@ use super::{Algorithm, Pairs, Rate, Span};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authority {
-    /// The `iss` of its tokens; the public URL below which its endpoints are reached. Policies call this issuer `local`.
+    /// The `iss` of its tokens: the public URL of the host on which its endpoints are reached. Policies call it `local`.
     pub issuer: Option<String>,
     /// `aud` of access tokens, unless the client has its own.
     pub audiences: Vec<String>,
