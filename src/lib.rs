@@ -7,6 +7,9 @@
 //!              │
 //!              ▼
 //!            gate          the clock is read once; every error becomes one answer; one log line, one histogram
+//!              ├──► endpoints   a path of ours: dialect::read_request ─► grants::issue ─► dialect::write_reply
+//!              │                                                        │
+//!              │                                    authority (who vouches), session (one atomic step each)
 //!              │
 //!              ▼
 //!            proxy         one Host, one canonical path ─► route ─► admit ─► strip and set headers
