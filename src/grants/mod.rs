@@ -37,15 +37,20 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Gives tokens for `request`, or says why not; either way one line of the audit stream tells of it.
+    /// Gives tokens for `request`, or says why not; either way one line of the audit stream tells of it, also where the
+    /// client does not wait for the answer: a code or a token that came twice must leave its trace.
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn issue(&self, request: TokenRequest, cx: &Context) -> Result<TokenGrant, TokenError> {
-        let mut trail = Trail::new(request.grant.kind());
-        let result = self.decide(request, &mut trail, cx).await;
-        trail.write(result.as_ref().err(), cx);
-        result
+    pub async fn issue(self: &Arc<Self>, request: TokenRequest, cx: &Context) -> Result<TokenGrant, TokenError> {
+        let (grants, cx) = (self.clone(), cx.clone());
+        to_its_end(async move {
+            let mut trail = Trail::new(request.grant.kind());
+            let result = grants.decide(request, &mut trail, &cx).await;
+            trail.write(result.as_ref().err(), &cx);
+            result
+        })
+        .await
     }
 
     async fn decide(&self, request: TokenRequest, trail: &mut Trail, cx: &Context) -> Result<TokenGrant, TokenError> {
@@ -73,6 +78,14 @@ impl Grants {
     pub fn settings(&self) -> &config::Authority {
         self.authority.settings()
     }
+}
+
+/// Carries `work` on when the one who asked for it has hung up.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, TokenError>> + Send + 'static,
+) -> Result<T, TokenError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(TokenError::new(ErrorCode::ServerError).because("not_carried_out")))
 }
 
 /// The scope of a new session: what was asked for, or what the client gets when it asks for none.
