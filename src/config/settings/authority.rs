@@ -259,7 +259,8 @@ pub struct Pages {
     pub title: Option<String>,
     /// How long a form may lie open. Default: 15m.
     pub form_lifetime: Option<Span>,
-    /// How long a browser is remembered, so that the next application needs no password; 0s: never. Default: 0s.
+    /// How long users who tick it stay signed in, so that the next application needs no password; 0s: nobody is offered
+    /// it. Default: 0s.
     pub remember: Option<Span>,
 }
 

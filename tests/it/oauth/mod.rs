@@ -9,6 +9,7 @@ mod discovery;
 pub mod house;
 mod jwts;
 mod known_clients;
+mod people;
 mod renewal;
 mod table;
 mod tokens;
