@@ -69,13 +69,14 @@ impl App {
         Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
     }
 
-    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`.
+    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`, and no file
+    /// is made or locked.
     ///
     /// # Errors
     /// What could not be read or made.
     pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
         install_crypto();
-        build(Arc::new(config), None, time, &Arc::new(Metrics::new()), background)
+        build(Arc::new(config), None, time, &Arc::new(Metrics::new()), background, true)
     }
 
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
@@ -93,7 +94,7 @@ impl App {
         let _inside = handle.enter();
         let metrics = Arc::new(Metrics::new());
         let (workers, config) = (config.workers, Arc::new(config));
-        let gate = build(config.clone(), None, &time, &metrics, &handle)?;
+        let gate = build(config.clone(), None, &time, &metrics, &handle, false)?;
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
         let shutdown = Shutdown::default();
@@ -171,7 +172,7 @@ impl App {
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
-            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background())?;
+            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background(), false)?;
             inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
             new
         };
@@ -257,6 +258,7 @@ fn build(
     time: &Time,
     metrics: &Arc<Metrics>,
     background: &Handle,
+    alone: bool,
 ) -> Result<Gate, BoxError> {
     let issuers = config.issuers.iter().map(|settings| issuer(settings, old, time, background)).collect();
     let minter = match &config.internal_jwt {
@@ -274,7 +276,7 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let (own, keys) = own(&config, old, time, metrics, background)?.unzip();
+    let (own, keys) = own(&config, old, time, metrics, background, alone)?.unzip();
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
@@ -297,6 +299,7 @@ fn own(
     time: &Time,
     metrics: &Arc<Metrics>,
     background: &Handle,
+    alone: bool,
 ) -> Result<Option<(Own, Arc<KeyKeeper>)>, BoxError> {
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
@@ -315,15 +318,20 @@ fn own(
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
+        MasterKeys::Generate(_) if alone => KeyRing::ephemeral()?,
         MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
     };
     let ring = Arc::new(ring);
-    let store: Arc<dyn SessionStore> = match &config.store {
-        Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
+    let measured = |store: Arc<dyn SessionStore>| {
+        let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
+        Sessions::new(measured, ring.clone(), background.clone())
     };
-    let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
-    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
+    let sessions = Arc::new(match &config.store {
+        Store::Memory => measured(Arc::new(Memory::new(time.clone()))),
+        // A running process has it; and nothing may be made where somebody only looks.
+        Store::Redb { .. } if alone => Sessions::unopened(ring, time.clone(), background.clone()),
+        Store::Redb { path } => measured(Arc::new(Redb::open(path, ring.clone(), time.clone())?)),
+    });
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority);
     Ok(Some((own, keys)))

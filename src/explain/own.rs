@@ -21,9 +21,16 @@ pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(Strin
         let text = |name: &str| peek.claims().get(name).and_then(serde_json::Value::as_str);
         let session = text("sid").and_then(|id| id.parse().ok());
         let digest = text("jti").map(|jti| digest16(jti.as_bytes()));
-        ("JWT", session, digest, signature(own, peek, now))
+        let details = if own.sessions.check_opened().is_ok() { signature(own, peek, now) } else { Vec::new() };
+        ("JWT", session, digest, details)
     };
     details.insert(0, Detail::plain(format!("{} of the local authority", with_article(kind))));
+    if own.sessions.check_opened().is_err() {
+        let why = "only the running sidegate can look into its session store: sidegate sessions show";
+        let named = session.map(|id| format!("it names session {id}; {why}"));
+        details.push(Detail::plain(named.unwrap_or_else(|| why.to_owned())));
+        return Some((String::new(), details));
+    }
     match session {
         Some(id) => details.extend(about_session(own, id, digest, now).await),
         None => details.push(Detail::plain("it names no session")),

@@ -34,6 +34,18 @@ pub struct AuthorityStatus {
     pub users: Option<usize>,
     /// Where its endpoints are, those that are switched on.
     pub endpoints: Vec<String>,
+    pub signing_keys: Vec<SigningKeyStatus>,
+}
+
+/// A key that signs tokens, is about to, or did.
+#[derive(Debug, Serialize)]
+pub struct SigningKeyStatus {
+    pub kid: String,
+    pub algorithm: jsonwebtoken::Algorithm,
+    /// `next`, `current` or `previous`.
+    pub state: &'static str,
+    /// Seconds since it was made.
+    pub age: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,7 +131,17 @@ impl Gate {
                     },
                 })
                 .collect(),
-            authority: self.config.authority.as_ref().map(AuthorityStatus::of),
+            authority: self.config.authority.as_ref().map(|authority| {
+                let own = self.proxy.auth().own();
+                let keys = own.map(|own| own.signing.shown()).unwrap_or_default();
+                let keys = keys.into_iter().map(|key| SigningKeyStatus {
+                    age: key.made.until(now).as_secs(),
+                    kid: key.kid,
+                    algorithm: key.algorithm,
+                    state: key.stage.as_str(),
+                });
+                AuthorityStatus::of(authority, keys.collect())
+            }),
         }
     }
 
@@ -184,7 +206,7 @@ impl Gate {
 }
 
 impl AuthorityStatus {
-    fn of(settings: &Authority) -> AuthorityStatus {
+    fn of(settings: &Authority, signing_keys: Vec<SigningKeyStatus>) -> AuthorityStatus {
         let (users_by, users) = match &settings.users {
             Users::Listed(users) => ("listed", Some(users.len())),
             Users::Http(_) => ("http", None),
@@ -198,6 +220,7 @@ impl AuthorityStatus {
             users_by,
             users,
             endpoints: endpoints.into_iter().flatten().cloned().collect(),
+            signing_keys,
         }
     }
 }

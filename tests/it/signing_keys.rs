@@ -185,6 +185,64 @@ async fn a_folder_is_rotated_by_the_command_and_read_again_by_a_reload() {
     assert_eq!(get(sidegate.public, "/", &second).await.status, 200);
 }
 
+/// The store is a file, and so is the ring; both are made at the first start.
+fn on_disk(upstream: &Upstream, folder: &Path) -> String {
+    let (store, ring) = (folder.join("sessions.redb"), folder.join("master.keys"));
+    let store = format!(
+        "store: {{ redb: {{ path: {} }} }}\nkeys: {{ master_file: {}, generate: true }}\n",
+        store.display(),
+        ring.display()
+    );
+    yaml(upstream, "").replace("store: { memory: {} }\n", &store)
+}
+
+#[tokio::test]
+async fn a_jwt_is_as_good_after_a_restart_as_before() {
+    let (upstream, folder) = (Upstream::start().await, scratch("restart"));
+    let yaml = on_disk(&upstream, &folder);
+    let sidegate = Sidegate::start(&yaml).await;
+    let (token, before) = (mint(&sidegate).await, jwks(&sidegate).await);
+    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
+    // The file is free once all threads of the old one are gone.
+    let sidegate = restart(sidegate, &yaml).await;
+    assert_eq!(jwks(&sidegate).await, before);
+    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
+    let key = sidegate.status().await["authority"]["signing_keys"][0].clone();
+    assert_eq!((key["state"].as_str(), key["kid"].as_str()), (Some("current"), Some(&*kid(&token))));
+    // Nobody who only looks opens or makes anything.
+    let config = folder.join("sidegate.yaml");
+    let listener = "\nlisteners: [{ name: main, address: \"127.0.0.1:0\" }]\n";
+    fs::write(&config, format!("{yaml}{listener}")).unwrap();
+    fs::write(folder.join("token"), &token).unwrap();
+    let (config, file) = (config.to_str().unwrap(), folder.join("token"));
+    let told = command(&["explain", "-c", config, "--token-file", file.to_str().unwrap(), "/"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("a JWT of the local authority") && text.contains("sidegate sessions show"), "{text}");
+    assert!(text.contains("503") && !text.contains(&token), "{text}");
+    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
+}
+
+async fn restart(sidegate: Sidegate, yaml: &str) -> Sidegate {
+    drop(sidegate);
+    let mut why = None;
+    for _ in 0..200 {
+        let (config, time) = (crate::support::sidegate::parse(yaml), sidegate::model::Time::default());
+        let kept = time.clone();
+        let started = tokio::task::spawn_blocking(move || sidegate::app::App::start(config, time)).await.unwrap();
+        why = started.as_ref().err().map(ToString::to_string);
+        if let Ok(app) = started {
+            let at = |name: &str| match app.address(name) {
+                Some(sidegate::config::Address::Tcp(address)) => address,
+                other => panic!("{name}: {other:?}"),
+            };
+            let (public, health, admin) = (at("main"), at("health"), at("admin"));
+            return Sidegate { public, health, admin, time: kept, app };
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the store was never free again: {why:?}");
+}
+
 #[test]
 fn master_keys_are_made_and_added_to_in_place() {
     let printed = command(&["keys", "master"]);
