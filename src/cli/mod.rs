@@ -3,6 +3,7 @@
 
 mod check;
 mod explain;
+mod hash;
 mod health;
 mod keys;
 mod output;
@@ -65,6 +66,14 @@ enum Command {
     Quickstart(quickstart::Options),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Hash a password, or make a secret and its hash, for the configuration.
+    #[command(after_help = "Examples:\n  sidegate hash                      asks for a password\n  \
+        sidegate hash --file password.txt\n  \
+        pass show ana | sidegate hash\n  \
+        sidegate hash --generate           a new secret for a client, and its hash\n\n\
+        Secrets are never arguments: other users of the machine can read those.\n\n\
+        Exit codes: 0 done, 1 no randomness, 64 there is no password or the command line is wrong.")]
+    Hash(hash::Wanted),
     /// Ask a running sidegate whether it is ready: exit code 0 if so (for probes).
     #[command(after_help = "Examples:\n  sidegate health\n  sidegate health --address 127.0.0.1:9901 --path /livez")]
     Health(health::Probe),
@@ -105,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Schema => check::schema(),
+        Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),
         Command::Sessions(asked) => sessions::sessions(&asked),

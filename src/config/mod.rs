@@ -17,6 +17,7 @@ mod check;
 mod decode;
 mod environment;
 mod expand;
+mod include;
 mod load;
 mod master_ring;
 mod place;

@@ -21,16 +21,9 @@ pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(Strin
         let text = |name: &str| peek.claims().get(name).and_then(serde_json::Value::as_str);
         let session = text("sid").and_then(|id| id.parse().ok());
         let digest = text("jti").map(|jti| digest16(jti.as_bytes()));
-        let details = if own.sessions.check_opened().is_ok() { signature(own, peek, now) } else { Vec::new() };
-        ("JWT", session, digest, details)
+        ("JWT", session, digest, signature(own, peek, now))
     };
     details.insert(0, Detail::plain(format!("{} of the local authority", with_article(kind))));
-    if own.sessions.check_opened().is_err() {
-        let why = "only the running sidegate can look into its session store: sidegate sessions show";
-        let named = session.map(|id| format!("it names session {id}; {why}"));
-        details.push(Detail::plain(named.unwrap_or_else(|| why.to_owned())));
-        return Some((String::new(), details));
-    }
     match session {
         Some(id) => details.extend(about_session(own, id, digest, now).await),
         None => details.push(Detail::plain("it names no session")),
@@ -55,7 +48,12 @@ async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: 
     let session = match own.sessions.find(id).await {
         Ok(Some(session)) => session,
         Ok(None) => return vec![Detail::plain(format!("session {id} is unknown or over"))],
-        Err(error) => return vec![Detail::plain(format!("session {id} cannot be looked up: {error}"))],
+        Err(error) => {
+            let keys =
+                "keys that are kept there are not known here either, so the process that serves may say otherwise";
+            let says = [format!("session {id} cannot be looked up: {error}"), keys.to_owned()];
+            return says.into_iter().map(Detail::plain).collect();
+        }
     };
     let mut told = vec![whose(&session)];
     let state = &session.state;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Gate;
 use crate::{
     config::{Authority, Endpoints, Users},
+    jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     session::StoreError,
     telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
@@ -37,15 +38,16 @@ pub struct AuthorityStatus {
     pub signing_keys: Vec<SigningKeyStatus>,
 }
 
-/// A key that signs tokens, is about to, or did.
 #[derive(Debug, Serialize)]
 pub struct SigningKeyStatus {
     pub kid: String,
-    pub algorithm: jsonwebtoken::Algorithm,
+    pub algorithm: String,
     /// `next`, `current` or `previous`.
-    pub state: &'static str,
+    pub stage: &'static str,
     /// Seconds since it was made.
     pub age: u64,
+    /// Seconds until a next key signs, or a previous one is forgotten.
+    pub until: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,18 +133,13 @@ impl Gate {
                     },
                 })
                 .collect(),
-            authority: self.config.authority.as_ref().map(|authority| {
-                let own = self.proxy.auth().own();
-                let keys = own.map(|own| own.signing.shown()).unwrap_or_default();
-                let keys = keys.into_iter().map(|key| SigningKeyStatus {
-                    age: key.made.until(now).as_secs(),
-                    kid: key.kid,
-                    algorithm: key.algorithm,
-                    state: key.stage.as_str(),
-                });
-                AuthorityStatus::of(authority, keys.collect())
-            }),
+            authority: self.authority_status(now),
         }
+    }
+
+    fn authority_status(&self, now: UnixTime) -> Option<AuthorityStatus> {
+        let keys = self.endpoints()?.grants.signing.shown();
+        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, now))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -206,7 +203,7 @@ impl Gate {
 }
 
 impl AuthorityStatus {
-    fn of(settings: &Authority, signing_keys: Vec<SigningKeyStatus>) -> AuthorityStatus {
+    fn of(settings: &Authority, keys: &[Shown], now: UnixTime) -> AuthorityStatus {
         let (users_by, users) = match &settings.users {
             Users::Listed(users) => ("listed", Some(users.len())),
             Users::Http(_) => ("http", None),
@@ -220,7 +217,22 @@ impl AuthorityStatus {
             users_by,
             users,
             endpoints: endpoints.into_iter().flatten().cloned().collect(),
-            signing_keys,
+            signing_keys: keys.iter().map(|key| SigningKeyStatus::of(key, now)).collect(),
+        }
+    }
+}
+
+impl SigningKeyStatus {
+    fn of(key: &Shown, now: UnixTime) -> SigningKeyStatus {
+        SigningKeyStatus {
+            kid: key.kid.clone(),
+            algorithm: format!("{:?}", key.algorithm),
+            stage: key.stage.as_str(),
+            age: key.made.until(now).as_secs(),
+            until: match key.stage {
+                Stage::Current { .. } => None,
+                Stage::Next { signs_from: until } | Stage::Previous { until } => Some(now.until(until).as_secs()),
+            },
         }
     }
 }

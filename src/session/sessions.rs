@@ -8,14 +8,13 @@ use super::{
     Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
     liveness::Livenesses,
-    memory::Memory,
     record::{Access, Code, Granted, RevocationReason, Session, SessionId, State},
     ring::KeyRing,
     tokens::{self, Presented},
 };
 use crate::{
     jose::Liveness,
-    model::{Secret, Time, UnixTime},
+    model::{Secret, UnixTime},
 };
 
 /// Shared by all generations of the configuration.
@@ -24,7 +23,6 @@ pub struct Sessions {
     ring: Arc<KeyRing>,
     live: Arc<Livenesses>,
     background: Handle,
-    opened: bool,
 }
 
 /// A session about to be kept.
@@ -62,20 +60,7 @@ pub enum Refreshed {
 impl Sessions {
     /// `background` carries what must not end with a request.
     pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
-        Sessions { store, ring, live: Arc::default(), background, opened: true }
-    }
-
-    /// For who only wants to know what would happen: the store of a running process is not opened, so that nothing can
-    /// be said of any session.
-    pub fn unopened(ring: Arc<KeyRing>, time: Time, background: Handle) -> Sessions {
-        Sessions { opened: false, ..Sessions::new(Arc::new(Memory::new(time)), ring, background) }
-    }
-
-    /// # Errors
-    /// If the store was never opened.
-    pub fn check_opened(&self) -> Result<(), StoreError> {
-        let unopened = || StoreError::Unavailable("it is another process that has it".to_owned());
-        self.opened.then_some(()).ok_or_else(unopened)
+        Sessions { store, ring, live: Arc::default(), background }
     }
 
     /// Carries what must not end with a request.
@@ -211,7 +196,6 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.check_opened()?;
         self.store.find(id).await
     }
 
@@ -274,7 +258,6 @@ impl Sessions {
         after: Option<SessionId>,
         most: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        self.check_opened()?;
         self.store.list(filter, after, most).await
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
@@ -15,12 +16,14 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    oauth::house::{SECRET, hash, token},
+    binary::Process,
+    oauth::house::{SECRET, form, hash},
     support::{
         Sidegate, Upstream, get,
         issuer::scratch,
         keys::{part, verifies},
         look::assert_invalid_token,
+        send,
     },
 };
 
@@ -39,7 +42,12 @@ fn yaml(upstream: &Upstream, signing: &str) -> String {
 }
 
 async fn mint(sidegate: &Sidegate) -> String {
-    let reply = token(sidegate, &format!("grant_type=client_credentials&client_id=app&client_secret={SECRET}")).await;
+    mint_at(sidegate.public).await
+}
+
+async fn mint_at(public: SocketAddr) -> String {
+    let body = format!("grant_type=client_credentials&client_id=app&client_secret={SECRET}");
+    let reply = send(public, form("/oauth20/token", &body, &[])).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["access_token"].as_str().unwrap().to_owned()
 }
@@ -199,48 +207,32 @@ fn on_disk(upstream: &Upstream, folder: &Path) -> String {
 #[tokio::test]
 async fn a_jwt_is_as_good_after_a_restart_as_before() {
     let (upstream, folder) = (Upstream::start().await, scratch("restart"));
-    let yaml = on_disk(&upstream, &folder);
-    let sidegate = Sidegate::start(&yaml).await;
-    let (token, before) = (mint(&sidegate).await, jwks(&sidegate).await);
-    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
-    // The file is free once all threads of the old one are gone.
-    let sidegate = restart(sidegate, &yaml).await;
-    assert_eq!(jwks(&sidegate).await, before);
-    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
-    let key = sidegate.status().await["authority"]["signing_keys"][0].clone();
-    assert_eq!((key["state"].as_str(), key["kid"].as_str()), (Some("current"), Some(&*kid(&token))));
-    // Nobody who only looks opens or makes anything.
-    let config = folder.join("sidegate.yaml");
-    let listener = "\nlisteners: [{ name: main, address: \"127.0.0.1:0\" }]\n";
-    fs::write(&config, format!("{yaml}{listener}")).unwrap();
-    fs::write(folder.join("token"), &token).unwrap();
-    let (config, file) = (config.to_str().unwrap(), folder.join("token"));
-    let told = command(&["explain", "-c", config, "--token-file", file.to_str().unwrap(), "/"]);
-    let text = String::from_utf8(told.stdout).unwrap();
-    assert!(text.contains("a JWT of the local authority") && text.contains("sidegate sessions show"), "{text}");
-    assert!(text.contains("503") && !text.contains(&token), "{text}");
-    assert_eq!(get(sidegate.public, "/", &token).await.status, 200);
-}
+    let yaml = on_disk(&upstream, &folder)
+        + "listeners: [{ name: main, address: \"127.0.0.1:0\" }]\nadmin: { address: \"127.0.0.1:0\" }\n";
+    let mut process = Process::start(&yaml);
+    let public = process.address("main").await;
+    let (token, before) = (mint_at(public).await, get(public, JWKS, "").await.json());
+    assert_eq!(get(public, "/", &token).await.status, 200);
+    process.signal("KILL");
+    process.ended().await;
 
-async fn restart(sidegate: Sidegate, yaml: &str) -> Sidegate {
-    drop(sidegate);
-    let mut why = None;
-    for _ in 0..200 {
-        let (config, time) = (crate::support::sidegate::parse(yaml), sidegate::model::Time::default());
-        let kept = time.clone();
-        let started = tokio::task::spawn_blocking(move || sidegate::app::App::start(config, time)).await.unwrap();
-        why = started.as_ref().err().map(ToString::to_string);
-        if let Ok(app) = started {
-            let at = |name: &str| match app.address(name) {
-                Some(sidegate::config::Address::Tcp(address)) => address,
-                other => panic!("{name}: {other:?}"),
-            };
-            let (public, health, admin) = (at("main"), at("health"), at("admin"));
-            return Sidegate { public, health, admin, time: kept, app };
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the store was never free again: {why:?}");
+    let process = Process::start(&yaml);
+    let public = process.address("main").await;
+    assert_eq!(get(public, JWKS, "").await.json(), before);
+    assert_eq!(get(public, "/", &token).await.status, 200);
+    let key = process.status().await["authority"]["signing_keys"][0].clone();
+    assert_eq!((key["stage"].as_str(), key["kid"].as_str()), (Some("current"), Some(&*kid(&token))));
+
+    // Who only looks opens nothing and makes nothing, and disturbs nobody.
+    let (config, file) = (folder.join("sidegate.yaml"), folder.join("token"));
+    fs::write(&config, &yaml).unwrap();
+    fs::write(&file, &token).unwrap();
+    let (config, file) = (config.to_str().unwrap(), file.to_str().unwrap());
+    let told = command(&["explain", "-c", config, "--token-file", file, "/"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("a JWT of the local authority") && text.contains("`sidegate sessions` asks"), "{text}");
+    assert!(text.contains("may say otherwise") && !text.contains(&token), "{text}");
+    assert_eq!(get(public, "/", &token).await.status, 200);
 }
 
 #[test]

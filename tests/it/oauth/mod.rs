@@ -3,6 +3,12 @@
 mod authorize;
 mod away;
 mod browser;
+mod codes;
+mod discovery;
 pub mod house;
+mod jwts;
+mod known_clients;
+mod renewal;
 mod table;
 mod tokens;
+mod told;
