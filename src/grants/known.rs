@@ -1,5 +1,7 @@
 //! Tokens of ours that come back: which session they are of, to end it (RFC 7009) or to tell of it (RFC 7662).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     mint::{ACCESS_TOKEN, About},
 };
 use crate::{
+    config::Client,
     jose::{peek, verify},
     model::{Context, PresentedClient, Secret, TokenError},
     session::{
@@ -53,7 +56,7 @@ impl Grants {
         token: &Secret<String>,
         cx: &Context,
     ) -> Result<(), TokenError> {
-        let client = self.authenticate(client, cx).await?;
+        let client = self.caller(client, cx).await?;
         let Some(known) = self.find(token.expose()).await? else { return Ok(()) };
         let session = known.session();
         if session.state.client != *client.id {
@@ -84,12 +87,16 @@ impl Grants {
         token: &Secret<String>,
         cx: &Context,
     ) -> Result<Introspected, TokenError> {
-        let client = self.authenticate(client, cx).await?;
+        let client = self.caller(client, cx).await?;
         if client.is_public() {
             return Err(TokenError::invalid_client().because("public_client"));
         }
         let known = self.find(token.expose()).await?;
-        let known = known.filter(|known| client.introspects_all || known.session().state.client == *client.id);
+        let known = known.filter(|known| match known {
+            // A resource server that takes "active" for "let it in" must not be shown the tokens that renew others.
+            Known::Refresh { session, .. } => session.state.client == *client.id,
+            Known::Access { session, .. } => client.introspects_all || session.state.client == *client.id,
+        });
         let claims = known.and_then(|known| self.tell(&known));
         Ok(Introspected { caller: client.id.to_string(), claims })
     }
@@ -105,6 +112,17 @@ impl Grants {
         claims.insert("iat".to_owned(), json!(self.sessions.now().0));
         claims.insert("token_introspection".to_owned(), Value::Object(answer));
         Ok(self.signing.sign(INTROSPECTION, &claims)?)
+    }
+
+    async fn caller(&self, presented: PresentedClient, cx: &Context) -> Result<Arc<Client>, TokenError> {
+        let id = presented.id.clone();
+        let result = self.authenticate(presented, cx).await;
+        if result.as_ref().is_err_and(|error| error.throttled.is_some()) {
+            let mut entry = Entry::new(Event::Throttled, Some(cx));
+            entry.client = id.as_deref();
+            entry.write();
+        }
+        result
     }
 
     fn tell(&self, known: &Known) -> Option<Map<String, Value>> {
@@ -132,9 +150,10 @@ impl Grants {
             }
         };
         let about = About { session: session.id, client, granted, scope, audiences, issued, expires };
-        let mut claims = Map::new();
+        let mut claims = self.claims(&about);
+        // What is said of the token stands above claims of the same name that somebody has.
         claims.insert("active".to_owned(), Value::Bool(true));
-        claims.extend(self.claims(&about));
+        claims.remove("token_type");
         if let Some(username) = &granted.username {
             claims.insert("username".to_owned(), json!(username));
         }
