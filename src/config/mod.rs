@@ -15,6 +15,7 @@ use crate::model::Secret;
 mod authority;
 mod check;
 mod decode;
+mod dialects;
 mod environment;
 mod expand;
 mod load;
@@ -31,6 +32,7 @@ mod units;
 
 pub use self::{
     authority::*,
+    dialects::*,
     environment::Environment,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},

@@ -2,7 +2,6 @@
 
 pub mod claims;
 pub mod header;
-pub mod json;
 pub mod keys;
 pub mod material;
 pub mod mint;

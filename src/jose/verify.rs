@@ -9,11 +9,10 @@ use serde_json::{Map, Value};
 use super::{
     claims::Claims,
     header::Header,
-    json,
     keys::{Key, KeySet},
     refusal::JwtError,
 };
-use crate::{config::Issuer, model::UnixTime};
+use crate::{config::Issuer, json, model::UnixTime};
 
 /// A token that was taken apart and not yet believed.
 pub struct Peek<'a> {
