@@ -6,6 +6,8 @@ mod media;
 mod members;
 pub mod redex;
 mod spoken;
+#[cfg(test)]
+mod tests;
 pub mod xml;
 
 pub use self::spoken::{CannotSay, Endpoint, Heard, Said};
