@@ -18,8 +18,8 @@ use crate::{
     config::{self, Address, Config, MasterKeys, Store},
     endpoints::Endpoints,
     gate::Gate,
-    grants::Grants,
-    jose::{SigningKeys, mint::Minter},
+    grants::{Grants, keys::KeyKeeper},
+    jose::mint::Minter,
     model::{BoxError, Time},
     proxy::{
         Proxy,
@@ -31,7 +31,7 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, measured::Measured, memory::Memory, ring::KeyRing},
+    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
     telemetry::metrics::Metrics,
 };
 
@@ -118,14 +118,9 @@ impl App {
         if let Some(config::Admin { address, .. }) = &config.admin {
             let server = PlainServer::bind("admin", address)?;
             small.insert("admin", server.address());
-            background.spawn(server.serve(Arc::new(Admin {
-                gate: gate.clone(),
-                listeners: stats,
-                reloads: reloads.clone(),
-                shutdown: shutdown.clone(),
-                started: time.now(),
-                time: time.clone(),
-            })));
+            let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
+            let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
+            background.spawn(server.serve(Arc::new(admin)));
         }
         metrics.started(time.now().0);
 
@@ -279,16 +274,18 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let own = own(&config, old, time, metrics, background)?;
+    let (own, keys) = own(&config, old, time, metrics, background)?.unzip();
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
-    let endpoints = own.and_then(|own| {
-        let authority = Arc::new(Authority::new(config.clone())?);
-        let (sessions, signing, metrics) = (own.sessions, own.signing, metrics.clone());
-        Some(Endpoints::new(Arc::new(Grants { authority, sessions, signing, metrics })))
-    });
+    let endpoints = match own.zip(keys) {
+        Some((Own { authority, sessions, signing, .. }, keys)) => {
+            let grants = Grants { authority, sessions, signing, keys, metrics: metrics.clone() };
+            Some(Endpoints::new(&config, Arc::new(grants))?)
+        }
+        None => None,
+    };
     let generation = old.map_or(1, |old| old.generation() + 1);
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
@@ -298,34 +295,38 @@ fn own(
     config: &Arc<Config>,
     old: Option<&Gate>,
     time: &Time,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     background: &Handle,
-) -> Result<Option<Own>, BoxError> {
-    let Some(authority) = &config.authority else { return Ok(None) };
-    metrics.oauth.prepare(authority, &["oauth2"]);
-    if let Some(old) = old.and_then(|old| old.proxy().auth().own()) {
+) -> Result<Option<(Own, Arc<KeyKeeper>)>, BoxError> {
+    let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
+    let old = old.and_then(|old| old.proxy().auth().own());
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
+    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
+    let signing = &authority.settings().signing;
+    if let Some((old, keys)) = old.zip(keys) {
         if old.settings.store != config.store || old.settings.keys != config.keys {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        return Ok(Some(Own { settings: config.clone(), ..old.clone() }));
+        keys.reconfigure(signing)?;
+        let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
+        return Ok(Some((own, keys)));
     }
     let ring = match &config.keys {
         MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
-        MasterKeys::Generate(_) => return Err("the ring cannot be made yet".into()),
+        MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
     };
+    let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redb { .. } => return Err("the store cannot be opened yet".into()),
+        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
-    Ok(Some(Own {
-        settings: config.clone(),
-        sessions: {
-            let measured = Measured::new(store, metrics.oauth.store(config.store.kind()));
-            Arc::new(Sessions::new(Arc::new(measured), ring, background.clone()))
-        },
-        signing: Arc::new(SigningKeys::generated(authority.signing.algorithm)?),
-    }))
+    let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
+    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
+    let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
+    let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority);
+    Ok(Some((own, keys)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -8,7 +8,7 @@ mod tests;
 use std::{
     error::Error,
     fmt::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -197,21 +197,29 @@ impl Fetcher {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
-        let roots = match &self.ca_file {
-            Some(file) => Arc::new(roots_of(file).map_err(FetchError::Roots)?),
-            None => system_roots()?,
-        };
-        // Named, so that no other part of the process decides on the provider.
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| FetchError::Roots(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls(self.ca_file.as_deref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_all_versions();
         Ok(self.secure.get_or_init(|| client(connector.wrap_connector(tcp))))
     }
+}
+
+/// TLS towards servers whose certificate is signed by one in `ca_file`, or by one of the system's roots.
+///
+/// # Errors
+/// If there are no roots.
+pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, FetchError> {
+    let roots = match ca_file {
+        Some(file) => Arc::new(roots_of(file).map_err(FetchError::Roots)?),
+        None => system_roots()?,
+    };
+    // Named, so that no other part of the process decides on the provider.
+    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FetchError::Roots(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 fn client<C>(connector: C) -> Client<C, Full<Bytes>>
@@ -226,7 +234,7 @@ where
         .build(connector)
 }
 
-fn roots_of(file: &PathBuf) -> Result<RootCertStore, String> {
+fn roots_of(file: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
     for certificate in certificates {

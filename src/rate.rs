@@ -90,8 +90,27 @@ impl Limiter {
         });
         match counted {
             Ok(_) => Ok(()),
-            Err(idle) => Err(RetryAfter(Duration::from_nanos(idle.saturating_sub(now).saturating_sub(self.tolerance)))),
+            Err(idle) => Err(self.wait(idle, now)),
         }
+    }
+
+    /// What [`Limiter::check`] would say, without counting.
+    pub fn look(&self, key: Key, now: Instant) -> Result<(), RetryAfter> {
+        let now = nanos(now.saturating_duration_since(self.start));
+        let idle = self.idle_at.get(&key).map_or(0, |idle_at| idle_at.load(Ordering::Relaxed)).max(now);
+        if idle - now <= self.tolerance { Ok(()) } else { Err(self.wait(idle, now)) }
+    }
+
+    /// Takes back one request of `key` that was counted and should not have been.
+    pub fn give_back(&self, key: Key) {
+        if let Some(idle_at) = self.idle_at.get(&key) {
+            let _ = idle_at
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| Some(idle.saturating_sub(self.interval)));
+        }
+    }
+
+    fn wait(&self, idle: u64, now: u64) -> RetryAfter {
+        RetryAfter(Duration::from_nanos(idle.saturating_sub(now).saturating_sub(self.tolerance)))
     }
 }
 
@@ -114,6 +133,23 @@ mod tests {
     fn limiter(millis: u64, burst: u32) -> (Limiter, Instant) {
         let start = Instant::now();
         (Limiter::new(Rate { interval: Duration::from_millis(millis), burst }, start), start)
+    }
+
+    #[test]
+    fn a_look_does_not_count_and_what_is_given_back_was_never_counted() {
+        let (limiter, start) = limiter(100, 2);
+        for _ in 0..5 {
+            assert_eq!(limiter.look(Key::digest(1), start), Ok(()));
+        }
+        assert_eq!(limiter.check(Key::digest(1), start), Ok(()));
+        assert_eq!(limiter.check(Key::digest(1), start), Ok(()));
+        assert_eq!(limiter.look(Key::digest(1), start), limiter.check(Key::digest(1), start));
+        assert!(limiter.look(Key::digest(1), start).is_err());
+        limiter.give_back(Key::digest(1));
+        assert_eq!(limiter.check(Key::digest(1), start), Ok(()));
+        assert!(limiter.check(Key::digest(1), start).is_err());
+        limiter.give_back(Key::digest(2));
+        assert_eq!(limiter.look(Key::digest(2), start), Ok(()));
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl Auth {
             .upstreams
             .iter()
             .flat_map(|upstream| upstream.identity_headers.iter().map(|(_, claim)| claim.clone()));
-        let plan = ClaimPlan::new(from_policies.chain(from_headers));
+        let intent = own.iter().flat_map(|_| profile::INTENT.map(str::to_owned));
+        let plan = ClaimPlan::new(from_policies.chain(from_headers).chain(intent));
         let profiles = Profiles::new(&config.upstreams, &plan);
         let cache = VerdictCache::new(
             &config.cache,

@@ -1,8 +1,19 @@
 //! Tokens of our own: opaque ones by the session store, JWTs by our keys and then the state of their session.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::{config, jose::SigningKeys, session::Sessions};
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::{Auth, Refusal, cache::TokenDigest, policy::Policy, validate::refusal_of, verdict::Verdict};
+use crate::{
+    authority::Authority,
+    config::{self, LOCAL, LOCAL_ISSUER},
+    jose::{Liveness, Peek, SigningKeys},
+    model::Context,
+    session::{Access, Session, SessionId, Sessions, ring::digest16},
+    telemetry::reason::Reason,
+};
 
 /// What tokens of the local authority are judged by.
 #[derive(Clone)]
@@ -10,4 +21,196 @@ pub struct Own {
     pub settings: Arc<config::Config>,
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
+    pub authority: Arc<Authority>,
+    /// What JWTs of our own must be like.
+    rules: Arc<config::Issuer>,
+}
+
+impl Own {
+    pub fn new(
+        settings: Arc<config::Config>,
+        sessions: Arc<Sessions>,
+        signing: Arc<SigningKeys>,
+        authority: Arc<Authority>,
+    ) -> Own {
+        let rules = Arc::new(rules(authority.settings()));
+        Own { settings, sessions, signing, authority, rules }
+    }
+
+    /// The `iss` of our own tokens.
+    pub fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+
+    pub fn rules(&self) -> &config::Issuer {
+        &self.rules
+    }
+
+    /// The session `id`, if its tokens are good now; with the flag that says so from here on.
+    async fn live_session(&self, id: SessionId) -> Result<(Session, Arc<Liveness>), Refusal> {
+        // Before the store is read: a session that ends from here on ends this flag too, so that a verdict which is
+        // written late cannot revive it.
+        let live = self.sessions.watch(id);
+        let found = self.sessions.find(id).await.map_err(|error| {
+            tracing::warn!(%error, "a token could not be judged");
+            Refusal::new(Reason::Undecided, "store_unavailable")
+        })?;
+        let gone = |code| Refusal::new(Reason::TokenRevoked, code);
+        let session = found.ok_or(gone("session_unknown"))?;
+        if session.state.revoked.is_some() {
+            return Err(gone("session_revoked"));
+        }
+        if !session.is_alive(self.sessions.now()) {
+            return Err(Refusal::new(Reason::TokenExpired, "session_over"));
+        }
+        if !self.authority.client(&session.state.client).is_some_and(|client| client.enabled) {
+            return Err(gone("client_disabled"));
+        }
+        let granted = &session.granted;
+        let vouched = |name: &String| self.authority.still_vouches(name, granted.credential.as_ref());
+        if !granted.username.as_ref().is_none_or(vouched) {
+            return Err(gone("account_changed"));
+        }
+        Ok((session, live))
+    }
+
+    /// The token that was handed out with the newest refresh token has come: so the client has both.
+    fn acknowledge(&self, session: &Session, access: &Access) {
+        let state = &session.state;
+        if access.generation == state.generation && state.acknowledged < state.generation {
+            self.sessions.acknowledge(session.id, state.generation);
+        }
+    }
+}
+
+impl Auth {
+    /// An opaque token of our own. Never remembered as refused: the store is ours, and what is false never gets there.
+    pub(super) async fn validate_own_opaque(
+        &self,
+        own: &Own,
+        token: &str,
+        digest: TokenDigest,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        trusts_local(policy)?;
+        let opaque = own.sessions.ring().read_access(token);
+        let opaque = opaque.ok_or(Refusal::new(Reason::TokenInvalid, "bad_mac"))?;
+        let (session, live) = own.live_session(opaque.session).await?;
+        let Some(access) = session.state.access.iter().find(|access| access.digest == opaque.digest) else {
+            return Err(Refusal::new(Reason::TokenRevoked, "token_superseded"));
+        };
+        let valid_until = access.expires.min(session.state.absolute);
+        if cx.now >= valid_until {
+            return Err(Refusal::new(Reason::TokenExpired, "expired"));
+        }
+        own.acknowledge(&session, access);
+        let scope = access.scope.as_ref().unwrap_or(&session.granted.scope).to_string();
+        let audiences = access.audiences.as_ref().unwrap_or(&session.granted.audiences);
+        let verdict = Verdict {
+            session: Some(live),
+            ..self.verdict(
+                LOCAL_ISSUER,
+                &claims(own.issuer(), &session, scope),
+                audiences.iter().map(String::as_str),
+                valid_until,
+                valid_until,
+                cx.now,
+            )
+        };
+        self.keep_own(digest, verdict)
+    }
+
+    /// A JWT of our own: our key, our type, and a session that lives.
+    pub(super) async fn validate_own_jwt(
+        &self,
+        own: &Own,
+        peek: Peek<'_>,
+        digest: TokenDigest,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        trusts_local(policy)?;
+        let verified = peek.verify(&own.rules, &own.signing.keys(), cx.now).map_err(refusal_of)?;
+        let text = |name| verified.claims.text(name);
+        let id = text("sid").and_then(|id| id.parse().ok());
+        let id = id.ok_or(Refusal::new(Reason::TokenInvalid, "no_session"))?;
+        let (session, live) = own.live_session(id).await?;
+        // The leeway is for clocks that run ahead (`iat`); our own tokens end when they say so.
+        let valid_until = verified.expires.min(session.state.absolute);
+        if cx.now >= valid_until {
+            return Err(Refusal::new(Reason::TokenExpired, "expired"));
+        }
+        let digest_of = text("jti").map(|jti| digest16(jti.as_bytes()));
+        if let Some(access) = session.state.access.iter().find(|access| Some(access.digest) == digest_of) {
+            own.acknowledge(&session, access);
+        }
+        let verdict = Verdict {
+            liveness: Some(verified.key.liveness().clone()),
+            session: Some(live),
+            ..self.verdict(
+                LOCAL_ISSUER,
+                verified.claims.members(),
+                verified.claims.audiences(),
+                valid_until,
+                valid_until,
+                cx.now,
+            )
+        };
+        self.keep_own(digest, verdict)
+    }
+
+    fn keep_own(&self, digest: TokenDigest, verdict: Verdict) -> Result<Arc<Verdict>, Refusal> {
+        let verdict = Arc::new(verdict);
+        self.cache.keep(digest, verdict.clone());
+        // The session may have ended while the store was read; whoever comes from here on sees it on the hit.
+        if !verdict.is_alive() {
+            return Err(Refusal::new(Reason::TokenRevoked, "session_revoked"));
+        }
+        Ok(verdict)
+    }
+}
+
+/// Nothing that a token of ours could say opens a route that does not trust us.
+fn trusts_local(policy: &Policy) -> Result<(), Refusal> {
+    let trusted = policy.issuers.contains(&LOCAL_ISSUER);
+    trusted.then_some(()).ok_or(Refusal::new(Reason::IssuerRefused, "local_not_trusted"))
+}
+
+/// What a JWT of this session would say.
+fn claims(issuer: &str, session: &Session, scope: String) -> Map<String, Value> {
+    let granted = &session.granted;
+    let mut claims = granted.claims.clone();
+    for (name, value) in [
+        ("iss", issuer.into()),
+        ("sub", granted.subject.clone().into()),
+        ("client_id", session.state.client.clone().into()),
+        ("scope", scope.into()),
+        ("sid", session.id.to_string().into()),
+    ] {
+        claims.insert(name.to_owned(), value);
+    }
+    if granted.username.is_some() {
+        claims.insert("auth_time".to_owned(), granted.auth_time.0.into());
+    }
+    claims
+}
+
+/// RFC 9068, section 4: `at+jwt` and nothing else, so that neither an ID token nor an internal one passes.
+fn rules(settings: &config::Authority) -> config::Issuer {
+    config::Issuer {
+        name: LOCAL.into(),
+        issuer: settings.issuer.clone(),
+        keys: config::KeySource::None,
+        // What our keys may be for, also those from before a change; each key is good for its own only.
+        algorithms: vec![Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA],
+        token_types: vec!["at+jwt".to_owned()],
+        token_type_required: true,
+        leeway: Duration::from_secs(30),
+        required: false,
+        ca_file: None,
+        refresh_interval: Duration::ZERO,
+        max_stale: Duration::ZERO,
+        introspection: None,
+    }
 }

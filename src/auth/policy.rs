@@ -115,6 +115,7 @@ mod tests {
             claims: [Some(Claim::Many(["acme".into(), "umbrella".into()].into()))].into(),
             principal: 0,
             liveness: None,
+            session: None,
             prepared: SmallVec::new(),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::verdict::{ClaimPlan, Prepared, Verdict};
 use crate::{
-    config::{Credential, Upstream},
+    config::{Credential, LOCAL_ISSUER, Upstream},
     jose::mint::Minter,
     model::UnixTime,
 };
@@ -26,6 +26,8 @@ struct Profile {
     credential: Credential,
     /// Header, claim name, place in the verdict.
     identity: Vec<(HeaderName, String, usize)>,
+    /// The same for what the internal JWT says of our own tokens besides.
+    intent: Vec<(&'static str, usize)>,
 }
 
 impl Profiles {
@@ -39,7 +41,8 @@ impl Profiles {
                     .iter()
                     .map(|(header, claim)| (header.clone(), claim.clone(), plan.slot(claim).unwrap_or(usize::MAX)))
                     .collect();
-                let profile = Profile { credential: upstream.credential.clone(), identity };
+                let intent = INTENT.iter().filter_map(|name| Some((*name, plan.slot(name)?))).collect();
+                let profile = Profile { credential: upstream.credential.clone(), identity, intent };
                 profiles.iter().position(|known| *known == profile).unwrap_or_else(|| {
                     profiles.push(profile);
                     profiles.len() - 1
@@ -136,12 +139,15 @@ impl Profile {
         Ok(packed(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) }))
     }
 
-    /// The subject, the client, the scope, and the claims that the identity headers name.
+    /// The subject, the client, the scope, the claims that the identity headers name, and the intent of a grant of ours.
     fn claims(&self, verdict: &Verdict) -> Map<String, Value> {
+        let named = self.identity.iter().map(|(_, name, slot)| (name.as_str(), *slot));
+        let ours = verdict.issuer == LOCAL_ISSUER;
+        let intent = self.intent.iter().copied().filter(|_| ours);
         let mut claims = Map::new();
-        for (_, name, slot) in &self.identity {
-            if let Some(Some(claim)) = verdict.claims.get(*slot) {
-                claims.insert(name.clone(), claim.to_json());
+        for (name, slot) in named.chain(intent) {
+            if let Some(Some(claim)) = verdict.claims.get(slot) {
+                claims.insert(name.to_owned(), claim.to_json());
             }
         }
         if let Some(subject) = &verdict.subject {
@@ -184,3 +190,6 @@ const INTERNAL_JWT_BYTES: usize = 640;
 
 /// Room for one identity header.
 const IDENTITY_HEADER_BYTES: usize = 128;
+
+/// What a grant is for: claims of our own tokens that every upstream with an internal JWT is told.
+pub const INTENT: [&str; 2] = ["intentid", "itype"];

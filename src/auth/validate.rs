@@ -20,6 +20,7 @@ use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
     model::{Context, UnixTime},
     rate::Key,
+    session::tokens::is_access_token,
     telemetry::reason::Reason,
 };
 
@@ -31,21 +32,40 @@ impl Auth {
         policy: &Policy,
         cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
+        if let Some(own) = self.own.as_ref().filter(|_| is_access_token(token)) {
+            return self.validate_own_opaque(own, token, digest, policy, cx).await;
+        }
         match peek(token) {
-            Ok(peek) => match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
-                Some(index) if self.issuers[index].judges_by_keys() => {
-                    self.validate_jwt(token, peek, digest, index, cx.now).await
+            Ok(peek) => {
+                if let Some(own) = self.own.as_ref().filter(|own| own.issuer() == peek.issuer()) {
+                    return self.validate_own_jwt(own, peek, digest, policy, cx).await;
                 }
-                // Nothing it could say opens this route.
-                Some(index) if !policy.issuers.contains(&index) => {
-                    Err(Refusal::new(Reason::IssuerRefused, Reason::IssuerRefused.as_str()))
-                }
-                // A JWT of an issuer that publishes no keys is opaque to us.
-                Some(index) => self.ask(index, token, digest, cx).await,
-                None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
-            },
+                self.validate_foreign_jwt(token, peek, digest, policy, cx).await
+            }
             Err(JwtError::NotAJwt) => self.validate_opaque(token, digest, policy, cx).await,
             Err(error) => Err(refusal_of(error)),
+        }
+    }
+
+    async fn validate_foreign_jwt(
+        &self,
+        token: &str,
+        peek: Peek<'_>,
+        digest: TokenDigest,
+        policy: &Policy,
+        cx: &Context,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        match self.issuers.iter().position(|issuer| issuer.settings.issuer == peek.issuer()) {
+            Some(index) if self.issuers[index].judges_by_keys() => {
+                self.validate_jwt(token, peek, digest, index, cx.now).await
+            }
+            // Nothing it could say opens this route.
+            Some(index) if !policy.issuers.contains(&index) => {
+                Err(Refusal::new(Reason::IssuerRefused, Reason::IssuerRefused.as_str()))
+            }
+            // A JWT of an issuer that publishes no keys is opaque to us.
+            Some(index) => self.ask(index, token, digest, cx).await,
+            None => Err(Refusal::new(Reason::IssuerUnknown, "issuer_unknown")),
         }
     }
 
@@ -87,7 +107,8 @@ impl Auth {
     ) -> Result<Arc<Verdict>, Refusal> {
         let mut last = Refusal::new(Reason::TokenInvalid, "not_a_jwt");
         for &index in &policy.issuers {
-            if self.issuers[index].introspector.is_none() {
+            // The local authority has no place among them, and knew its own by their form.
+            if self.issuers.get(index).is_none_or(|issuer| issuer.introspector.is_none()) {
                 continue;
             }
             match self.ask(index, token, digest, cx).await {
@@ -164,7 +185,7 @@ impl Auth {
         self.verdict(issuer, claims.members(), claims.audiences(), valid_until, fresh_until, now)
     }
 
-    fn verdict<'a>(
+    pub(super) fn verdict<'a>(
         &self,
         issuer: usize,
         claims: &Map<String, Value>,
@@ -188,6 +209,7 @@ impl Auth {
             claims: self.plan.take(claims),
             principal: principal(issuer, subject, client),
             liveness: None,
+            session: None,
             prepared: (0..self.profiles.len()).map(|_| ArcSwapOption::empty()).collect(),
         }
     }
@@ -237,7 +259,7 @@ fn principal(issuer: usize, subject: Option<&str>, client: Option<&str>) -> u64 
     hasher.finish()
 }
 
-fn refusal_of(error: JwtError) -> Refusal {
+pub(super) fn refusal_of(error: JwtError) -> Refusal {
     let reason = match error {
         JwtError::Expired => Reason::TokenExpired,
         JwtError::NotYetValid | JwtError::IssuedInFuture => Reason::TokenNotYetValid,

@@ -12,7 +12,7 @@ use crate::{jose::keys::Liveness, model::UnixTime};
 /// A validated token.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Index into the issuers of the configuration.
+    /// Index into the issuers of the configuration, or [`crate::config::LOCAL_ISSUER`].
     pub issuer: usize,
     /// When the verdict was found.
     pub created: UnixTime,
@@ -31,6 +31,8 @@ pub struct Verdict {
     pub principal: u64,
     /// Ended when the key that signed the token is no longer the issuer's.
     pub liveness: Option<Arc<Liveness>>,
+    /// Ended together with the session that the token belongs to.
+    pub session: Option<Arc<Liveness>>,
     /// One for each credential profile; filled at first use.
     pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
 }
@@ -56,7 +58,7 @@ pub struct Prepared {
 impl Verdict {
     /// Whether the verdict may be used at `now`.
     pub fn standing(&self, now: UnixTime) -> Standing {
-        if self.liveness.as_ref().is_some_and(|liveness| !liveness.is_alive()) {
+        if !self.is_alive() {
             Standing::Ended
         } else if now >= self.valid_until {
             Standing::Expired
@@ -65,6 +67,12 @@ impl Verdict {
         } else {
             Standing::Good
         }
+    }
+
+    /// Whether the key and the session that the verdict rests on are still there.
+    pub fn is_alive(&self) -> bool {
+        let alive = |liveness: &Option<Arc<Liveness>>| liveness.as_ref().is_none_or(|liveness| liveness.is_alive());
+        alive(&self.liveness) && alive(&self.session)
     }
 
     pub fn has_audience(&self, wanted: &[String]) -> bool {
@@ -97,6 +105,7 @@ impl Verdict {
             + self.client.as_deref().map_or(0, str::len)
             + self.subject.as_deref().map_or(0, str::len)
             + claims
+            + if self.session.is_some() { SESSION_OVERHEAD } else { 0 }
             + if self.prepared.spilled() { self.prepared.len() * size_of::<ArcSwapOption<Prepared>>() } else { 0 }
             + profile_bytes
     }
@@ -109,7 +118,7 @@ pub enum Standing {
     /// Still the token's time, but the verdict itself must be found anew.
     Stale,
     Expired,
-    /// The key is gone (or, later, the session).
+    /// The key is gone, or the session.
     Ended,
 }
 
@@ -193,3 +202,6 @@ fn scalar(value: &Value) -> Option<Box<str>> {
 
 /// Measured cost of an entry in the cache beside the verdict itself: key, links, timer and counters (benches/cache_memory).
 const ENTRY_OVERHEAD: usize = 280;
+
+/// The flag of a session and its place in the table of those: shared by the tokens of a session, counted for each.
+const SESSION_OVERHEAD: usize = 96;

@@ -1,20 +1,36 @@
 //! Who vouches: the clients and users of the configuration, or a directory beside it.
 
-use std::sync::Arc;
+mod guard;
+mod hashes;
+mod line;
+mod outside;
+mod pool;
+mod remembered;
+mod throttle;
 
-use aws_lc_rs::digest;
+use std::{io, sync::Arc};
+
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
+use self::{
+    guard::{Guard, Guess, Kind},
+    outside::Outside,
+};
 use crate::{
-    config::{self, Client, SecretHash, Users},
+    config::{self, Client, ClientAuthentication, SecretHash, Users},
     model::{Context, Secret},
+    telemetry::metrics::{Metrics, SignIn},
 };
 
 /// The local authority of one generation of the configuration.
 pub struct Authority {
     config: Arc<config::Config>,
-    pool: Semaphore,
+    guard: Guard,
+    outside: Option<Outside>,
+    /// Hashed for clients and for users who are not there; `None` where nobody has a slow hash.
+    client_decoy: Option<Secret<String>>,
+    user_decoy: Option<Secret<String>>,
+    metrics: Arc<Metrics>,
 }
 
 /// Somebody who proved who they are.
@@ -39,10 +55,24 @@ pub enum Denied {
 }
 
 impl Authority {
-    /// `None` where the configuration has no authority.
-    pub fn new(config: Arc<config::Config>) -> Option<Authority> {
-        let checks = config.authority.as_ref()?.throttle.password_checks;
-        Some(Authority { config, pool: Semaphore::new(checks) })
+    /// `None` where the configuration has no authority. What was counted, remembered and begun by `old` goes on.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no randomness.
+    pub fn new(
+        config: Arc<config::Config>,
+        old: Option<&Authority>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Option<Authority>> {
+        let Some(settings) = &config.authority else { return Ok(None) };
+        let guard = Guard::new(&settings.throttle, old.map(|old| &old.guard), metrics.clone())?;
+        let client_decoy = hashes::decoy(settings.clients.values().flat_map(|client| secret_hashes(client)));
+        let user_decoy = match &settings.users {
+            Users::Listed(users) => hashes::decoy(users.values().map(|user| &user.password)),
+            Users::Http(_) | Users::Ldap(_) => None,
+        };
+        let outside = Outside::new(&settings.users);
+        Ok(Some(Authority { guard, outside, client_decoy, user_decoy, metrics, config }))
     }
 
     pub fn settings(&self) -> &config::Authority {
@@ -54,22 +84,19 @@ impl Authority {
         self.settings().clients.get(id)
     }
 
-    /// Checks the secret of a client. A client that is not there takes as long as a wrong secret.
+    /// Checks the secret of a client. A client that is not there costs as much as a wrong secret.
     ///
     /// # Errors
     /// Why it is not good, or not now.
-    pub async fn verify_client(&self, id: &str, secret: &Secret<String>, _cx: &Context) -> Result<Arc<Client>, Denied> {
-        let client = self.client(id).filter(|client| client.enabled).ok_or(Denied::Wrong)?;
-        let config::ClientAuthentication::Secrets(hashes) = &client.authentication else { return Err(Denied::Wrong) };
-        for hash in hashes {
-            if self.fits(hash, secret).await {
-                return Ok(client.clone());
-            }
-        }
-        Err(Denied::Wrong)
+    pub async fn verify_client(&self, id: &str, secret: &Secret<String>, cx: &Context) -> Result<Arc<Client>, Denied> {
+        let client = self.client(id).filter(|client| client.enabled);
+        let hashes = client.map_or(&[][..], |client| secret_hashes(client));
+        let guess = Guess { kind: Kind::Client, name: id, secret, hashes, decoy: self.client_decoy.as_ref() };
+        self.guard.judge(guess, cx).await?;
+        client.cloned().ok_or(Denied::Wrong)
     }
 
-    /// Checks name and password of a user, who asks through `client`.
+    /// Checks name and password of a user, who asks through `client`, and counts what came of it.
     ///
     /// # Errors
     /// Why they are not good, or not now.
@@ -77,47 +104,80 @@ impl Authority {
         &self,
         username: &str,
         password: &Secret<String>,
-        _client: &str,
-        _cx: &Context,
+        client: &str,
+        cx: &Context,
     ) -> Result<Identity, Denied> {
-        let Users::Listed(users) = &self.settings().users else { return Err(Denied::Wrong) };
-        let user = users.get(username).filter(|user| user.enabled).ok_or(Denied::Wrong)?;
-        if !self.fits(&user.password, password).await {
-            return Err(Denied::Wrong);
-        }
+        let answer = self.find_user(username, password, client, cx).await;
+        self.metrics.oauth.signed_in(match &answer {
+            Ok(_) => SignIn::Success,
+            Err(Denied::Wrong) => SignIn::Wrong,
+            Err(Denied::Throttled(_)) => SignIn::Throttled,
+            Err(Denied::Unavailable(_)) => SignIn::Unavailable,
+        });
+        answer
+    }
+
+    async fn find_user(
+        &self,
+        username: &str,
+        secret: &Secret<String>,
+        client: &str,
+        cx: &Context,
+    ) -> Result<Identity, Denied> {
+        let Users::Listed(users) = &self.settings().users else {
+            return self.ask_outside(username, secret, client, cx).await;
+        };
+        let user = users.get(username).filter(|user| user.enabled);
+        let hashes = user.map_or(&[][..], |user| std::slice::from_ref(&user.password));
+        let guess = Guess { kind: Kind::User, name: username, secret, hashes, decoy: self.user_decoy.as_ref() };
+        self.guard.judge(guess, cx).await?;
+        let user = user.ok_or(Denied::Wrong)?;
         Ok(Identity {
             subject: user.subject.clone(),
             username: user.username.clone(),
             claims: user.claims.clone(),
-            credential: None,
+            credential: Some(hashes::credential(&user.password)),
         })
     }
 
+    async fn ask_outside(
+        &self,
+        username: &str,
+        secret: &Secret<String>,
+        client: &str,
+        cx: &Context,
+    ) -> Result<Identity, Denied> {
+        let outside = self.outside.as_ref().ok_or(Denied::Wrong)?;
+        let person = self.guard.ask(username, cx, outside.verify(username, secret, client)).await?;
+        if self.client(&person.subject).is_some() {
+            return Err(Denied::Unavailable("the users' service gave the id of a client as a subject".to_owned()));
+        }
+        Ok(Identity { subject: person.subject, username: username.to_owned(), claims: person.claims, credential: None })
+    }
+
     /// Whether whoever was vouched for as `username` may still go on: listed users must be there, enabled, and have the
-    /// password whose `credential` was noted.
-    pub fn still_vouches(&self, username: &str, _credential: Option<&[u8; 16]>) -> bool {
+    /// password whose `credential` was noted. Nobody can be asked about users who are verified elsewhere.
+    pub fn still_vouches(&self, username: &str, credential: Option<&[u8; 16]>) -> bool {
         match &self.settings().users {
-            Users::Listed(users) => users.get(username).is_some_and(|user| user.enabled),
+            Users::Listed(users) => users
+                .get(username)
+                .is_some_and(|user| user.enabled && credential == Some(&hashes::credential(&user.password))),
             Users::Http(_) | Users::Ldap(_) => true,
         }
     }
 
-    async fn fits(&self, hash: &SecretHash, secret: &Secret<String>) -> bool {
-        match hash {
-            SecretHash::Sha256(expected) => {
-                let found = digest::digest(&digest::SHA256, secret.expose().as_bytes());
-                aws_lc_rs::constant_time::verify_slices_are_equal(found.as_ref(), expected.expose()).is_ok()
-            }
-            SecretHash::Argon2id(phc) => {
-                let Ok(_permit) = self.pool.acquire().await else { return false };
-                let (phc, secret) = (phc.clone(), secret.clone());
-                let fits = move || {
-                    use argon2::password_hash::{PasswordVerifier, phc::PasswordHash};
-                    let Ok(parsed) = PasswordHash::new(phc.expose()) else { return false };
-                    argon2::Argon2::default().verify_password(secret.expose().as_bytes(), &parsed).is_ok()
-                };
-                tokio::task::spawn_blocking(fits).await.unwrap_or(false)
-            }
-        }
+    /// How many passwords are being hashed, and how many wait for that.
+    pub fn hashing(&self) -> (usize, usize) {
+        self.guard.hashing()
     }
 }
+
+fn secret_hashes(client: &Client) -> &[SecretHash] {
+    match &client.authentication {
+        ClientAuthentication::Secrets(hashes) => hashes,
+        ClientAuthentication::Public | ClientAuthentication::PrivateKeyJwt(_) => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests;

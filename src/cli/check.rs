@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{WRONG_SETTINGS, run};
+use super::{WRONG_SETTINGS, output, run};
 use crate::{
     app::App,
     config::{self, KeyPath, Loaded, Origin, Segment, Warning},
@@ -49,8 +49,8 @@ pub fn check(file: &Path) -> ExitCode {
     match load(file) {
         Ok(Loaded { config, warnings }) => {
             let public = config.routes.iter().filter(|route| route.policy.is_none()).count();
-            println!(
-                "{}: good. {} listener(s), {} issuer(s), {} upstream(s), {} route(s), {public} of them public; {} warning(s).",
+            let summary = format!(
+                "{}: good. {} listener(s), {} issuer(s), {} upstream(s), {} route(s), {public} of them public; {} warning(s).\n",
                 file.display(),
                 config.listeners.len(),
                 config.issuers.len(),
@@ -58,13 +58,12 @@ pub fn check(file: &Path) -> ExitCode {
                 config.routes.len(),
                 warnings.len(),
             );
-            ExitCode::SUCCESS
+            output::finish(output::print(&summary).map_err(Into::into))
         }
         Err(code) => code,
     }
 }
 
 pub fn schema() -> ExitCode {
-    println!("{:#}", config::schema());
-    ExitCode::SUCCESS
+    output::finish(output::print(&format!("{:#}\n", config::schema())).map_err(Into::into))
 }

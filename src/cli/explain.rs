@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
 
-use super::{ConfigFile, WRONG_SETTINGS, check};
+use super::{ConfigFile, WRONG_SETTINGS, check, output};
 use crate::{
     app::{self, App},
     auth::bearer::TOKEN_BYTES,
@@ -153,7 +153,8 @@ fn print(report: &Report, json: bool, token: Option<&Secret<String>>) {
     if let Some(token) = token.filter(|token| token.expose().len() >= WORTH_HIDING) {
         text = text.replace(token.expose().as_str(), "…");
     }
-    print!("{text}");
+    // Whoever reads no further has seen enough; the exit code tells the rest.
+    let _ = output::print(&text);
 }
 
 /// The exit code for a request that would be refused.

@@ -4,9 +4,11 @@
 mod check;
 mod explain;
 mod health;
+mod output;
 mod panics;
 mod quickstart;
 mod run;
+mod sessions;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -25,6 +27,7 @@ const WRONG_SETTINGS: u8 = 64;
         sidegate check -c sidegate.yaml            every problem of a configuration at once\n  \
         sidegate run -c sidegate.yaml              serve\n  \
         sidegate explain -c sidegate.yaml /orders  what happens to a request, step by step\n  \
+        sidegate sessions list --token-file FILE   who is signed in\n  \
         sidegate schema > sidegate.schema.json     for editors that complete YAML",
     subcommand_required = true,
     arg_required_else_help = true
@@ -61,6 +64,12 @@ enum Command {
     /// Ask a running sidegate whether it is ready: exit code 0 if so (for probes).
     #[command(after_help = "Examples:\n  sidegate health\n  sidegate health --address 127.0.0.1:9901 --path /livez")]
     Health(health::Probe),
+    /// List, show and end the sessions of a running sidegate.
+    #[command(after_help = "Examples:\n  sidegate sessions list --token-file admin.token\n  \
+        sidegate sessions revoke --user ana --token-file admin.token\n\n\
+        The running process needs `admin.token_file` in its configuration.\n\n\
+        Exit codes: 0 done, 1 no answer or refused, 2 there is no such session, 64 wrong command line or token file.")]
+    Sessions(sessions::Sessions),
 }
 
 #[derive(Args)]
@@ -87,5 +96,6 @@ pub fn main() -> ExitCode {
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Schema => check::schema(),
         Command::Health(probe) => health::health(&probe),
+        Command::Sessions(asked) => sessions::sessions(&asked),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::check;
+use super::{check, output};
 use crate::{
     app::{self, App},
     config::{Environment, Loaded},
@@ -18,19 +18,8 @@ use crate::{
 pub fn run(file: &Path) -> ExitCode {
     app::install_crypto();
     match check::load(file) {
-        Ok(loaded) => finish(serve(file, loaded)),
+        Ok(loaded) => output::finish(serve(file, loaded)),
         Err(code) => code,
-    }
-}
-
-/// 0, or 1 with the reason on standard error.
-pub fn finish(result: Result<(), BoxError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sidegate: {error}");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -210,6 +210,33 @@ pub enum MasterKeys {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MasterRing(pub Vec<(u32, Secret<[u8; 32]>)>);
 
+/// Claims that a token says of itself, or that say how it was got: no user and no client can have them as their own.
+pub const RESERVED_CLAIMS: [&str; 23] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "azp",
+    "scope",
+    "scp",
+    "sid",
+    "cnf",
+    "act",
+    "may_act",
+    "nonce",
+    "auth_time",
+    "acr",
+    "amr",
+    "at_hash",
+    "c_hash",
+    "intentid",
+    "itype",
+];
+
 /// The name of the local authority in policies; no issuer may be called so.
 pub const LOCAL: &str = "local";
 

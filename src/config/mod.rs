@@ -19,6 +19,7 @@ mod dialects;
 mod environment;
 mod expand;
 mod load;
+mod master_ring;
 mod place;
 mod report;
 mod schema;

@@ -1,13 +1,53 @@
-//! The wire of token APIs: bytes to [`crate::model::TokenRequest`] and back, nothing else.
+//! The wire forms of token APIs. A dialect translates and decides nothing: behind [`Dialect::read_request`] no code
+//! knows which API was called, and [`Dialect::write_reply`] owns envelope, media type and status.
 
 mod answer;
 pub mod consinco;
 mod media;
 mod members;
+pub mod oauth2;
 pub mod redex;
 mod spoken;
 #[cfg(test)]
 mod tests;
 pub mod xml;
 
+use bytes::Bytes;
+use http::{Response, request::Parts};
+
 pub use self::spoken::{CannotSay, Endpoint, Heard, Said};
+use crate::model::{TokenError, TokenGrant, TokenRequest};
+
+/// The token APIs that clients may speak to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// RFC 6749, as API gateways publish it.
+    OAuth2,
+}
+
+impl Dialect {
+    /// As configuration, metrics and logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dialect::OAuth2 => "oauth2",
+        }
+    }
+
+    /// Reads a request to the token endpoint, whose body has arrived whole.
+    ///
+    /// # Errors
+    /// What is wrong with its form.
+    pub fn read_request(self, head: &Parts, body: &[u8]) -> Result<TokenRequest, TokenError> {
+        match self {
+            Dialect::OAuth2 => oauth2::read_request(head, body),
+        }
+    }
+
+    /// Writes what was given, or why nothing was. `realm` goes into the challenge of a 401.
+    pub fn write_reply(self, reply: &Result<TokenGrant, TokenError>, realm: &str) -> Response<Bytes> {
+        match (self, reply) {
+            (Dialect::OAuth2, Ok(grant)) => oauth2::write_grant(grant),
+            (Dialect::OAuth2, Err(error)) => oauth2::write_error(error, realm),
+        }
+    }
+}

@@ -1,16 +1,178 @@
-//! The endpoints that sidegate serves itself.
+//! The endpoints that sidegate serves itself: path → [`Mount`] → answer.
+
+mod authorize;
+mod cors;
+mod discovery;
+mod introspect;
+pub mod pages;
+mod revoke;
+mod served;
+mod token;
 
 use std::sync::Arc;
 
-use crate::grants::Grants;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
 
-/// Path to endpoint, of one generation of the configuration.
+use self::{authorize::Authorize, discovery::Discovery, pages::ThemeError};
+use crate::{
+    config::Config,
+    dialect::Dialect,
+    grants::Grants,
+    model::{Context, GrantType, TokenError},
+    telemetry::metrics,
+};
+
+/// Everything that is served, of one generation of the configuration.
 pub struct Endpoints {
     pub grants: Arc<Grants>,
+    mounts: Vec<(String, Mount)>,
+    authorize: Authorize,
+    discovery: Discovery,
+    /// For challenges; free of characters that would end a quoted string.
+    realm: String,
+}
+
+/// What is served at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mount {
+    Token(Dialect),
+    Authorize,
+    Revoke,
+    Introspect,
+    /// The JWK Set.
+    Keys,
+    /// RFC 8414.
+    Metadata,
+    /// OpenID Connect Discovery.
+    OpenId,
+}
+
+impl Mount {
+    pub const ALL: [Mount; 7] = [
+        Mount::Token(Dialect::OAuth2),
+        Mount::Authorize,
+        Mount::Revoke,
+        Mount::Introspect,
+        Mount::Keys,
+        Mount::Metadata,
+        Mount::OpenId,
+    ];
+
+    /// The `route` of metrics and logs; the colon keeps it apart from the names that routes can have.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mount::Token(Dialect::OAuth2) => "oauth2:token",
+            Mount::Authorize => "oauth2:authorize",
+            Mount::Revoke => "oauth2:revoke",
+            Mount::Introspect => "oauth2:introspect",
+            Mount::Keys => "oauth2:jwks",
+            Mount::Metadata | Mount::OpenId => "oauth2:metadata",
+        }
+    }
+
+    /// Whether scripts of listed origins may read the answers.
+    fn has_cors(self) -> bool {
+        match self {
+            Mount::Token(_) | Mount::Keys | Mount::Metadata | Mount::OpenId => true,
+            Mount::Authorize | Mount::Revoke | Mount::Introspect => false,
+        }
+    }
+}
+
+/// What goes out, and what the log is told of it.
+pub struct Answer {
+    pub response: Response<Bytes>,
+    /// Why it is a refusal.
+    pub error: Option<TokenError>,
+    /// What was asked for, as far as that could be read.
+    pub grant: Option<GrantType>,
+}
+
+impl Answer {
+    fn good(response: Response<Bytes>) -> Answer {
+        Answer { response, error: None, grant: None }
+    }
+
+    fn refused(response: Response<Bytes>, error: TokenError) -> Answer {
+        Answer { response, error: Some(error), grant: None }
+    }
 }
 
 impl Endpoints {
-    pub fn new(grants: Arc<Grants>) -> Endpoints {
-        Endpoints { grants }
+    /// # Errors
+    /// If the theme of the pages is not good.
+    pub fn new(config: &Config, grants: Arc<Grants>) -> Result<Endpoints, ThemeError> {
+        let settings = grants.settings();
+        let (paths, discovery) = (&settings.endpoints, Discovery::new(settings));
+        let mounts = [
+            (paths.token.clone(), Mount::Token(Dialect::OAuth2)),
+            (paths.authorize.clone(), Mount::Authorize),
+            (paths.revoke.clone(), Mount::Revoke),
+            (paths.introspect.clone(), Mount::Introspect),
+            (Some(paths.jwks.clone()), Mount::Keys),
+            (Some(discovery.oauth_path.clone()), Mount::Metadata),
+            (Some(discovery.openid_path.clone()), Mount::OpenId),
+        ];
+        let mounts = mounts.into_iter().filter_map(|(path, mount)| Some((path?, mount))).collect();
+        let authorize = Authorize::new(settings)?;
+        Ok(Endpoints { grants, mounts, authorize, discovery, realm: config.resource.realm.clone() })
+    }
+
+    /// What is served at the canonical path `path`. Few are: a walk is faster than a hash.
+    pub fn find(&self, path: &str) -> Option<Mount> {
+        self.mounts.iter().find(|(at, _)| at == path).map(|(_, mount)| *mount)
+    }
+
+    /// Answers a request for `mount`. Never fails: every error has become a response.
+    pub async fn answer(&self, mount: Mount, request: Request<Incoming>, cx: &Context) -> Answer {
+        let origins = &self.grants.settings().cors_origins;
+        if !mount.has_cors() || origins.is_empty() {
+            return self.answer_directly(mount, request, cx).await;
+        }
+        let origin = cors::allowed_origin(origins, request.headers());
+        if cors::is_preflight(request.method(), request.headers()) {
+            return Answer::good(cors::preflight(origin));
+        }
+        let mut answer = self.answer_directly(mount, request, cx).await;
+        cors::decorate(origin, answer.response.headers_mut());
+        answer
+    }
+
+    async fn answer_directly(&self, mount: Mount, request: Request<Incoming>, cx: &Context) -> Answer {
+        let document = |media_type, body| discovery::document(request.method(), media_type, body, &self.realm);
+        match mount {
+            Mount::Token(dialect) => {
+                let answer = self.token(dialect, request, cx).await;
+                self.count(metrics::Endpoint::Token, dialect, &answer);
+                answer
+            }
+            Mount::Authorize => self.authorize(request, cx).await,
+            Mount::Revoke => {
+                let answer = self.revoke(request, cx).await;
+                self.count(metrics::Endpoint::Revoke, Dialect::OAuth2, &answer);
+                answer
+            }
+            Mount::Introspect => {
+                let answer = self.introspect(request, cx).await;
+                self.count(metrics::Endpoint::Introspect, Dialect::OAuth2, &answer);
+                answer
+            }
+            // As the keys are now: they rotate while this generation stays.
+            Mount::Keys => document("application/jwk-set+json", self.grants.signing.jwks()),
+            Mount::Metadata => document("application/json", self.discovery.oauth.clone()),
+            Mount::OpenId => document("application/json", self.discovery.openid.clone()),
+        }
+    }
+
+    fn count(&self, endpoint: metrics::Endpoint, dialect: Dialect, answer: &Answer) {
+        let counts = &self.grants.metrics.oauth;
+        let result = match &answer.error {
+            None => metrics::OK,
+            Some(error) if error.throttled.is_some() => metrics::THROTTLED,
+            Some(error) => error.code.as_str(),
+        };
+        counts.answered(endpoint, dialect.as_str(), answer.grant, result);
     }
 }

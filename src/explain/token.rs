@@ -5,7 +5,7 @@ use std::ops::ControlFlow::{self, Continue};
 use http::header;
 use serde_json::Value;
 
-use super::{Detail, Mark, steps::Teller, verdict::Place};
+use super::{Detail, Mark, own, steps::Teller, verdict::Place};
 use crate::{
     auth::{
         Issuer,
@@ -42,7 +42,12 @@ pub(super) async fn tell(teller: &mut Teller<'_>, index: usize) -> ControlFlow<(
     teller.step("token", Place::Token, where_found(&route.token, query.is_some()), details)?;
     let (Ok(token), Ok(text)) = (token, text) else { return Continue(()) };
 
-    let (says, details) = validation(teller.gate, text, policy, teller.rehearsal.cx.now);
+    let now = teller.rehearsal.cx.now;
+    let told = match teller.gate.proxy().auth().own() {
+        Some(own) => own::tell(own, text, now).await,
+        None => None,
+    };
+    let (says, details) = told.unwrap_or_else(|| validation(teller.gate, text, policy, now));
     teller.step("validation", Place::Validation, says, details)?;
     if let Ok(verdict) = teller.gate.proxy().auth().judge(token, policy, &teller.rehearsal.cx).await {
         let details = conditions(teller.gate, policy, settings, &verdict);
@@ -70,7 +75,7 @@ fn validation(gate: &Gate, token: &str, policy: &Policy, now: UnixTime) -> (Stri
     let peek = match peek(token) {
         Ok(peek) => peek,
         Err(JwtError::NotAJwt) => {
-            let trusted = policy.issuers.iter().map(|&index| &issuers[index]);
+            let trusted = policy.issuers.iter().filter_map(|&index| issuers.get(index));
             let asked: Vec<String> = trusted.filter(|issuer| issuer.introspector.is_some()).map(name_of).collect();
             let says = match asked.is_empty() {
                 true => "not a JWT, and no issuer of this route introspects".to_owned(),
@@ -126,15 +131,11 @@ fn times(peek: &Peek<'_>, settings: &config::Issuer, now: UnixTime) -> Vec<Detai
 /// Every condition, with what the token has for it: only what the policy names is shown.
 fn conditions(gate: &Gate, policy: &Policy, wanted: &config::Policy, verdict: &Verdict) -> Vec<Detail> {
     let met = |condition| Some(if policy.meets(condition, verdict) { Mark::Good } else { Mark::Refused });
-    let issuers: Vec<String> = wanted.issuers.iter().map(|&index| name_of(&gate.issuers()[index])).collect();
+    let issuers: Vec<String> = wanted.issuers.iter().map(|&index| name_at(gate, index)).collect();
     let mut told = vec![
         Detail {
             mark: met(Condition::Issuer),
-            says: format!(
-                "issuer: {}; the token's is {}",
-                issuers.join(" or "),
-                name_of(&gate.issuers()[verdict.issuer])
-            ),
+            says: format!("issuer: {}; the token's is {}", issuers.join(" or "), name_at(gate, verdict.issuer)),
         },
         Detail {
             mark: met(Condition::Audience),
@@ -187,4 +188,9 @@ fn list<T: AsRef<str>>(texts: &[T], between: &str) -> String {
 
 fn name_of(issuer: &Issuer) -> String {
     format!("`{}`", issuer.settings.name)
+}
+
+/// The local authority has no place among the issuers.
+fn name_at(gate: &Gate, index: usize) -> String {
+    gate.issuers().get(index).map_or_else(|| format!("`{}`", config::LOCAL), name_of)
 }

@@ -8,7 +8,7 @@ use super::problem;
 use crate::{
     config::Config,
     jose::mint::Minter,
-    proxy::{path::canonical, routes::RouteError, upstream::ResponseBody},
+    proxy::{routes::RouteError, upstream::ResponseBody},
 };
 
 /// By path. They come before the routes, so that no upstream can answer in their place.
@@ -31,7 +31,9 @@ impl Documents {
                 (settings.jwks_path.clone(), document)
             }),
             metadata: config.resource.identifier.as_ref().map(|identifier| {
-                let issuers: Vec<&str> = config.issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
+                let own = config.authority.iter().map(|authority| authority.issuer.as_str());
+                let foreign = config.issuers.iter().map(|issuer| issuer.issuer.as_str());
+                let issuers: Vec<&str> = own.chain(foreign).collect();
                 let mut scopes: Vec<&str> = config
                     .routes
                     .iter()
@@ -54,14 +56,14 @@ impl Documents {
         }
     }
 
-    /// The document at `path`, in whatever way the path is written.
+    /// The document at the canonical path `path`.
     pub(super) fn find(&self, path: &str) -> Option<&Document> {
-        let all = || self.key_set.iter().chain(&self.metadata);
-        let at = |path: &str| all().find(|(at, _)| at == path).map(|(_, document)| document);
-        let found = at(path);
-        // Few paths are written with either, so that the others are looked at once.
-        let another_spelling = found.is_none() && all().next().is_some() && (path.contains('%') || path.contains("/."));
-        if another_spelling { canonical(path).ok().and_then(|path| at(path.as_str())) } else { found }
+        let mut all = self.key_set.iter().chain(&self.metadata);
+        all.find(|(at, _)| at == path).map(|(_, document)| document)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.key_set.is_none() && self.metadata.is_none()
     }
 
     pub(super) fn key_set(&self, path: &str) -> Option<Bytes> {

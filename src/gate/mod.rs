@@ -25,13 +25,14 @@ pub use self::{
 use crate::{
     auth::Issuer,
     config::Config,
-    endpoints::Endpoints,
+    endpoints::{Endpoints, Mount},
     jose::mint::Minter,
     model::{Connection, Context, Time},
     proxy::{
         Proxy, ProxyError, Seen,
         headers::one_host,
         limits,
+        path::canonical,
         upstream::{ResponseBody, Upstream},
     },
     telemetry::metrics::Metrics,
@@ -47,6 +48,12 @@ pub struct Gate {
     realm: Realm,
     observer: Observer,
     documents: Documents,
+}
+
+/// What is served here, and not by an upstream.
+enum Own<'a> {
+    Document(&'a Document),
+    Endpoint(&'a Endpoints, Mount),
 }
 
 /// What the client receives.
@@ -94,25 +101,49 @@ impl Gate {
         seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, ProxyError> {
         match self.own(request.method(), request.uri(), request.headers(), cx)? {
-            Some(document) => Ok(document.answer(request.method())?),
+            Some(Own::Document(document)) => Ok(document.answer(request.method())?),
+            Some(Own::Endpoint(endpoints, mount)) => {
+                seen.endpoint = Some(mount.label());
+                // Boxed: forwarded requests are many, and need not carry the room for this one.
+                let answer = Box::pin(endpoints.answer(mount, request, cx)).await;
+                if let Some(error) = answer.error {
+                    seen.code = Some(error.code.as_str());
+                    seen.cause = error.cause.or_else(|| error.description.map(str::to_owned));
+                }
+                Ok(answer.response.map(ResponseBody::from))
+            }
             None => self.proxy.forward(request, cx, seen).await,
         }
     }
 
-    /// What comes before the routes: the limits of the listener, and the documents that are served here.
+    /// What comes before the routes: the limits of the listener, and what is served here.
     fn own(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
         cx: &Context,
-    ) -> Result<Option<&Document>, ProxyError> {
+    ) -> Result<Option<Own<'_>>, ProxyError> {
         limits::check_head(method, uri, headers, cx.connection.head_limits)?;
-        let document = self.documents.find(uri.path());
-        if document.is_some() {
+        let own = self.find(uri.path());
+        if own.is_some() {
             one_host(uri, headers)?;
         }
-        Ok(document)
+        Ok(own)
+    }
+
+    /// What is served here at `path`, in whatever way the path is written.
+    fn find(&self, path: &str) -> Option<Own<'_>> {
+        let at = |path: &str| {
+            let endpoint = || self.endpoints.as_ref().and_then(|all| all.find(path).map(|m| Own::Endpoint(all, m)));
+            self.documents.find(path).map(Own::Document).or_else(endpoint)
+        };
+        let found = at(path);
+        // Few paths are written with either, so that the others are looked at once.
+        let another_spelling = found.is_none()
+            && (path.contains('%') || path.contains("/."))
+            && !(self.documents.is_empty() && self.endpoints.is_none());
+        if another_spelling { canonical(path).ok().and_then(|path| at(path.as_str())) } else { found }
     }
 
     fn refuse(&self, error: &ProxyError, cx: &Context, seen: &mut Seen) -> Response<ReplyBody> {

@@ -12,6 +12,7 @@ use http::{Method, Response};
 
 use crate::{
     config::{AccessLog, Config},
+    endpoints::Mount,
     model::{Connection, Context},
     proxy::Seen,
     telemetry::{
@@ -24,6 +25,8 @@ pub struct Observer {
     routes: Vec<RouteMetrics>,
     /// Requests that no route covers, or that were refused before a route was found.
     unrouted: RouteMetrics,
+    /// Endpoints of ours, by name.
+    endpoints: Vec<(&'static str, RouteMetrics)>,
     route_names: Vec<Arc<str>>,
     listeners: Vec<(Arc<str>, ListenerMetrics)>,
     access: AccessLog,
@@ -49,6 +52,10 @@ impl Observer {
         Observer {
             routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
             unrouted: metrics.route(UNROUTED),
+            endpoints: match &config.authority {
+                Some(_) => Mount::ALL.map(|mount| (mount.label(), metrics.route(mount.label()))).into(),
+                None => Vec::new(),
+            },
             route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
             listeners: config
                 .listeners
@@ -72,7 +79,9 @@ impl Observer {
     pub fn end<B>(&self, watched: Watched<'_>, cx: &Context, seen: &Seen, response: &Response<B>) {
         let took = Instant::now().saturating_duration_since(cx.started);
         let own = took.saturating_sub(seen.upstream);
-        let route = seen.route.map_or(&self.unrouted, |route| &self.routes[route]);
+        let endpoint =
+            || self.endpoints.iter().find(|(name, _)| seen.endpoint == Some(name)).map(|(_, metrics)| metrics);
+        let route = seen.route.map(|route| &self.routes[route]).or_else(endpoint).unwrap_or(&self.unrouted);
         route.answered(&watched.method, response.status(), took);
         if let Some(reason) = seen.reason {
             route.decided(reason);
@@ -101,7 +110,7 @@ impl Observer {
     fn log(&self, method: &Method, cx: &Context, seen: &Seen, status: u16, took: Duration) {
         tracing::info!(
             target: "sidegate::access",
-            route = seen.route.map_or(UNROUTED, |route| &*self.route_names[route]),
+            route = seen.route.map_or(seen.endpoint.unwrap_or(UNROUTED), |route| &*self.route_names[route]),
             method = method.as_str(),
             status,
             decision = seen.reason.map_or("none", Reason::as_str),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
+    config::{Authority, Endpoints, Users},
     model::UnixTime,
     session::StoreError,
     telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
@@ -19,6 +20,20 @@ pub struct Status {
     pub caches: Vec<CacheStatus>,
     pub upstreams: Vec<UpstreamStatus>,
     pub routes: Vec<RouteStatus>,
+    pub authority: Option<AuthorityStatus>,
+}
+
+/// The token endpoints of this generation.
+#[derive(Debug, Serialize)]
+pub struct AuthorityStatus {
+    pub issuer: String,
+    pub clients: usize,
+    /// `listed`, `http` or `ldap`.
+    pub users_by: &'static str,
+    /// Users of the configuration; `None` where they are verified elsewhere.
+    pub users: Option<usize>,
+    /// Where its endpoints are, those that are switched on.
+    pub endpoints: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +119,7 @@ impl Gate {
                     },
                 })
                 .collect(),
+            authority: self.config.authority.as_ref().map(AuthorityStatus::of),
         }
     }
 
@@ -164,6 +180,25 @@ impl Gate {
                 errors: counted.errors.to_vec(),
             }
         }));
+    }
+}
+
+impl AuthorityStatus {
+    fn of(settings: &Authority) -> AuthorityStatus {
+        let (users_by, users) = match &settings.users {
+            Users::Listed(users) => ("listed", Some(users.len())),
+            Users::Http(_) => ("http", None),
+            Users::Ldap(_) => ("ldap", None),
+        };
+        let Endpoints { authorize, token, revoke, introspect, jwks } = &settings.endpoints;
+        let endpoints = [authorize.as_ref(), token.as_ref(), revoke.as_ref(), introspect.as_ref(), Some(jwks)];
+        AuthorityStatus {
+            issuer: settings.issuer.clone(),
+            clients: settings.clients.len(),
+            users_by,
+            users,
+            endpoints: endpoints.into_iter().flatten().cloned().collect(),
+        }
     }
 }
 

@@ -1,13 +1,114 @@
 //! `issue`: a token request and what is given for it.
 
+mod assertion;
+pub mod authorize;
+mod client;
+mod client_credentials;
+mod code;
+pub mod keys;
+mod known;
+mod mint;
+mod opening;
+mod password;
+mod refresh;
+mod trail;
+
 use std::sync::Arc;
 
-use crate::{authority::Authority, jose::SigningKeys, session::Sessions, telemetry::metrics::Metrics};
+pub use self::known::Introspected;
+use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
+use crate::{
+    authority::Authority,
+    config::{self, Client},
+    jose::{SigningKeys, mint::MintError},
+    model::{Context, ErrorCode, Grant, Scope, TokenError, TokenGrant, TokenRequest},
+    session::{Sessions, StoreError},
+    telemetry::metrics::Metrics,
+};
 
 /// Everything that a grant needs, of one generation of the configuration.
 pub struct Grants {
     pub authority: Arc<Authority>,
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
+    /// Looks after [`Grants::signing`].
+    pub keys: Arc<KeyKeeper>,
     pub metrics: Arc<Metrics>,
+}
+
+impl Grants {
+    /// Gives tokens for `request`, or says why not; either way one line of the audit stream tells of it.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn issue(&self, request: TokenRequest, cx: &Context) -> Result<TokenGrant, TokenError> {
+        let mut trail = Trail::new(request.grant.kind());
+        let result = self.decide(request, &mut trail, cx).await;
+        trail.write(result.as_ref().err(), cx);
+        result
+    }
+
+    async fn decide(&self, request: TokenRequest, trail: &mut Trail, cx: &Context) -> Result<TokenGrant, TokenError> {
+        trail.client = request.client.id.clone();
+        let client = self.authenticate(request.client, cx).await?;
+        trail.client = Some(client.id.to_string());
+        let kind = request.grant.kind();
+        if !client.may(kind) {
+            return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("grant_not_allowed"));
+        }
+        let (scope, resources) = (request.scope.as_ref(), &*request.resources);
+        match &request.grant {
+            Grant::AuthorizationCode { code, redirect_uri, verifier } => {
+                let (redirect_uri, verifier) = (redirect_uri.as_deref(), verifier.as_ref());
+                self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail).await
+            }
+            Grant::ClientCredentials => self.client_credentials(&client, scope, resources, trail).await,
+            Grant::Password { username, password, company: _ } => {
+                self.password(&client, Typed { username, password, scope, resources }, trail, cx).await
+            }
+            Grant::ApiKey { .. } => Err(TokenError::new(ErrorCode::UnsupportedGrantType)),
+            Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
+        }
+    }
+
+    pub fn settings(&self) -> &config::Authority {
+        self.authority.settings()
+    }
+}
+
+/// The scope of a new session: what was asked for, or what the client gets when it asks for none.
+pub fn scope_for(client: &Client, asked: Option<&Scope>) -> Result<Scope, TokenError> {
+    match asked {
+        None => Ok(client.default_scopes.clone()),
+        Some(asked) if asked.is_within(&client.scopes) => Ok(asked.clone()),
+        Some(_) => Err(TokenError::new(ErrorCode::InvalidScope).because("scope_not_allowed")),
+    }
+}
+
+/// The audiences of a token: all that are `allowed`, or those of them that were asked for (RFC 8707).
+pub fn audiences_for(allowed: &[String], resources: &[String]) -> Result<Vec<String>, TokenError> {
+    if !resources.iter().all(|resource| allowed.contains(resource)) {
+        return Err(TokenError::new(ErrorCode::InvalidTarget).because("resource_not_allowed"));
+    }
+    let asked = |audience: &&String| resources.is_empty() || resources.contains(audience);
+    Ok(allowed.iter().filter(asked).cloned().collect())
+}
+
+/// A store that is away is never a reason to refuse for good.
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> TokenError {
+        TokenError::unavailable().because(error.to_string())
+    }
+}
+
+impl From<MintError> for TokenError {
+    fn from(error: MintError) -> TokenError {
+        TokenError::new(ErrorCode::ServerError).because(error.to_string())
+    }
+}
+
+impl From<aws_lc_rs::error::Unspecified> for TokenError {
+    fn from(_: aws_lc_rs::error::Unspecified) -> TokenError {
+        TokenError::new(ErrorCode::ServerError).because("no_randomness")
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
     hmac,
     rand::{self, SystemRandom},
     rsa::KeySize,
@@ -21,7 +22,7 @@ use serde_json::{Map, Value, json};
 use super::material::{Curve, Material};
 use crate::{
     config::{InternalJwt, InternalKey},
-    model::UnixTime,
+    model::{Secret, UnixTime},
 };
 
 /// Signs internal JWTs. The key is parsed once: jsonwebtoken would parse it again for each signature.
@@ -52,6 +53,8 @@ pub enum MintError {
     Algorithm(Algorithm),
     #[error("a key for {0:?} cannot be made here")]
     NotGenerated(Algorithm),
+    #[error("there is no current key")]
+    NoCurrentKey,
     #[error("the cryptographic library failed")]
     Crypto,
 }
@@ -117,18 +120,36 @@ impl Minter {
 }
 
 impl Signer {
-    pub(super) fn generate(algorithm: Algorithm) -> Result<Signer, MintError> {
-        Signer::new(algorithm, &InternalKey::Generate)
+    fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Signer, MintError> {
+        Ok(Signer::of(algorithm, Pair::new(algorithm, key)?))
     }
 
-    pub(super) fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Signer, MintError> {
-        let pair = Pair::new(algorithm, key)?;
+    /// A new key for `algorithm`, as a PKCS#8 document.
+    pub(super) fn generate(algorithm: Algorithm) -> Result<Secret<Vec<u8>>, MintError> {
+        Pair::generate(algorithm)?.document()
+    }
+
+    /// From a PKCS#8 document.
+    pub(super) fn read(algorithm: Algorithm, document: &[u8]) -> Result<Signer, MintError> {
+        Ok(Signer::of(algorithm, Pair::read(algorithm, document)?))
+    }
+
+    fn of(algorithm: Algorithm, pair: Pair) -> Signer {
         let kid = pair.public().map(|material| BASE64URL.encode(material.thumbprint()));
-        Ok(Signer { algorithm, pair, kid })
+        Signer { algorithm, pair, kid }
+    }
+
+    /// RFC 7638; none for a shared secret.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The JWK Set with the public half; none for a shared secret.
-    pub(super) fn public_jwks(&self) -> Option<Bytes> {
+    fn public_jwks(&self) -> Option<Bytes> {
         self.public_jwk().map(|jwk| Bytes::from(json!({"keys": [jwk]}).to_string()))
     }
 
@@ -168,36 +189,50 @@ impl Signer {
 
 impl Pair {
     fn new(algorithm: Algorithm, key: &InternalKey) -> Result<Pair, MintError> {
-        let crypto = |_| MintError::Crypto;
-        let wrong = |_| MintError::WrongKey(algorithm);
         match (algorithm, key) {
-            (Algorithm::ES256, InternalKey::Generate) => {
-                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Pair::Ecdsa).map_err(crypto)
-            }
-            (Algorithm::ES256, InternalKey::Given(pem)) => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8(pem.expose())?.secret_pkcs8_der())
-                    .map(Pair::Ecdsa)
-                    .map_err(wrong)
-            }
-            (Algorithm::RS256, InternalKey::Generate) => {
-                RsaKeyPair::generate(KeySize::Rsa2048).map(Pair::Rsa).map_err(crypto)
-            }
-            (Algorithm::RS256, InternalKey::Given(pem)) => {
-                RsaKeyPair::from_pkcs8(pkcs8(pem.expose())?.secret_pkcs8_der()).map(Pair::Rsa).map_err(wrong)
-            }
-            (Algorithm::EdDSA, InternalKey::Generate) => Ed25519KeyPair::generate().map(Pair::Ed25519).map_err(crypto),
-            (Algorithm::EdDSA, InternalKey::Given(pem)) => {
-                // A v1 document has no public half to compare with, and is what openssl writes.
-                Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8(pem.expose())?.secret_pkcs8_der())
-                    .map(Pair::Ed25519)
-                    .map_err(wrong)
-            }
             (Algorithm::HS256, InternalKey::Given(secret)) => {
                 Ok(Pair::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))))
             }
             (Algorithm::HS256, InternalKey::Generate) => Err(MintError::NotGenerated(algorithm)),
-            (other, _) => Err(MintError::Algorithm(other)),
+            (_, InternalKey::Generate) => Pair::generate(algorithm),
+            (_, InternalKey::Given(pem)) => Pair::read(algorithm, pkcs8(pem.expose())?.secret_pkcs8_der()),
         }
+    }
+
+    fn generate(algorithm: Algorithm) -> Result<Pair, MintError> {
+        match algorithm {
+            Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Pair::Ecdsa),
+            Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048).map(Pair::Rsa),
+            Algorithm::EdDSA => Ed25519KeyPair::generate().map(Pair::Ed25519),
+            other => return Err(MintError::Algorithm(other)),
+        }
+        .map_err(|_| MintError::Crypto)
+    }
+
+    /// From a PKCS#8 document.
+    fn read(algorithm: Algorithm, document: &[u8]) -> Result<Pair, MintError> {
+        match algorithm {
+            Algorithm::ES256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document).map(Pair::Ecdsa),
+            Algorithm::RS256 => RsaKeyPair::from_pkcs8(document).map(Pair::Rsa),
+            // A v1 document has no public half to compare with, and is what openssl writes.
+            Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8_maybe_unchecked(document).map(Pair::Ed25519),
+            other => return Err(MintError::Algorithm(other)),
+        }
+        .map_err(|_| MintError::WrongKey(algorithm))
+    }
+
+    /// The PKCS#8 document (RFC 5958) that [`Pair::read`] reads.
+    fn document(&self) -> Result<Secret<Vec<u8>>, MintError> {
+        let crypto = |_| MintError::Crypto;
+        match self {
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()).map_err(crypto),
+            Pair::Ed25519(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()).map_err(crypto),
+            Pair::Rsa(pair) => {
+                AsDer::<Pkcs8V1Der<'_>>::as_der(pair).map(|document| document.as_ref().to_vec()).map_err(crypto)
+            }
+            Pair::Hmac(_) => Err(MintError::Algorithm(Algorithm::HS256)),
+        }
+        .map(Secret::new)
     }
 
     fn public(&self) -> Option<Material> {
@@ -227,7 +262,8 @@ impl Pair {
     }
 }
 
-fn pkcs8(pem: &[u8]) -> Result<PrivatePkcs8KeyDer<'static>, MintError> {
+/// The PKCS#8 document in a PEM file.
+pub(super) fn pkcs8(pem: &[u8]) -> Result<PrivatePkcs8KeyDer<'static>, MintError> {
     PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| MintError::NotPem)
 }
 
@@ -267,7 +303,6 @@ const BACKDATE: u64 = 5;
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use base64::prelude::BASE64_STANDARD;
 
     use super::*;
@@ -278,7 +313,6 @@ mod tests {
             testing::{NOW, issuer},
             verify::peek,
         },
-        model::Secret,
     };
 
     fn config(algorithm: Algorithm, key: InternalKey) -> InternalJwt {

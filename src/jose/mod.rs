@@ -1,12 +1,14 @@
 //! JSON Web Tokens: verify a foreign one, mint the internal one; algorithms are pinned to keys.
 
 pub mod claims;
+pub mod folder;
 pub mod header;
 pub mod keys;
 pub mod material;
 pub mod mint;
 pub mod refusal;
 pub mod ring;
+pub mod rotation;
 #[cfg(test)]
 pub mod testing;
 pub mod verify;

@@ -1,6 +1,6 @@
 //! The strict verification of a foreign JWT (RFC 7515, RFC 7519, RFC 8725).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::Algorithm;
@@ -12,7 +12,11 @@ use super::{
     keys::{Key, KeySet},
     refusal::JwtError,
 };
-use crate::{config::Issuer, json, model::UnixTime};
+use crate::{
+    config::{Issuer, KeySource},
+    json,
+    model::UnixTime,
+};
 
 /// A token that was taken apart and not yet believed.
 pub struct Peek<'a> {
@@ -137,6 +141,37 @@ impl Peek<'_> {
     }
 }
 
+/// What a token must be like whose keys are at hand: any algorithm that its key allows, and one of these types, or none
+/// at all where it is not `required`.
+pub fn rules(issuer: &str, token_types: &[&str], required: bool) -> Issuer {
+    Issuer {
+        name: issuer.into(),
+        issuer: issuer.to_owned(),
+        keys: KeySource::None,
+        algorithms: ASYMMETRIC.to_vec(),
+        token_types: token_types.iter().map(|&name| name.to_owned()).collect(),
+        token_type_required: required,
+        leeway: Duration::from_secs(30),
+        required: false,
+        ca_file: None,
+        refresh_interval: Duration::ZERO,
+        max_stale: Duration::ZERO,
+        introspection: None,
+    }
+}
+
+/// Every algorithm whose keys have a public half.
+pub const ASYMMETRIC: [Algorithm; 9] = [
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
 /// Bytes of a token.
 pub const TOKEN_BYTES: usize = 16 * 1024;
 /// Signatures that one token without a `kid` may cost.

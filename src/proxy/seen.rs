@@ -11,6 +11,8 @@ use crate::{config, telemetry::reason::Reason};
 pub struct Seen {
     /// Index of the route.
     pub route: Option<usize>,
+    /// The name of the endpoint of ours that answered instead of a route.
+    pub endpoint: Option<&'static str>,
     pub reason: Option<Reason>,
     /// The finer word for a refusal or an error.
     pub code: Option<&'static str>,

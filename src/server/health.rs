@@ -86,6 +86,10 @@ impl Health {
         if let Some((store, alive)) = gate.sessions_alive().await {
             self.metrics.oauth.observe_store(store, alive.ok());
         }
+        if let Some(own) = gate.proxy().auth().own() {
+            let (running, waiting) = own.authority.hashing();
+            self.metrics.oauth.observe_passwords(running, waiting);
+        }
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

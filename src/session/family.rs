@@ -9,7 +9,8 @@ use crate::model::UnixTime;
 pub struct Rotate {
     pub client: String,
     pub presented: u64,
-    /// `rotation: stable`: the same refresh token goes on being good.
+    /// `rotation: stable`: the same refresh token goes on being good. Those that were given out before, while the client
+    /// still rotated, are judged as ever.
     pub stable: bool,
     /// Seconds until the session ends without another refresh.
     pub idle: u64,
@@ -61,8 +62,12 @@ impl State {
         let age = self.rotated_at.until(now).as_secs();
         if step.presented >= self.generation {
             let healed = step.presented > self.generation;
+            let next = if step.stable { step.presented } else { step.presented.saturating_add(1) };
+            if next > LAST_GENERATION {
+                return Outcome::Refused(Refused::Unknown);
+            }
             self.acknowledged = step.presented;
-            self.generation = if step.stable { step.presented } else { step.presented + 1 };
+            self.generation = next;
             self.rotated_at = now;
             self.retries = 0;
             self.idle_until = now.plus(step.idle).min(self.absolute);
@@ -95,14 +100,22 @@ impl State {
         true
     }
 
-    /// An access token of `generation` was seen: its answer has reached the client.
-    pub fn acknowledge(&mut self, generation: u64) {
-        self.acknowledged = self.acknowledged.max(generation.min(self.generation));
+    /// An access token of `generation` was seen, so the answer that it came with has reached the client: a retry's answer
+    /// carries the same refresh token and says the same. False if that changes nothing any more.
+    pub fn acknowledge(&mut self, generation: u64, now: UnixTime) -> bool {
+        let generation = generation.min(self.generation);
+        // What was acknowledged counts only in the window of lost answers.
+        let counts = self.revoked.is_none() && self.rotated_at.until(now).as_secs() <= LOST_ANSWER;
+        if generation <= self.acknowledged || !counts {
+            return false;
+        }
+        self.acknowledged = generation;
+        true
     }
 
     fn add_access(&mut self, access: Access, now: UnixTime) {
         self.access.retain(|known| now < known.expires);
-        if self.access.len() >= MOST_ACCESS_TOKENS {
+        while self.access.len() >= MOST_ACCESS_TOKENS {
             self.access.remove(0);
         }
         let expires = access.expires.min(self.absolute);
@@ -110,9 +123,14 @@ impl State {
     }
 }
 
+/// The last generation that a token can name; no client lives to see it.
+pub const LAST_GENERATION: u64 = (1 << 63) - 1;
 /// Seconds after a rotation in which the parent is a concurrent use, whatever became of its successor.
 pub const CONCURRENT: u64 = 10;
 /// Seconds in which the parent is a lost answer, as long as the successor was never used.
 pub const LOST_ANSWER: u64 = 60;
 /// Retries that one generation answers.
 pub const MOST_RETRIES: u32 = 256;
+
+#[cfg(test)]
+mod tests;

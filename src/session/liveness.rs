@@ -1,40 +1,98 @@
 //! The flags that cached verdicts look at on every hit: one for each session that a verdict rests on.
 
 use std::{
+    array,
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use super::record::SessionId;
 use crate::jose::Liveness;
 
-/// Shared by all generations of the configuration.
-#[derive(Default)]
+/// Shared by all generations of the configuration. Asked only when a verdict is not in the cache.
 pub(super) struct Livenesses {
-    known: Mutex<HashMap<SessionId, Weak<Liveness>>>,
+    /// By the first byte of the id, which is random.
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    known: HashMap<SessionId, Weak<Liveness>>,
+    /// Flags to grow to until those that nobody holds any more are cleared away.
+    clear_at: usize,
+}
+
+impl Default for Livenesses {
+    fn default() -> Livenesses {
+        Livenesses { shards: array::from_fn(|_| Mutex::default()) }
+    }
 }
 
 impl Livenesses {
     /// The flag of `id`. To be taken **before** the store is read: whatever ends the session from then on ends the flag,
     /// so a verdict that is written late cannot revive it.
     pub(super) fn watch(&self, id: SessionId) -> Arc<Liveness> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(live) = known.get(&id).and_then(Weak::upgrade) {
+        let mut shard = self.shard(id);
+        if let Some(live) = shard.known.get(&id).and_then(Weak::upgrade) {
             return live;
         }
-        if known.len() >= known.capacity() / 2 && known.len() > 1024 {
-            known.retain(|_, live| live.strong_count() > 0);
+        if shard.known.len() >= shard.clear_at {
+            shard.known.retain(|_, live| live.strong_count() > 0);
+            // Twice what is left: each look at all of them is paid for by as many new ones.
+            shard.clear_at = (shard.known.len() * 2).max(64);
         }
         let live = Arc::new(Liveness::default());
-        known.insert(id, Arc::downgrade(&live));
+        shard.known.insert(id, Arc::downgrade(&live));
         live
     }
 
-    /// Ends every verdict that rests on `id`.
+    /// Ends every verdict that rests on `id`. To be called **after** the store knows of the end: who watches later reads
+    /// it there.
     pub(super) fn end(&self, id: SessionId) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(live) = known.remove(&id).and_then(|live| live.upgrade()) {
+        if let Some(live) = self.shard(id).known.remove(&id).and_then(|live| live.upgrade()) {
             live.end();
         }
+    }
+
+    fn shard(&self, id: SessionId) -> MutexGuard<'_, Shard> {
+        self.shards[usize::from(id.0[0]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> SessionId {
+        let mut id = [0; 16];
+        id[0] = number as u8;
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        SessionId(id)
+    }
+
+    #[test]
+    fn all_verdicts_of_a_session_share_one_flag_and_end_with_it() {
+        let live = Livenesses::default();
+        let (one, same, other) = (live.watch(id(1)), live.watch(id(1)), live.watch(id(2)));
+        live.end(id(1));
+        assert!(!one.is_alive() && !same.is_alive() && other.is_alive());
+        assert!(live.watch(id(1)).is_alive(), "a later look asks the store, which knows");
+    }
+
+    #[test]
+    fn flags_that_nobody_holds_are_cleared_away_and_held_ones_never() {
+        let live = Livenesses::default();
+        let held: Vec<_> = (0..1000).map(|number| live.watch(id(number))).collect();
+        for number in 1000..100_000 {
+            live.watch(id(number));
+        }
+        let known: usize = (0..SHARDS as u64).map(|shard| live.shard(id(shard)).known.len()).sum();
+        assert!(known < 2 * (held.len() + 64 * SHARDS), "{known} flags are kept");
+        for number in 0..1000 {
+            live.end(id(number));
+        }
+        assert!(held.iter().all(|live| !live.is_alive()));
     }
 }

@@ -96,9 +96,9 @@ impl SessionStore for Memory {
     }
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.step(move |kept, _| {
+        self.step(move |kept, now| {
             if let Some(session) = kept.sessions.get_mut(&id) {
-                session.state.acknowledge(generation);
+                session.state.acknowledge(generation, now);
             }
         })
     }
@@ -154,7 +154,7 @@ impl SessionStore for Memory {
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.step(|kept, now| {
             let before = kept.sessions.len();
-            kept.sessions.retain(|_, session| now < session.state.absolute);
+            kept.sessions.retain(|_, session| now < session.state.over_at());
             kept.codes.retain(|_, (code, _)| now < code.expires);
             kept.used.retain(|_, until| now < *until);
             (before - kept.sessions.len()) as u64

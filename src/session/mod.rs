@@ -4,14 +4,20 @@
 //! session is one atomic step on its one key, in the store's own time. No token and no digest of a refresh token is
 //! ever stored (see [`tokens`]).
 
+#[cfg(test)]
+mod conformance;
 pub mod family;
 mod liveness;
 pub mod measured;
 pub mod memory;
 pub mod record;
+pub mod redb;
 pub mod ring;
+pub mod ring_file;
 mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 
 pub use self::{

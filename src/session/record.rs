@@ -77,14 +77,17 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     /// Digest of the random part (opaque), or of `jti` (JWT).
+    #[serde(with = "base64_digest")]
     pub digest: [u8; 16],
     pub issued: UnixTime,
     pub expires: UnixTime,
     /// Minted together with this generation of the refresh token.
     pub generation: u64,
     /// Where it is narrower than the session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// The same for its audiences (RFC 8707).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audiences: Option<Vec<String>>,
 }
 
@@ -163,18 +166,52 @@ pub struct Code {
 }
 
 impl Session {
-    /// Whether the session is good at `now`: not revoked, and within its absolute life.
+    /// Whether anything can still come of the session at `now`.
     pub fn is_alive(&self, now: UnixTime) -> bool {
-        self.state.revoked.is_none() && now < self.state.absolute
+        self.state.is_alive(now)
     }
 }
 
 impl State {
+    /// Whether anything can still come of the session at `now`.
+    pub fn is_alive(&self, now: UnixTime) -> bool {
+        self.revoked.is_none() && now < self.over_at()
+    }
+
+    /// From when on nothing can come of the session any more, and stores may forget it: both its refresh token and its
+    /// access tokens are over. One that was revoked is remembered until its absolute end.
+    pub fn over_at(&self) -> UnixTime {
+        let last_access = self.access.iter().map(|access| access.expires).max();
+        let over = match (self.revoked, self.generation, last_access) {
+            (Some(_), ..) | (None, 0, None) => self.absolute,
+            (None, 0, Some(last)) => last,
+            (None, _, last) => last.map_or(self.idle_until, |last| last.max(self.idle_until)),
+        };
+        over.min(self.absolute)
+    }
+
     /// The access token with this digest, if it is still good at `now`.
     pub fn access(&self, digest: &[u8; 16], now: UnixTime) -> Option<&Access> {
         self.access.iter().find(|access| access.digest == *digest && now < access.expires)
     }
 }
 
-/// Access tokens of one session that are good at once; a further one pushes the oldest out.
-pub const MOST_ACCESS_TOKENS: usize = 32;
+/// A third of what JSON makes of 16 numbers; a session may hold many.
+mod base64_digest {
+    use super::{BASE64URL, Engine};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(digest: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64URL.encode(digest))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let digest = BASE64URL.decode(&*text).ok().and_then(|digest| digest.try_into().ok());
+        digest.ok_or_else(|| D::Error::custom("not a digest"))
+    }
+}
+
+/// Access tokens of one session that are good at once; a further one pushes the oldest out. Many workers of one client may
+/// refresh at once, and each answer must be good.
+pub const MOST_ACCESS_TOKENS: usize = 128;

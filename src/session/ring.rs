@@ -17,6 +17,7 @@ struct Derived {
     master: hkdf::Prk,
     access: hmac::Key,
     code: hmac::Key,
+    index: hmac::Key,
     seal: aead::LessSafeKey,
 }
 
@@ -68,6 +69,21 @@ impl KeyRing {
         self.keys.iter().any(|key| is_prefix(&hmac::sign(&key.code, content), mac))
     }
 
+    /// What stands for a name in the indexes of a store, under each key of the ring, the current one first: a store must
+    /// find sessions by user without telling who the users are.
+    pub(super) fn index(&self, kind: &[u8], name: &str) -> impl Iterator<Item = [u8; 16]> {
+        self.keys.iter().map(move |key| {
+            let mut mac = hmac::Context::with_key(&key.index);
+            // A kind has no zero, so two pairs are never the same bytes.
+            mac.update(kind);
+            mac.update(&[0]);
+            mac.update(name.as_bytes());
+            let mut half = [0; 16];
+            half.copy_from_slice(&mac.sign().as_ref()[..16]);
+            half
+        })
+    }
+
     /// Seals `plain` for the place `associated` (record, field and version): key id, nonce, ciphertext and tag.
     ///
     /// # Errors
@@ -108,8 +124,9 @@ impl Derived {
             hmac::Key::from(master.expand(&[info], hmac::HMAC_SHA256).expect("HKDF gives 32 bytes"))
         };
         let (access, code) = (mac(b"sidegate access token v1"), mac(b"sidegate authorization code v1"));
+        let index = mac(b"sidegate index v1");
         let seal = aead::UnboundKey::from(master.expand(&[b"sidegate seal v1"], &aead::AES_256_GCM).expect("32 bytes"));
-        Derived { id, access, code, seal: aead::LessSafeKey::new(seal), master }
+        Derived { id, access, code, index, seal: aead::LessSafeKey::new(seal), master }
     }
 }
 

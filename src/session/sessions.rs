@@ -20,8 +20,8 @@ use crate::{
 /// Shared by all generations of the configuration.
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
-    ring: KeyRing,
-    live: Livenesses,
+    ring: Arc<KeyRing>,
+    live: Arc<Livenesses>,
     background: Handle,
 }
 
@@ -59,8 +59,8 @@ pub enum Refreshed {
 
 impl Sessions {
     /// `background` carries what must not end with a request.
-    pub fn new(store: Arc<dyn SessionStore>, ring: KeyRing, background: Handle) -> Sessions {
-        Sessions { store, ring, live: Livenesses::default(), background }
+    pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
+        Sessions { store, ring, live: Arc::default(), background }
     }
 
     pub fn ring(&self) -> &KeyRing {
@@ -78,9 +78,12 @@ impl Sessions {
     /// If the store is not available; then nothing was given.
     pub async fn open(&self, opening: Opening) -> Result<Tokens, StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        for superseded in self.store.create(session, most).await? {
-            self.live.end(superseded);
-        }
+        let (store, live) = (self.store.clone(), self.live.clone());
+        self.detached(async move {
+            store.create(session, most).await?.into_iter().for_each(|superseded| live.end(superseded));
+            Ok(())
+        })
+        .await?;
         Ok(Tokens { refresh })
     }
 
@@ -90,11 +93,25 @@ impl Sessions {
     /// As [`Sessions::open`].
     pub async fn redeem(&self, opening: Opening) -> Result<(Spent, Tokens), StoreError> {
         let (session, most, refresh) = self.session(opening)?;
-        let spent = self.store.spend_code(session, most).await?;
-        if let Spent::Now(superseded) = &spent {
-            superseded.iter().for_each(|id| self.live.end(*id));
-        }
-        Ok((spent, Tokens { refresh }))
+        let (store, live) = (self.store.clone(), self.live.clone());
+        let spent = self.detached(async move {
+            let spent = store.spend_code(session, most).await?;
+            if let Spent::Now(superseded) = &spent {
+                superseded.iter().for_each(|id| live.end(*id));
+            }
+            Ok(spent)
+        });
+        Ok((spent.await?, Tokens { refresh }))
+    }
+
+    /// Carries `step` to its end also if nobody waits for it any more: a client that hangs up must not leave a session
+    /// that the store has ended and whose flag still says that it lives.
+    async fn detached<T: Send + 'static>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ended = self.background.spawn(step).await;
+        ended.unwrap_or_else(|_| Err(StoreError::Unavailable("the step was not carried out".to_owned())))
     }
 
     fn session(&self, opening: Opening) -> Result<(Session, u32, Option<Secret<String>>), StoreError> {
@@ -141,16 +158,28 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
-        let outcome = self.store.rotate(session.id, step).await?;
+        let (store, live) = (self.store.clone(), self.live.clone());
+        let (id, mut state) = (session.id, session.state.clone());
+        let outcome = self.detached(async move {
+            let outcome = store.rotate(id, step.clone()).await;
+            let reused = match &outcome {
+                Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
+                // Not known, but likely: no verdict may outlive a revocation that the store may have noted.
+                Err(_) => matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }),
+            };
+            if reused {
+                live.end(id);
+            }
+            outcome
+        });
+        let outcome = outcome.await?;
         let generation = match outcome {
             Outcome::Rotated { generation } | Outcome::Retried { generation } | Outcome::Healed { generation } => {
                 generation
             }
-            Outcome::Reused { .. } => {
-                self.live.end(session.id);
+            Outcome::Reused { .. } | Outcome::RetriesExhausted | Outcome::Refused(_) => {
                 return Ok(Refreshed::Refused(outcome));
             }
-            Outcome::RetriesExhausted | Outcome::Refused(_) => return Ok(Refreshed::Refused(outcome)),
         };
         match self.ring.refresh_token(session.id, generation, &session.state.client, &session.granted) {
             Some(token) => Ok(Refreshed::Good { token, outcome }),
@@ -170,9 +199,14 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: then the session must be assumed to live.
     pub async fn revoke(&self, id: SessionId, reason: RevocationReason) -> Result<bool, StoreError> {
-        let revoked = self.store.revoke(id, reason).await?;
-        self.live.end(id);
-        Ok(revoked)
+        let (store, live) = (self.store.clone(), self.live.clone());
+        self.detached(async move {
+            let revoked = store.revoke(id, reason).await;
+            // Also if the outcome is not known: then the store is asked again.
+            live.end(id);
+            revoked
+        })
+        .await
     }
 
     /// The flag that a verdict on this session must carry; to be taken before the session is looked up.
@@ -222,7 +256,11 @@ impl Sessions {
         self.store.list(filter, after, most).await
     }
 
+    /// The store itself, for what is kept beside sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
     }
 }
+
+#[cfg(test)]
+mod tests;

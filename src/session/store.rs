@@ -43,7 +43,8 @@ pub trait SessionStore: Send + Sync {
     /// Notes that `key` was used; false if it had been before. Forgotten at `until`.
     fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Live and revoked sessions that match, in the order of their ids, behind `after`.
+    /// Live and revoked sessions that match, in the order of their ids, behind `after`. One that cannot be read is left
+    /// out.
     fn list(
         &self,
         filter: Filter,
@@ -54,7 +55,7 @@ pub trait SessionStore: Send + Sync {
     /// Sessions that are neither revoked nor over, as of the last purge or later.
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Removes what is over. Stores also do so on their own.
+    /// Removes what is over, and says how many sessions that were. Stores also do so on their own.
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// A small document of the store's owner (the signing keys), sealed; with its version.
@@ -90,7 +91,9 @@ impl Filter {
         let granted = &session.granted;
         let of_user =
             self.user.as_ref().is_none_or(|user| granted.username.as_ref() == Some(user) || granted.subject == *user);
-        of_user
+        // What is over is not there any more, purged or not.
+        now < session.state.absolute
+            && of_user
             && self.client.as_ref().is_none_or(|client| session.state.client == *client)
             && (!self.alive || session.is_alive(now))
     }

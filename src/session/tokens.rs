@@ -97,7 +97,8 @@ impl KeyRing {
 
 /// Takes a refresh token apart; `None` if it has not the form of one, in its one spelling.
 pub fn read_refresh(token: &str) -> Option<Presented> {
-    let content = BASE64URL.decode(token.strip_prefix(REFRESH)?).ok()?;
+    let encoded = token.strip_prefix(REFRESH).filter(|encoded| encoded.len() <= LONGEST_REFRESH)?;
+    let content = BASE64URL.decode(encoded).ok()?;
     let (id, rest) = content.split_first_chunk::<16>()?;
     let (generation, rest) = take_varint(rest)?;
     Some(Presented { session: SessionId(*id), generation, mac: rest.try_into().ok()? })
@@ -129,7 +130,7 @@ fn read(prefix: &str, token: &str, is_mac: impl Fn(&[u8], &[u8]) -> bool) -> Opt
     Some(Opaque { session: SessionId(*id), digest: digest16(&rest[..16]) })
 }
 
-/// LEB128, in its shortest form only.
+/// LEB128, in its shortest form only; at most 9 bytes, and so 63 bits.
 fn push_varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         to.push(value as u8 | 0x80);
@@ -158,3 +159,8 @@ const OPAQUE_MAC: usize = 8;
 const REFRESH_MAC: usize = 20;
 /// 40 bytes in base64url.
 const OPAQUE_CHARACTERS: usize = 54;
+/// Id, the longest varint and the MAC in base64url.
+const LONGEST_REFRESH: usize = (16 + 9 + REFRESH_MAC) * 4 / 3;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The one integration test binary: everything speaks the wire to real sockets on port 0.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod admin_sessions;
 mod answers;
 mod binary;
 mod cache;
@@ -14,8 +15,10 @@ mod introspection;
 mod issuers;
 mod limits;
 mod listeners;
+mod oauth;
 mod observe;
 mod operating;
+mod own_tokens;
 mod paths;
 mod policy;
 mod reload;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use self::{echo::Echo, issuer::Issuer};
-use super::run;
+use super::{output, run};
 use crate::{
     app::App,
     config::{self, Address},
@@ -28,7 +28,7 @@ pub struct Options {
 }
 
 pub fn quickstart(options: &Options) -> ExitCode {
-    run::finish(start(options))
+    output::finish(start(options))
 }
 
 fn start(options: &Options) -> Result<(), BoxError> {
@@ -60,7 +60,7 @@ fn start(options: &Options) -> Result<(), BoxError> {
     let app = App::start(config, Time::default())?;
     print(&app, &issuer)?;
     run::until_signalled(&app, || {})?;
-    println!("\nDrained.");
+    output::print("\nDrained.\n")?;
     Ok(())
 }
 
@@ -71,7 +71,7 @@ fn print(app: &App, issuer: &Issuer) -> Result<(), BoxError> {
     let good = issuer.token(now, now.plus(3600), "orders")?;
     let expired = issuer.token(now.minus(7200), now.minus(3600), "orders")?;
     let narrow = issuer.token(now, now.plus(3600), "profile")?;
-    println!(
+    let text = format!(
         "sidegate {version} stands in front of an echo upstream and trusts an issuer, all in this process.
 
 Try, in another terminal:
@@ -101,6 +101,7 @@ curl -i {admin}/status
 Ctrl-C drains and ends.",
         version = env!("CARGO_PKG_VERSION"),
     );
+    output::print(&(text + "\n"))?;
     Ok(())
 }
 

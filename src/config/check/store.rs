@@ -40,16 +40,8 @@ pub(super) fn keys(settings: &Settings, store: Option<&Store>, section: &Section
 
 /// One key a line: its id, a colon, and 32 bytes in base64url. The first line is current.
 fn ring(text: &Secret<String>, section: &Section<'_>) -> Option<MasterKeys> {
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    let line = |line: &str| {
-        let (id, key) = line.trim().split_once(':')?;
-        let key: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(key).ok()?.try_into().ok()?;
-        Some((id.parse().ok()?, Secret::new(key)))
-    };
-    let lines = text.expose().lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let ring: Option<Vec<(u32, Secret<[u8; 32]>)>> = lines.map(line).collect();
-    match ring.filter(|ring| !ring.is_empty()) {
-        Some(ring) => Some(MasterKeys::Given(MasterRing(ring))),
+    match MasterRing::parse(text.expose()) {
+        Some(ring) => Some(MasterKeys::Given(ring)),
         None => {
             section.problem("not a ring of master keys", "sidegate keys master makes one");
             None

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::{Families, clamp};
 use crate::{
@@ -17,6 +17,7 @@ pub struct OauthMetrics {
     refreshes: IntCounterVec,
     sign_ins: IntCounterVec,
     password_checks: IntGaugeVec,
+    password_hashes: IntCounterVec,
     sessions: IntGaugeVec,
     store_up: IntGaugeVec,
     operations: IntCounterVec,
@@ -55,6 +56,17 @@ pub enum SignIn {
     Throttled,
     /// Who would know could not be asked.
     Unavailable,
+}
+
+/// What came of a slow hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashed {
+    Right,
+    Wrong,
+    /// Too many wait already.
+    Busy,
+    /// Something went wrong that nobody foresaw.
+    Failed,
 }
 
 /// The handles of one session store.
@@ -117,6 +129,11 @@ impl OauthMetrics {
                 "Passwords being hashed, and those that wait for their turn.",
                 &["state"],
             ),
+            password_hashes: family.counters(
+                "password_hashes_total",
+                "Slow hashes of passwords and of client secrets; busy: refused, since too many wait.",
+                &["result"],
+            ),
             sessions: family.gauges("sessions", "Sessions that are neither revoked nor over.", &["store"]),
             store_up: family.gauges("session_store_up", "Whether the session store answers.", &["store"]),
             operations: family.counters(
@@ -136,6 +153,9 @@ impl OauthMetrics {
         }
         for result in SignIn::ALL {
             metrics.sign_ins.with_label_values(&[result.as_str()]);
+        }
+        for result in Hashed::ALL {
+            metrics.password_hashes.with_label_values(&[result.as_str()]);
         }
         metrics
     }
@@ -195,14 +215,15 @@ impl OauthMetrics {
         self.sign_ins.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// Passwords being hashed; to be counted up and down around it.
-    pub fn passwords_checked(&self) -> IntGauge {
-        self.password_checks.with_label_values(&["running"])
+    /// Passwords being hashed, and those that wait for their turn.
+    pub fn observe_passwords(&self, running: usize, waiting: usize) {
+        for (state, count) in [("running", running), ("waiting", waiting)] {
+            self.password_checks.with_label_values(&[state]).set(clamp(count as u64));
+        }
     }
 
-    /// Passwords that wait for their turn.
-    pub fn passwords_waiting(&self) -> IntGauge {
-        self.password_checks.with_label_values(&["waiting"])
+    pub fn hashed(&self, result: Hashed) {
+        self.password_hashes.with_label_values(&[result.as_str()]).inc();
     }
 
     /// What the store said of itself: how many sessions are alive, or nothing where it does not answer.
@@ -267,6 +288,19 @@ impl SignIn {
             SignIn::Wrong => "wrong",
             SignIn::Throttled => "throttled",
             SignIn::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Hashed {
+    const ALL: [Hashed; 4] = [Hashed::Right, Hashed::Wrong, Hashed::Busy, Hashed::Failed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Hashed::Right => "right",
+            Hashed::Wrong => "wrong",
+            Hashed::Busy => "busy",
+            Hashed::Failed => "failed",
         }
     }
 }

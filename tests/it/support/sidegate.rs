@@ -84,7 +84,10 @@ pub fn parse(yaml: &str) -> config::Config {
     if !yaml.contains("listeners:") {
         yaml.push_str("\nlisteners:\n  - name: main\n    address: 127.0.0.1:0\n");
     }
-    yaml.push_str("\nhealth: { address: 127.0.0.1:0 }\nadmin: { address: 127.0.0.1:0 }\nworkers: 2\n");
+    if !yaml.contains("\nadmin:") {
+        yaml.push_str("\nadmin: { address: 127.0.0.1:0 }\n");
+    }
+    yaml.push_str("\nhealth: { address: 127.0.0.1:0 }\nworkers: 2\n");
     let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &config::Environment::default());
     loaded.unwrap_or_else(|problems| panic!("{problems}")).config
 }

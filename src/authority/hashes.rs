@@ -1,0 +1,113 @@
+//! Whether a secret fits a hash, and what finding that out costs.
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordVerifier, phc::PasswordHash},
+};
+use aws_lc_rs::{constant_time, digest};
+
+use crate::{config::SecretHash, model::Secret};
+
+/// Whether `secret` is one of the generated secrets among `hashes`. It costs next to nothing: what has 120 random bits
+/// needs no slow hash.
+pub(super) fn fits_generated(hashes: &[SecretHash], secret: &Secret<String>) -> bool {
+    let found = digest::digest(&digest::SHA256, secret.expose().as_bytes());
+    hashes.iter().any(|hash| match hash {
+        SecretHash::Sha256(expected) => {
+            constant_time::verify_slices_are_equal(found.as_ref(), expected.expose()).is_ok()
+        }
+        SecretHash::Argon2id(_) => false,
+    })
+}
+
+/// The slow ones among `hashes`.
+pub(super) fn slow(hashes: &[SecretHash]) -> impl Iterator<Item = &Secret<String>> {
+    hashes.iter().filter_map(|hash| match hash {
+        SecretHash::Argon2id(phc) => Some(phc),
+        SecretHash::Sha256(_) => None,
+    })
+}
+
+/// Whether `secret` fits one of `hashes`: memory and milliseconds for each. What is no hash fits nothing.
+pub(super) fn fits_slow(hashes: &[Secret<String>], secret: &Secret<String>) -> bool {
+    hashes.iter().any(|phc| {
+        PasswordHash::new(phc.expose())
+            .is_ok_and(|parsed| Argon2::default().verify_password(secret.expose().as_bytes(), &parsed).is_ok())
+    })
+}
+
+/// The most expensive of `hashes`, for those who are not there: their refusal must take as long as any other.
+pub(super) fn decoy<'h>(hashes: impl Iterator<Item = &'h SecretHash>) -> Option<Secret<String>> {
+    let slow = hashes.filter_map(|hash| match hash {
+        SecretHash::Argon2id(phc) => Some(phc),
+        SecretHash::Sha256(_) => None,
+    });
+    slow.max_by_key(|phc| cost(phc.expose())).cloned()
+}
+
+/// Blocks of memory that are written.
+fn cost(phc: &str) -> u64 {
+    let parameters = PasswordHash::new(phc).ok().and_then(|hash| argon2::Params::try_from(&hash).ok());
+    parameters.map_or(0, |parameters| u64::from(parameters.m_cost()) * u64::from(parameters.t_cost()))
+}
+
+/// Changes when the password does; nothing can be found out from it that is not in the hash.
+pub(super) fn credential(hash: &SecretHash) -> [u8; 16] {
+    let text = match hash {
+        SecretHash::Argon2id(phc) => digest::digest(&digest::SHA256, phc.expose().as_bytes()),
+        SecretHash::Sha256(hash) => digest::digest(&digest::SHA256, hash.expose()),
+    };
+    *text.as_ref().first_chunk().expect("32 bytes are more than 16")
+}
+
+/// What of a hash stands for it in a digest.
+pub(super) fn bytes(hash: &SecretHash) -> &[u8] {
+    match hash {
+        SecretHash::Argon2id(phc) => phc.expose().as_bytes(),
+        SecretHash::Sha256(hash) => hash.expose(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: &str = "m=64,t=1,p=1";
+    const DEAR: &str = "m=64,t=2,p=1";
+
+    fn hashed(parameters: &str, secret: &str) -> SecretHash {
+        SecretHash::Argon2id(Secret::new(crate::authority::tests::hashed(parameters, secret)))
+    }
+
+    fn generated(secret: &str) -> SecretHash {
+        let hash = digest::digest(&digest::SHA256, secret.as_bytes());
+        SecretHash::Sha256(Secret::new(hash.as_ref().try_into().unwrap()))
+    }
+
+    #[test]
+    fn a_secret_fits_its_hash_whatever_the_parameters() {
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let hashes = [hashed(CHEAP, "swordfish"), hashed(DEAR, "marlin"), generated("tuna")];
+        let slow: Vec<_> = slow(&hashes).cloned().collect();
+        assert_eq!(slow.len(), 2);
+        assert!(fits_slow(&slow, &secret("swordfish")) && fits_slow(&slow, &secret("marlin")));
+        assert!(!fits_slow(&slow, &secret("tuna")) && !fits_slow(&slow, &secret("")));
+        assert!(fits_generated(&hashes, &secret("tuna")) && !fits_generated(&hashes, &secret("swordfish")));
+        assert!(!fits_slow(&[secret("no hash")], &secret("swordfish")));
+    }
+
+    #[test]
+    fn whoever_is_not_there_costs_as_much_as_the_dearest_of_those_who_are() {
+        let (cheap, dear) = (hashed(CHEAP, "a"), hashed(DEAR, "b"));
+        let found = decoy([&cheap, &dear, &generated("c")].into_iter()).unwrap();
+        assert!(found.expose().contains(DEAR));
+        assert_eq!(decoy([&generated("c")].into_iter()), None);
+    }
+
+    #[test]
+    fn the_credential_changes_with_the_hash() {
+        assert_eq!(credential(&generated("a")), credential(&generated("a")));
+        assert_ne!(credential(&generated("a")), credential(&generated("b")));
+        assert_ne!(credential(&hashed(CHEAP, "a")), credential(&hashed(DEAR, "a")));
+    }
+}

@@ -1,0 +1,87 @@
+//! A form (`application/x-www-form-urlencoded`), read strictly: each name once, nothing replaced that cannot be read.
+
+use std::collections::HashSet;
+
+use percent_encoding::percent_decode;
+
+use crate::model::Secret;
+
+/// The parameters of one request; empty ones are as if they were not there (RFC 6749, section 3.2).
+#[derive(Debug)]
+pub struct Form {
+    parameters: Vec<(String, Secret<String>)>,
+    /// The only parameter that may be repeated (RFC 8707, section 2).
+    pub resources: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    Encoding,
+    Repeated,
+}
+
+impl Form {
+    pub fn read(body: &[u8]) -> Result<Form, Malformed> {
+        // `form_urlencoded` replaces what it cannot read. `&` and `=` are never part of a longer character, so the whole
+        // is UTF-8 exactly if all of its parts are.
+        if !has_whole_escapes(body) || percent_decode(body).decode_utf8().is_err() {
+            return Err(Malformed::Encoding);
+        }
+        let (mut parameters, mut resources, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        for (name, value) in form_urlencoded::parse(body) {
+            if name == "resource" {
+                resources.extend((!value.is_empty()).then(|| value.into_owned()));
+                continue;
+            }
+            if !names.insert(name.clone()) {
+                return Err(Malformed::Repeated);
+            }
+            if !value.is_empty() {
+                parameters.push((name.into_owned(), Secret::new(value.into_owned())));
+            }
+        }
+        Ok(Form { parameters, resources })
+    }
+
+    pub fn take(&mut self, name: &str) -> Option<Secret<String>> {
+        let at = self.parameters.iter().position(|(known, _)| known == name)?;
+        Some(self.parameters.swap_remove(at).1)
+    }
+}
+
+/// Decodes one name or value.
+pub fn decode(text: &[u8]) -> Option<String> {
+    if !has_whole_escapes(text) {
+        return None;
+    }
+    let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    percent_decode(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+}
+
+/// Whether a query carries what must never stand in a URI.
+pub fn names_a_secret(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| SECRETS.contains(&&*name))
+}
+
+/// Two hexadecimal digits behind each `%`.
+fn has_whole_escapes(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+const SECRETS: [&str; 8] = [
+    "client_secret",
+    "client_assertion",
+    "password",
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "access_token",
+    "token",
+];

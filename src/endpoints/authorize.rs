@@ -1,0 +1,211 @@
+//! The authorization endpoint: a request is checked, then answered with a page or a redirect.
+//!
+//! Nothing is kept here while a user thinks: the request travels sealed in the form and is checked anew when it comes
+//! back.
+
+mod cookies;
+mod form;
+mod reply;
+mod steps;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+
+use self::{
+    cookies::{Cookies, Name},
+    form::{Form, Remembered},
+    reply::Reply,
+};
+use super::{
+    Answer, Endpoints,
+    pages::{Pages, Reader, ThemeError, language},
+    served::collect,
+};
+use crate::{
+    config::{self, Users},
+    dialect::Dialect,
+    fetch::Fetcher,
+    grants::{
+        Grants,
+        authorize::{Authorization, AuthorizeError, Failure, Parameters, Repeated, SignedIn, check, verify_intent},
+    },
+    model::Context,
+    telemetry::metrics,
+};
+
+/// What the endpoint needs beside the grants, of one generation of the configuration.
+pub(super) struct Authorize {
+    pages: Pages,
+    fetcher: Fetcher,
+    cookies: Cookies,
+    /// Where forms are sent: relative, so that it also fits below a prefix that a proxy in front takes away.
+    action: String,
+}
+
+/// One request to the endpoint.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    headers: &'a HeaderMap,
+    reader: Reader<'a>,
+    cx: &'a Context,
+    /// Then no redirect may repeat what was posted (RFC 9700, section 4.12).
+    posted: bool,
+}
+
+impl Authorize {
+    pub(super) fn new(settings: &config::Authority) -> Result<Authorize, ThemeError> {
+        let path = settings.endpoints.authorize.as_deref().unwrap_or_default();
+        Ok(Authorize {
+            pages: Pages::new(settings.pages.theme.as_deref(), &settings.pages.title)?,
+            fetcher: Fetcher::new(None),
+            cookies: Cookies { secure: settings.issuer.starts_with("https:") },
+            action: format!("./{}", path.rsplit('/').next().unwrap_or_default()),
+        })
+    }
+}
+
+impl Endpoints {
+    pub(super) async fn authorize(&self, request: Request<Incoming>, cx: &Context) -> Answer {
+        let (head, body) = request.into_parts();
+        let reader = Reader { texts: language::of(&head.headers), cx };
+        let visit = Visit { headers: &head.headers, reader, cx, posted: head.method == Method::POST };
+        let visited = Visited { grants: &self.grants, own: &self.authorize, visit };
+        let reply = match head.method {
+            Method::GET => visited.begin(head.uri.query().unwrap_or_default().as_bytes()).await,
+            Method::POST => match collect(body).await {
+                Ok(_) if !is_form(&head.headers) => visited.unreadable(StatusCode::BAD_REQUEST),
+                Ok(body) => visited.post(&body).await,
+                Err((status, _)) => visited.unreadable(status),
+            },
+            _ => visited.wrong_method(),
+        };
+        self.grants.metrics.oauth.answered(
+            metrics::Endpoint::Authorize,
+            Dialect::OAuth2.as_str(),
+            reply.grant,
+            reply.result,
+        );
+        Answer { response: reply.response, error: None, grant: reply.grant }
+    }
+}
+
+/// A request and all that is needed to answer it.
+#[derive(Clone, Copy)]
+struct Visited<'a> {
+    grants: &'a Grants,
+    own: &'a Authorize,
+    visit: Visit<'a>,
+}
+
+impl Visited<'_> {
+    /// A request as the application made it.
+    async fn begin(&self, request: &[u8]) -> Reply {
+        let settings = self.grants.settings();
+        let asked = match check(request, settings) {
+            Ok(asked) => asked,
+            Err(failure) => return self.fail(failure),
+        };
+        // Whatever its bytes, it must come back from a form as it was.
+        let Ok(text) = str::from_utf8(request) else { return self.unreadable(StatusCode::BAD_REQUEST) };
+        if let Err(refusal) = verify_intent(&asked, &settings.intent, &self.own.fetcher).await {
+            return self.refuse(&asked.target, refusal, Some(&asked));
+        }
+        let none = asked.prompt.none;
+        match self.remembered(&asked) {
+            None if none => self.refuse(&asked.target, AuthorizeError::LoginRequired.into(), Some(&asked)),
+            None => self.sign_in_page(&asked, text, asked.login_hint.as_deref().unwrap_or_default(), None),
+            Some(_) if none && asks_consent(&asked) => {
+                self.refuse(&asked.target, AuthorizeError::ConsentRequired.into(), Some(&asked))
+            }
+            Some(user) => self.proceed(&asked, text, user).await,
+        }
+    }
+
+    /// A form of ours, or a request that was posted (OpenID Connect Core, section 3.1.2.1).
+    async fn post(&self, body: &Bytes) -> Reply {
+        let fields = Parameters::parse(body);
+        match fields.text(FORM) {
+            Ok(None) if !fields.has(FORM) => self.begin(body).await,
+            Ok(None) | Err(Repeated) => self.unreadable(StatusCode::BAD_REQUEST),
+            Ok(Some(sealed)) => self.step(&sealed, &fields).await,
+        }
+    }
+
+    async fn step(&self, sealed: &str, fields: &Parameters<'_>) -> Reply {
+        let Some(form) = Form::open(sealed, self.grants.sessions.ring()) else { return self.other_browser() };
+        let browser = self.own.cookies.read(Name::Browser, self.visit.headers);
+        if !browser.is_some_and(|browser| form.is_of(&browser)) {
+            return self.other_browser();
+        }
+        let asked = match check(form.request.as_bytes(), self.grants.settings()) {
+            Ok(asked) => asked,
+            Err(failure) => return self.fail(failure),
+        };
+        if self.visit.cx.now >= form.expires {
+            return self.expired(&form.request);
+        }
+        match &form.user {
+            None => self.sign_in(&asked, &form.request, fields).await,
+            Some(user) => self.consent(&asked, &form.request, user, fields).await,
+        }
+    }
+
+    /// On with a user who is known.
+    async fn proceed(&self, asked: &Authorization, request: &str, user: SignedIn) -> Reply {
+        if asks_consent(asked) {
+            return self.consent_page(asked, request, user);
+        }
+        self.finish(asked, &user).await
+    }
+
+    async fn finish(&self, asked: &Authorization, user: &SignedIn) -> Reply {
+        match self.grants.authorize(asked, user, self.visit.cx).await {
+            Ok(location) => self.redirect(&location, metrics::OK, Some(asked)),
+            Err(refusal) => self.refuse(&asked.target, refusal, Some(asked)),
+        }
+    }
+
+    fn fail(&self, failure: Failure) -> Reply {
+        match failure {
+            Failure::Page(fault) => self.fault(fault),
+            Failure::Redirect(target, refusal) => self.refuse(&target, refusal, None),
+        }
+    }
+
+    /// Who is signed in here already, if that is good enough for what is asked.
+    fn remembered(&self, asked: &Authorization) -> Option<SignedIn> {
+        let settings = self.grants.settings();
+        if settings.pages.remember.is_zero() || asked.prompt.login {
+            return None;
+        }
+        let cookie = self.own.cookies.read(Name::Remembered, self.visit.headers)?;
+        let now = self.visit.cx.now;
+        let Remembered { mut user, .. } = Remembered::open(&cookie, self.grants.sessions.ring(), now)?;
+        let age = user.auth_time.until(now).as_secs();
+        if asked.max_age.is_some_and(|most| age >= most) {
+            return None;
+        }
+        if !self.grants.authority.still_vouches(&user.username, user.credential.as_ref()) {
+            return None;
+        }
+        if let Users::Listed(users) = &settings.users {
+            let listed = users.get(&user.username).filter(|listed| listed.subject == user.subject)?;
+            user.claims = listed.claims.clone();
+        }
+        Some(user)
+    }
+}
+
+fn asks_consent(asked: &Authorization) -> bool {
+    asked.client.asks_consent || asked.prompt.consent
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// The field that holds the sealed request.
+const FORM: &str = "form";

@@ -1,0 +1,47 @@
+//! What is the same for every endpoint that takes a form.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::Answer;
+use crate::{
+    body::{self, CollectError},
+    dialect::oauth2,
+    model::TokenError,
+};
+
+/// Head and whole body of a POST, or the refusal of anything else.
+pub(super) async fn posted(request: Request<Incoming>, realm: &str) -> Result<(Parts, Bytes), Answer> {
+    let (head, body) = request.into_parts();
+    if head.method != Method::POST {
+        let error = TokenError::invalid_request("only POST").because("method");
+        return Err(Answer::refused(oauth2::refuse_method(realm), error));
+    }
+    let (status, error) = match collect(body).await {
+        Ok(body) => return Ok((head, body)),
+        Err((status, text)) => (status, TokenError::invalid_request(text)),
+    };
+    let mut response = oauth2::write_error(&error, realm);
+    *response.status_mut() = status;
+    // The rest of the body is not worth reading.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Err(Answer::refused(response, error))
+}
+
+/// The whole of a form's body, within the bounds of size and time.
+pub(super) async fn collect(body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
+    match tokio::time::timeout(BODY_TIMEOUT, body::collect(body, BODY_BYTES)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(CollectError::TooLarge { .. })) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too long")),
+        Ok(Err(CollectError::Broken(_))) => Err((StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// Bytes of a form: an assertion signed with RSA and a certificate chain fits several times.
+const BODY_BYTES: usize = 64 * 1024;
+/// For the whole of a form: nobody needs to type while it is sent.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);

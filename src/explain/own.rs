@@ -1,0 +1,79 @@
+//! A token of our own: what its session says, never the token.
+
+use super::Detail;
+use crate::{
+    auth::own::Own,
+    jose::{Peek, peek},
+    model::UnixTime,
+    session::{Session, SessionId, ring::digest16, tokens::is_access_token},
+};
+
+/// What is told of `token` if it is, or claims to be, one of the local authority.
+pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(String, Vec<Detail>)> {
+    let (kind, session, digest, mut details) = if is_access_token(token) {
+        let Some(opaque) = own.sessions.ring().read_access(token) else {
+            let forged = "it looks like an opaque token of the local authority, but its MAC is wrong";
+            return Some((String::new(), vec![Detail::plain(forged)]));
+        };
+        ("opaque token", Some(opaque.session), Some(opaque.digest), Vec::new())
+    } else {
+        let peek = peek(token).ok().filter(|peek| peek.issuer() == own.issuer())?;
+        let text = |name: &str| peek.claims().get(name).and_then(serde_json::Value::as_str);
+        let session = text("sid").and_then(|id| id.parse().ok());
+        let digest = text("jti").map(|jti| digest16(jti.as_bytes()));
+        ("JWT", session, digest, signature(own, peek, now))
+    };
+    details.insert(0, Detail::plain(format!("{} of the local authority", with_article(kind))));
+    match session {
+        Some(id) => details.extend(about_session(own, id, digest, now).await),
+        None => details.push(Detail::plain("it names no session")),
+    }
+    Some(("it is ours, and its session lives".to_owned(), details))
+}
+
+fn with_article(kind: &str) -> String {
+    format!("{} {kind}", if kind.starts_with('o') { "an" } else { "a" })
+}
+
+fn signature(own: &Own, peek: Peek<'_>, now: UnixTime) -> Vec<Detail> {
+    let keys = own.signing.keys();
+    let kid = peek.kid().map_or_else(|| "no kid".to_owned(), |kid| format!("kid `{kid}`"));
+    let known = keys.with_kid(peek.kid()).count();
+    let says = format!("{kid}, {:?}; {known} of our {} signing keys fit", peek.algorithm(), keys.keys().len());
+    let failed = peek.verify(own.rules(), &keys, now).err();
+    [Some(says), failed.map(|error| error.to_string())].into_iter().flatten().map(Detail::plain).collect()
+}
+
+async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: UnixTime) -> Vec<Detail> {
+    let session = match own.sessions.find(id).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return vec![Detail::plain(format!("session {id} is unknown or over"))],
+        Err(error) => return vec![Detail::plain(format!("session {id} cannot be looked up: {error}"))],
+    };
+    let mut told = vec![whose(&session)];
+    let state = &session.state;
+    told.push(match (&state.revoked, now < state.absolute) {
+        (Some(revoked), _) => {
+            let ago = humantime::format_duration(revoked.at.until(now));
+            format!("the session was revoked {ago} ago ({})", revoked.reason.as_str())
+        }
+        (None, true) => format!("the session ends in {}", humantime::format_duration(now.until(state.absolute))),
+        (None, false) => "the session is over".to_owned(),
+    });
+    let access = state.access.iter().find(|access| Some(access.digest) == digest);
+    told.push(match access.map(|access| access.expires) {
+        Some(end) if now < end => format!("the token expires in {}", humantime::format_duration(now.until(end))),
+        Some(end) => format!("the token expired {} ago", humantime::format_duration(end.until(now))),
+        None => "the session does not list the token (any more)".to_owned(),
+    });
+    told.into_iter().map(Detail::plain).collect()
+}
+
+fn whose(session: &Session) -> String {
+    let granted = &session.granted;
+    let subject = match granted.username {
+        Some(_) => format!("of subject `{}`", granted.subject),
+        None => "on its own behalf".to_owned(),
+    };
+    format!("session {} of client `{}` {subject}, by {}", session.id, session.state.client, granted.grant.as_str())
+}

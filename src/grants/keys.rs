@@ -1,0 +1,306 @@
+//! Keeps the signing keys: in the session store, where they rotate by themselves, or as a folder of files says.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::Notify, task::AbortHandle};
+
+use crate::{
+    config::Signing,
+    jose::{
+        SigningKeys, folder,
+        mint::MintError,
+        rotation::{Begun, Plan, Ring},
+    },
+    model::{BoxError, Time, UnixTime},
+    session::{SessionStore, StoreError},
+    telemetry::audit::{Entry, Event},
+};
+
+/// Outlives a reload; dropping it stops its task.
+pub struct KeyKeeper {
+    signing: Arc<SigningKeys>,
+    place: Place,
+}
+
+enum Place {
+    Store(Arc<Kept>, AbortHandle),
+    Folder(PathBuf),
+}
+
+/// What the task shares with those who rotate by hand.
+struct Kept {
+    store: Arc<dyn SessionStore>,
+    signing: Arc<SigningKeys>,
+    plan: Mutex<Plan>,
+    /// The plan has changed.
+    wake: Notify,
+}
+
+/// Why the keys were not rotated.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    #[error("the signing keys are in a folder: sidegate keys rotate")]
+    InFolder,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    #[error("other processes rotate the keys at the same time")]
+    Contended,
+}
+
+impl KeyKeeper {
+    /// Reads the keys, or makes the first ones. Blocks; not to be called from within a runtime.
+    ///
+    /// # Errors
+    /// If they cannot be read or kept.
+    pub fn start(
+        settings: &Signing,
+        store: &Arc<dyn SessionStore>,
+        time: &Time,
+        background: &Handle,
+    ) -> Result<KeyKeeper, BoxError> {
+        if let Some(folder) = &settings.folder {
+            let signing = Arc::new(SigningKeys::new(&folder::read(folder)?)?);
+            return Ok(KeyKeeper { signing, place: Place::Folder(folder.clone()) });
+        }
+        let (signing, due) = background.block_on(first(store.as_ref(), plan_of(settings)))?;
+        let kept = Arc::new(Kept {
+            store: store.clone(),
+            signing: signing.clone(),
+            plan: Mutex::new(plan_of(settings)),
+            wake: Notify::new(),
+        });
+        let task = background.spawn(kept.clone().keep(time.clone(), due)).abort_handle();
+        Ok(KeyKeeper { signing, place: Place::Store(kept, task) })
+    }
+
+    /// Takes over new settings; a folder is read again.
+    ///
+    /// # Errors
+    /// If the folder holds no good keys: then those in force stay.
+    pub fn reconfigure(&self, settings: &Signing) -> Result<(), BoxError> {
+        let place = match &self.place {
+            Place::Store(..) => None,
+            Place::Folder(folder) => Some(folder),
+        };
+        if settings.folder.as_ref() != place {
+            tracing::warn!(setting = "authority.signing.folder", "this setting takes effect at the next start");
+        }
+        match &self.place {
+            Place::Folder(folder) => self.signing.install(&folder::read(folder)?)?,
+            Place::Store(kept, _) => {
+                *kept.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan_of(settings);
+                kept.wake.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a rotation now: the new key is published at once and signs after `publish_ahead`, or, `at_once`, without
+    /// waiting for that.
+    ///
+    /// # Errors
+    /// If the keys are not kept in the store, or it is not available.
+    pub async fn rotate_now(&self, at_once: bool) -> Result<Begun, RotateError> {
+        let Place::Store(kept, _) = &self.place else { return Err(RotateError::InFolder) };
+        let plan = kept.plan();
+        let begun = step(kept.store.as_ref(), &kept.signing, |ring, now| {
+            ring.rotate(&plan, at_once, now).map(|begun| (true, begun))
+        });
+        let begun = begun.await?;
+        kept.wake.notify_one();
+        Ok(begun)
+    }
+
+    pub fn signing(&self) -> &Arc<SigningKeys> {
+        &self.signing
+    }
+}
+
+impl Drop for KeyKeeper {
+    fn drop(&mut self) {
+        if let Place::Store(_, task) = &self.place {
+            task.abort();
+        }
+    }
+}
+
+impl Kept {
+    async fn keep(self: Arc<Self>, time: Time, mut due: Option<UnixTime>) {
+        loop {
+            let soon = self.store.now().plus(LOOK_AGAIN.as_secs());
+            tokio::select! {
+                // Also when nothing is due here: another process may have rotated.
+                () = time.sleep_until(due.map_or(soon, |due| due.min(soon))) => {}
+                () = self.wake.notified() => {}
+            }
+            let plan = self.plan();
+            let advanced = step(self.store.as_ref(), &self.signing, |ring, now| {
+                let changed = ring.advance(&plan, now)?;
+                Ok((changed, ring.due(&plan)))
+            });
+            due = match advanced.await {
+                Ok(due) => due,
+                Err(error) => {
+                    // The keys in force stay: nothing is refused for it.
+                    tracing::warn!(%error, "the signing keys cannot be looked after; trying again");
+                    None
+                }
+            };
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn first(store: &dyn SessionStore, plan: Plan) -> Result<(Arc<SigningKeys>, Option<UnixTime>), RotateError> {
+    let (_, ring, due) = change(store, |ring, now| {
+        let changed = ring.advance(&plan, now)?;
+        Ok((changed, ring.due(&plan)))
+    })
+    .await?;
+    Ok((Arc::new(SigningKeys::new(&ring)?), due))
+}
+
+/// Changes the ring, and takes over what is kept of it then.
+async fn step<T>(
+    store: &dyn SessionStore,
+    signing: &SigningKeys,
+    how: impl Fn(&mut Ring, UnixTime) -> Result<(bool, T), MintError>,
+) -> Result<T, RotateError> {
+    let (changed, ring, told) = change(store, how).await?;
+    signing.install(&ring)?;
+    if changed {
+        Entry::new(Event::KeysRotated, None).write();
+    }
+    Ok(told)
+}
+
+/// One change of the ring that is kept, by compare-and-swap: of processes that do the same, one does it and the others
+/// take over what it did.
+async fn change<T>(
+    store: &dyn SessionStore,
+    how: impl Fn(&mut Ring, UnixTime) -> Result<(bool, T), MintError>,
+) -> Result<(bool, Ring, T), RotateError> {
+    for _ in 0..ATTEMPTS {
+        let (version, mut ring) = match store.load(DOCUMENT).await? {
+            None => (0, Ring::default()),
+            Some((version, content)) => {
+                let unreadable = || StoreError::Unreadable("the signing keys".to_owned());
+                (version, Ring::read(&content).ok_or_else(unreadable)?)
+            }
+        };
+        let (changed, told) = how(&mut ring, store.now())?;
+        if !changed {
+            return Ok((false, ring, told));
+        }
+        let content = ring.write().map_err(|_| MintError::Crypto)?;
+        if store.save(DOCUMENT, version, content).await? {
+            return Ok((true, ring, told));
+        }
+        // Another process was first: what it kept is what counts.
+    }
+    Err(RotateError::Contended)
+}
+
+fn plan_of(settings: &Signing) -> Plan {
+    Plan {
+        algorithm: settings.algorithm,
+        rotate_after: settings.rotate_after.map(|after| after.as_secs()),
+        publish_ahead: settings.publish_ahead.as_secs(),
+    }
+}
+
+/// The name of the document in the store.
+const DOCUMENT: &str = "signing-keys";
+/// How often the store is asked what other processes did.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const ATTEMPTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::*;
+    use crate::session::memory::Memory;
+
+    fn settings() -> Signing {
+        Signing {
+            algorithm: Algorithm::ES256,
+            folder: None,
+            rotate_after: Some(Duration::from_secs(1000)),
+            publish_ahead: Duration::from_secs(100),
+        }
+    }
+
+    async fn start(store: &Arc<dyn SessionStore>, time: &Time) -> KeyKeeper {
+        let (store, time, handle) = (store.clone(), time.clone(), Handle::current());
+        let started = move || KeyKeeper::start(&settings(), &store, &time, &handle).unwrap();
+        tokio::task::spawn_blocking(started).await.unwrap()
+    }
+
+    async fn until(keeper: &KeyKeeper, stages: &[&str]) {
+        let now = || keeper.signing().shown().iter().map(|key| key.stage.as_str()).collect::<Vec<_>>();
+        for _ in 0..2000 {
+            if now() == stages {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("never came so far: {:?}", now());
+    }
+
+    fn kids(keeper: &KeyKeeper) -> Vec<String> {
+        keeper.signing().shown().into_iter().map(|key| key.kid).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_processes_agree_on_their_keys_and_rotate_by_themselves() {
+        let time = Time::default();
+        let store: Arc<dyn SessionStore> = Arc::new(Memory::new(time.clone()));
+        let (one, other) = (start(&store, &time).await, start(&store, &time).await);
+        assert_eq!(kids(&one), kids(&other));
+        for (seconds, stages) in [
+            (901, &["current", "next"][..]),
+            (100, &["previous", "current"]),
+            (900, &["previous", "current", "next"]),
+            (crate::jose::rotation::KEPT as i64 - 1000, &["previous", "current"]),
+        ] {
+            time.advance(seconds);
+            until(&one, stages).await;
+            // The other looks again within a minute.
+            time.advance(60);
+            until(&other, stages).await;
+            assert_eq!(kids(&one), kids(&other));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_restart_finds_the_keys_again() {
+        let time = Time::default();
+        let store: Arc<dyn SessionStore> = Arc::new(Memory::new(time.clone()));
+        let before = kids(&start(&store, &time).await);
+        assert_eq!(kids(&start(&store, &time).await), before);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn rotations_by_hand_do_not_run_into_each_other() {
+        let time = Time::default();
+        let store: Arc<dyn SessionStore> = Arc::new(Memory::new(time.clone()));
+        let (one, other) = (start(&store, &time).await, start(&store, &time).await);
+        let (first, second) = tokio::join!(one.rotate_now(false), other.rotate_now(false));
+        assert!(first.unwrap().signs_from.0.abs_diff(second.unwrap().signs_from.0) <= 1);
+        until(&one, &["current", "next"]).await;
+        until(&other, &["current", "next"]).await;
+        assert_eq!(kids(&one), kids(&other));
+        one.rotate_now(true).await.unwrap();
+        until(&one, &["previous", "current"]).await;
+    }
+}

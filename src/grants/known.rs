@@ -1,0 +1,194 @@
+//! Tokens of ours that come back: which session they are of, to end it (RFC 7009) or to tell of it (RFC 7662).
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Grants,
+    mint::{ACCESS_TOKEN, About},
+};
+use crate::{
+    jose::{peek, verify},
+    model::{Context, PresentedClient, Secret, TokenError},
+    session::{
+        Access, Session, SessionId,
+        record::RevocationReason,
+        ring::digest16,
+        tokens::{Presented, is_access_token, read_refresh},
+    },
+    telemetry::audit::{Entry, Event},
+};
+
+/// A token of ours, its MAC or signature being right.
+enum Known {
+    Access {
+        session: Session,
+        access: Access,
+        /// Of a JWT.
+        jti: Option<String>,
+    },
+    Refresh {
+        session: Session,
+        presented: Presented,
+    },
+}
+
+impl Known {
+    fn session(&self) -> &Session {
+        match self {
+            Known::Access { session, .. } | Known::Refresh { session, .. } => session,
+        }
+    }
+}
+
+impl Grants {
+    /// Ends the session that `token` is of, whichever of its tokens it is. A token that is not good any more, or never
+    /// was, is no error (RFC 7009, section 2.2).
+    ///
+    /// # Errors
+    /// If the client did not prove itself, if the token is another client's, or if the store is not available: then the
+    /// token must be assumed to be good.
+    pub async fn revoke(
+        &self,
+        client: PresentedClient,
+        token: &Secret<String>,
+        cx: &Context,
+    ) -> Result<(), TokenError> {
+        let client = self.authenticate(client, cx).await?;
+        let Some(known) = self.find(token.expose()).await? else { return Ok(()) };
+        let session = known.session();
+        if session.state.client != *client.id {
+            // Who can be anybody is not told what they hold.
+            if client.is_public() {
+                return Ok(());
+            }
+            return Err(TokenError::invalid_request("the token is not of this client").because("other_client"));
+        }
+        if self.sessions.revoke(session.id, RevocationReason::Client).await? {
+            let mut entry = Entry::new(Event::Revoked, Some(cx));
+            entry.client = Some(&client.id);
+            entry.subject = Some(&session.granted.subject);
+            entry.session = Some(&session.id);
+            entry.reason = Some(RevocationReason::Client.as_str());
+            entry.write();
+        }
+        Ok(())
+    }
+
+    /// What `client` may know of `token`; `None`: it is not good, or not for this client to know.
+    ///
+    /// # Errors
+    /// If the client did not prove itself or cannot, or if the store is not available.
+    pub async fn introspect(
+        &self,
+        client: PresentedClient,
+        token: &Secret<String>,
+        cx: &Context,
+    ) -> Result<Introspected, TokenError> {
+        let client = self.authenticate(client, cx).await?;
+        if client.is_public() {
+            return Err(TokenError::invalid_client().because("public_client"));
+        }
+        let known = self.find(token.expose()).await?;
+        let known = known.filter(|known| client.introspects_all || known.session().state.client == *client.id);
+        let claims = known.and_then(|known| self.tell(&known));
+        Ok(Introspected { caller: client.id.to_string(), claims })
+    }
+
+    /// The answer as a JWT that can be passed on (RFC 9701, section 5).
+    ///
+    /// # Errors
+    /// If it cannot be signed.
+    pub fn signed_introspection(&self, caller: &str, answer: Map<String, Value>) -> Result<String, TokenError> {
+        let mut claims = Map::new();
+        claims.insert("iss".to_owned(), json!(self.settings().issuer));
+        claims.insert("aud".to_owned(), json!(caller));
+        claims.insert("iat".to_owned(), json!(self.sessions.now().0));
+        claims.insert("token_introspection".to_owned(), Value::Object(answer));
+        Ok(self.signing.sign(INTROSPECTION, &claims)?)
+    }
+
+    fn tell(&self, known: &Known) -> Option<Map<String, Value>> {
+        let now = self.sessions.now();
+        let session = known.session();
+        let (state, granted) = (&session.state, &session.granted);
+        let client = self.authority.client(&state.client).filter(|client| client.enabled)?;
+        if !session.is_alive(now) || !self.still_vouches(granted) {
+            return None;
+        }
+        let (scope, audiences, issued, expires) = match known {
+            Known::Access { access, .. } => {
+                if now >= access.expires {
+                    return None;
+                }
+                let scope = access.scope.as_ref().unwrap_or(&granted.scope);
+                let audiences = access.audiences.as_ref().unwrap_or(&granted.audiences);
+                (scope, audiences, access.issued, access.expires)
+            }
+            Known::Refresh { presented, .. } => {
+                if presented.generation != state.generation || now >= state.idle_until {
+                    return None;
+                }
+                (&granted.scope, &granted.audiences, state.rotated_at, state.idle_until)
+            }
+        };
+        let about = About { session: session.id, client, granted, scope, audiences, issued, expires };
+        let mut claims = Map::new();
+        claims.insert("active".to_owned(), Value::Bool(true));
+        claims.extend(self.claims(&about));
+        if let Some(username) = &granted.username {
+            claims.insert("username".to_owned(), json!(username));
+        }
+        match known {
+            Known::Access { jti, .. } => {
+                claims.insert("token_type".to_owned(), json!("Bearer"));
+                claims.extend(jti.as_ref().map(|jti| ("jti".to_owned(), json!(jti))));
+            }
+            Known::Refresh { .. } => {}
+        }
+        Some(claims)
+    }
+
+    /// Every token says itself what it is, so the hint of its type is not needed.
+    async fn find(&self, token: &str) -> Result<Option<Known>, TokenError> {
+        if is_access_token(token) {
+            let Some(opaque) = self.sessions.ring().read_access(token) else { return Ok(None) };
+            return self.find_access(opaque.session, opaque.digest, None).await;
+        }
+        if let Some(presented) = read_refresh(token) {
+            let Some(session) = self.sessions.find(presented.session).await? else { return Ok(None) };
+            let ring = self.sessions.ring();
+            let good = ring.is_refresh_token(&presented, &session.state.client, &session.granted);
+            return Ok(good.then_some(Known::Refresh { session, presented }));
+        }
+        let Some((session, jti)) = self.read_jwt(token) else { return Ok(None) };
+        self.find_access(session, digest16(jti.as_bytes()), Some(jti)).await
+    }
+
+    async fn find_access(
+        &self,
+        id: SessionId,
+        digest: [u8; 16],
+        jti: Option<String>,
+    ) -> Result<Option<Known>, TokenError> {
+        let Some(session) = self.sessions.find(id).await? else { return Ok(None) };
+        let access = session.state.access(&digest, self.sessions.now()).cloned();
+        Ok(access.map(|access| Known::Access { session, access, jti }))
+    }
+
+    /// Session and `jti` of an access token that we have signed.
+    fn read_jwt(&self, token: &str) -> Option<(SessionId, String)> {
+        let rules = verify::rules(&self.settings().issuer, &[ACCESS_TOKEN], true);
+        let verified = peek(token).ok()?.verify(&rules, &self.signing.keys(), self.sessions.now()).ok()?;
+        let session = verified.claims.text("sid")?.parse().ok()?;
+        Some((session, verified.claims.text("jti")?.to_owned()))
+    }
+}
+
+/// The answer to an introspection, and who is told.
+pub struct Introspected {
+    pub caller: String,
+    pub claims: Option<Map<String, Value>>,
+}
+
+/// The `typ` of signed answers: never mistaken for a token.
+const INTROSPECTION: &str = "token-introspection+jwt";

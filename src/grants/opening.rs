@@ -1,0 +1,160 @@
+//! How a session begins, whatever grant it is for.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::rand;
+use serde_json::{Map, Value};
+
+use super::{Grants, mint::About};
+use crate::{
+    authority::Identity,
+    config::Client,
+    model::{GrantType, Scope, TokenError, TokenGrant},
+    session::{Granted, Opening, SessionId},
+};
+
+/// A session that is ready to be kept, and the answer that goes out once it is; only the refresh token is missing.
+pub(super) struct Start {
+    pub opening: Opening,
+    pub reply: TokenGrant,
+}
+
+/// What the first access token is narrowed to, and what stands in the ID token.
+#[derive(Default)]
+pub(super) struct First<'a> {
+    pub resources: &'a [String],
+    pub nonce: Option<&'a str>,
+}
+
+impl Grants {
+    /// What a user grants to a client.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn granted_by(
+        &self,
+        user: Identity,
+        grant: GrantType,
+        scope: Scope,
+        audiences: Vec<String>,
+    ) -> Result<Granted, TokenError> {
+        let granted = self.granted(user.subject, grant, scope, audiences, user.claims)?;
+        Ok(Granted { username: Some(user.username), credential: user.credential, ..granted })
+    }
+
+    /// What a client has on its own behalf; its subject is the client itself, which no user may be called like.
+    pub(super) fn granted_to(
+        &self,
+        client: &Client,
+        scope: Scope,
+        audiences: Vec<String>,
+    ) -> Result<Granted, TokenError> {
+        self.granted(client.id.to_string(), GrantType::ClientCredentials, scope, audiences, client.claims.clone())
+    }
+
+    fn granted(
+        &self,
+        subject: String,
+        grant: GrantType,
+        scope: Scope,
+        audiences: Vec<String>,
+        claims: Map<String, Value>,
+    ) -> Result<Granted, TokenError> {
+        let mut salt = [0; 16];
+        rand::fill(&mut salt)?;
+        Ok(Granted {
+            subject,
+            username: None,
+            grant,
+            scope,
+            audiences,
+            claims,
+            auth_time: self.sessions.now(),
+            credential: None,
+            salt,
+            master_key: self.sessions.ring().current(),
+        })
+    }
+
+    /// Begins and keeps a session; its tokens.
+    ///
+    /// # Errors
+    /// If the store is not available, or nothing can be signed: then nothing was given.
+    pub async fn open(&self, client: &Client, granted: Granted) -> Result<(SessionId, TokenGrant), TokenError> {
+        let id = SessionId::random()?;
+        let Start { opening, reply } = self.start(client, id, granted, &First::default())?;
+        let tokens = self.sessions.open(opening).await?;
+        Ok((id, TokenGrant { refresh_token: tokens.refresh, ..reply }))
+    }
+
+    /// Everything about a new session that may fail, before anything is kept.
+    pub(super) fn start(
+        &self,
+        client: &Client,
+        id: SessionId,
+        granted: Granted,
+        first: &First<'_>,
+    ) -> Result<Start, TokenError> {
+        let now = self.sessions.now();
+        let refresh = may_refresh(client, granted.grant);
+        let lifetime = match granted.grant {
+            GrantType::Implicit => client.access_lifetime.min(LONGEST_IMPLICIT),
+            _ => client.access_lifetime,
+        };
+        // Without a refresh token the session is over when its token is.
+        let absolute = if refresh { client.absolute } else { lifetime };
+        let audiences = super::audiences_for(&granted.audiences, first.resources)?;
+        let about = About {
+            session: id,
+            client,
+            granted: &granted,
+            scope: &granted.scope,
+            audiences: &audiences,
+            issued: now,
+            expires: now.plus(lifetime.min(absolute).as_secs()),
+        };
+        let minted = self.access_token(&about)?;
+        let id_token = match granted.grant {
+            GrantType::AuthorizationCode => self.id_token(&about, &minted.token, first.nonce)?,
+            _ => None,
+        };
+        let reply = TokenGrant {
+            access_token: minted.token,
+            expires_in: now.until(about.expires).as_secs(),
+            scope: granted.scope.clone(),
+            refresh_token: None,
+            id_token,
+            claims: Arc::new(granted.claims.clone()),
+            username: granted.username.clone(),
+            auth_time: granted.auth_time,
+            issued: now,
+        };
+        let settings = self.settings();
+        let most = match granted.username {
+            Some(_) => settings.sessions_per_user,
+            None => settings.sessions_per_client,
+        };
+        let opening = Opening {
+            id,
+            client: client.id.to_string(),
+            granted,
+            idle: client.idle.as_secs(),
+            absolute: absolute.as_secs(),
+            refresh,
+            access: Some(minted.access),
+            most,
+        };
+        Ok(Start { opening, reply })
+    }
+}
+
+/// Never for a client on its own behalf, which can ask again, and never by way of a redirect (RFC 6749, 4.4.3 and 4.2.2).
+fn may_refresh(client: &Client, grant: GrantType) -> bool {
+    match grant {
+        GrantType::AuthorizationCode | GrantType::Password | GrantType::ApiKey => client.may(GrantType::RefreshToken),
+        GrantType::ClientCredentials | GrantType::Implicit | GrantType::Basic | GrantType::RefreshToken => false,
+    }
+}
+
+/// A token that has stood in a URI lives no longer.
+const LONGEST_IMPLICIT: Duration = Duration::from_secs(600);

@@ -1,0 +1,207 @@
+//! The sessions of the local authority: listed, shown, ended. Never a token, a digest of one, or a salt.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use super::{Admin, json, query::Query, refusal};
+use crate::{
+    model::{GrantType, UnixTime},
+    session::{Session, SessionId, Sessions, StoreError, record::RevocationReason},
+    telemetry::audit::{Entry, Event},
+};
+
+/// One page of sessions.
+#[derive(Serialize)]
+struct Page {
+    sessions: Vec<View>,
+    /// The `after` of the next page; `None`: this was the last one.
+    next: Option<String>,
+}
+
+/// What an operator sees of a session.
+#[derive(Serialize)]
+struct View {
+    id: String,
+    client: String,
+    subject: String,
+    username: Option<String>,
+    grant: GrantType,
+    scope: String,
+    audiences: Vec<String>,
+    alive: bool,
+    revoked: Option<Revoked>,
+    created: String,
+    /// When the user proved who they are.
+    authenticated: String,
+    /// The last refresh, or the beginning.
+    refreshed: String,
+    /// It ends then unless it is refreshed before.
+    idle_until: String,
+    /// It ends then, whatever happens.
+    expires: String,
+    /// Of the refresh token; 0: there is none.
+    generation: u64,
+    /// Access tokens that are still good.
+    access_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    reason: &'static str,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct Ended {
+    revoked: u64,
+}
+
+impl View {
+    fn of(session: &Session, now: UnixTime) -> View {
+        let (state, granted) = (&session.state, &session.granted);
+        View {
+            id: session.id.to_string(),
+            client: state.client.clone(),
+            subject: granted.subject.clone(),
+            username: granted.username.clone(),
+            grant: granted.grant,
+            scope: granted.scope.to_string(),
+            audiences: granted.audiences.clone(),
+            alive: session.is_alive(now),
+            revoked: state.revoked.map(|revoked| Revoked { reason: revoked.reason.as_str(), at: stamp(revoked.at) }),
+            created: stamp(state.created),
+            authenticated: stamp(granted.auth_time),
+            refreshed: stamp(state.rotated_at),
+            idle_until: stamp(state.idle_until),
+            expires: stamp(state.absolute),
+            generation: state.generation,
+            access_tokens: state.access.iter().filter(|access| now < access.expires).count(),
+        }
+    }
+}
+
+impl Admin {
+    pub(super) async fn list_sessions(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let (query, sessions) = match self.asked(request) {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        // One more than asked for: it tells whether there is a next page.
+        let mut found = match sessions.list(query.filter, query.after, query.limit + 1).await {
+            Ok(found) => found,
+            Err(error) => return unavailable(&error),
+        };
+        let more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let now = sessions.now();
+        let next = found.last().filter(|_| more).map(|last| last.id.to_string());
+        json(StatusCode::OK, &Page { sessions: found.iter().map(|session| View::of(session, now)).collect(), next })
+    }
+
+    pub(super) async fn show_session(&self, id: &str) -> Response<Full<Bytes>> {
+        match self.found(id).await {
+            Ok((session, sessions)) => json(StatusCode::OK, &View::of(&session, sessions.now())),
+            Err(refused) => *refused,
+        }
+    }
+
+    pub(super) async fn revoke_session(&self, id: &str) -> Response<Full<Bytes>> {
+        let (session, sessions) = match self.found(id).await {
+            Ok(found) => found,
+            Err(refused) => return *refused,
+        };
+        match revoke(&sessions, &session).await {
+            Ok(ended) => json(StatusCode::OK, &Ended { revoked: ended.into() }),
+            Err(error) => unavailable(&error),
+        }
+    }
+
+    /// Ends every session of a user or a client that is alive now.
+    pub(super) async fn revoke_sessions(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let (query, sessions) = match self.asked(request) {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        if !query.is_narrow() {
+            let message = "name a `user`, a `client` or both: nobody ends all sessions by a slip";
+            return refusal(StatusCode::BAD_REQUEST, "filter_missing", message);
+        }
+        let (mut revoked, mut after) = (0, query.after);
+        loop {
+            let page = match sessions.list(query.filter.clone(), after, PAGE).await {
+                Ok(page) => page,
+                Err(error) => return unavailable(&error),
+            };
+            for session in &page {
+                match revoke(&sessions, session).await {
+                    Ok(ended) => revoked += u64::from(ended),
+                    // What was ended stays so, and is noted in the audit stream; the request can be sent again.
+                    Err(error) => return unavailable(&error),
+                }
+            }
+            match page.last().filter(|_| page.len() == PAGE) {
+                Some(last) => after = Some(last.id),
+                None => return json(StatusCode::OK, &Ended { revoked }),
+            }
+        }
+    }
+
+    fn asked(&self, request: &Request<Incoming>) -> Result<(Query, Arc<Sessions>), Box<Response<Full<Bytes>>>> {
+        let query = Query::read(request.uri().query().unwrap_or_default())
+            .map_err(|wrong| refusal(StatusCode::BAD_REQUEST, "query_wrong", &wrong))?;
+        Ok((query, self.sessions()?))
+    }
+
+    async fn found(&self, id: &str) -> Result<(Session, Arc<Sessions>), Box<Response<Full<Bytes>>>> {
+        let sessions = self.sessions()?;
+        let unknown = || refusal(StatusCode::NOT_FOUND, "session_unknown", "there is no such session, or no longer");
+        let id: SessionId = id.parse().map_err(|_| unknown())?;
+        let session = sessions.find(id).await.map_err(|error| unavailable(&error))?;
+        Ok((session.ok_or_else(unknown)?, sessions))
+    }
+
+    fn sessions(&self) -> Result<Arc<Sessions>, Box<Response<Full<Bytes>>>> {
+        let gate = self.gate.load();
+        let none = || refusal(StatusCode::NOT_FOUND, "authority_off", "the configuration has no `authority`");
+        Ok(gate.proxy().auth().own().ok_or_else(none)?.sessions.clone())
+    }
+}
+
+async fn revoke(sessions: &Sessions, session: &Session) -> Result<bool, StoreError> {
+    let reason = RevocationReason::Operator;
+    let ended = sessions.revoke(session.id, reason).await?;
+    if ended {
+        let mut entry = Entry::new(Event::Revoked, None);
+        entry.client = Some(&session.state.client);
+        entry.subject = Some(&session.granted.subject);
+        entry.session = Some(&session.id);
+        entry.grant = Some(session.granted.grant);
+        entry.reason = Some(reason.as_str());
+        entry.write();
+    }
+    Ok(ended)
+}
+
+fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
+    tracing::warn!(%error, "an operator's request was not carried out");
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the session store does not answer; try again")
+}
+
+/// RFC 3339, in UTC.
+fn stamp(at: UnixTime) -> String {
+    // The calendar of humantime ends with the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    let at: SystemTime = UNIX_EPOCH + Duration::from_secs(at.0.min(LAST));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Sessions that are read at once while many are ended.
+const PAGE: usize = 256;

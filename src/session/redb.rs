@@ -1,0 +1,280 @@
+//! The store in one file of one process: what was answered has been made durable, and survives a crash.
+
+mod file;
+mod readers;
+mod record;
+mod steps;
+mod tables;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, RwLock,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use redb::Database;
+use tokio::sync::oneshot;
+
+use self::{
+    file::open,
+    tables::{Index, Tables, View},
+    writer::{Answer, Open, Writer},
+};
+use super::{
+    family::{Outcome, Rotate},
+    record::{Code, RevocationReason, Session, SessionId},
+    ring::KeyRing,
+    store::{Filter, SessionStore, Spent, StoreError},
+};
+use crate::model::{BoxError, Time, UnixTime};
+
+/// One thread writes, a few read. Dropping it ends them and closes the file.
+pub struct Redb {
+    time: Time,
+    ring: Arc<KeyRing>,
+    // `None` only in `drop`.
+    steps: Option<SyncSender<writer::Job>>,
+    reads: Option<SyncSender<readers::Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why a step or a look came to nothing.
+enum Failure {
+    /// The record: everything else goes on.
+    Unreadable(String),
+    /// The file: nothing of the transaction is kept.
+    File(redb::Error),
+}
+
+impl Redb {
+    /// Opens the store in `path`, or makes it.
+    ///
+    /// # Errors
+    /// Why that cannot be, and what to do.
+    pub fn open(path: &Path, ring: Arc<KeyRing>, time: Time) -> Result<Redb, BoxError> {
+        let database = open(path, &ring)?;
+        let again = {
+            let (path, ring) = (path.to_owned(), ring.clone());
+            Box::new(move || open(&path, &ring).map_err(|error| error.to_string()))
+        };
+        Redb::start(database, again, ring, time)
+    }
+
+    fn start(database: Database, open: Open, ring: Arc<KeyRing>, time: Time) -> Result<Redb, BoxError> {
+        let file = Arc::new(RwLock::new(Some(database)));
+        let (reads, mut threads) = readers::start(&file)?;
+        let (steps, jobs) = sync_channel(MOST_WAITING);
+        let writer = Writer { file, open, time: time.clone(), jobs };
+        threads.push(thread::Builder::new().name("sidegate-write".to_owned()).spawn(move || writer.run())?);
+        Ok(Redb { time, ring, steps: Some(steps), reads: Some(reads), threads })
+    }
+
+    /// Has `apply` done in the next transaction; what it returns comes once that is durable.
+    fn step<T: Send + 'static>(
+        &self,
+        apply: impl FnOnce(&mut Tables<'_>, &KeyRing, UnixTime) -> Result<T, Failure> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let (sender, receiver) = oneshot::channel();
+        let ring = self.ring.clone();
+        let apply = move |tables: &mut Tables<'_>, now| {
+            let outcome = match apply(tables, &ring, now) {
+                Ok(value) => Ok(value),
+                Err(Failure::Unreadable(error)) => Err(StoreError::Unreadable(error)),
+                Err(Failure::File(error)) => return Err(error),
+            };
+            let answer: Answer = Box::new(move || {
+                // Whoever asked may have gone.
+                let _ = sender.send(outcome);
+            });
+            Ok(answer)
+        };
+        async move {
+            send(self.steps.as_ref(), writer::Job { until: Instant::now() + PATIENCE, apply: Box::new(apply) })?;
+            answer(receiver).await
+        }
+        .boxed()
+    }
+
+    /// Has `look` done on a thread that may wait for the file.
+    fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View, &KeyRing, UnixTime) -> Result<T, Failure> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let (sender, receiver) = oneshot::channel();
+        let (ring, time) = (self.ring.clone(), self.time.clone());
+        let read = move |view: Result<View, redb::Error>| {
+            let seen = view.map_err(Failure::File).and_then(|view| look(&view, &ring, time.now()));
+            // Whoever asked may have gone.
+            let _ = sender.send(seen.map_err(|failure| match failure {
+                Failure::Unreadable(error) => StoreError::Unreadable(error),
+                Failure::File(error) => StoreError::Unavailable(error.to_string()),
+            }));
+        };
+        async move {
+            send(self.reads.as_ref(), readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) })?;
+            answer(receiver).await
+        }
+        .boxed()
+    }
+}
+
+fn send<J>(queue: Option<&SyncSender<J>>, job: J) -> Result<(), StoreError> {
+    match queue.map(|queue| queue.try_send(job)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(TrySendError::Full(_))) => Err(StoreError::Unavailable("too much is waiting for the file".to_owned())),
+        Some(Err(TrySendError::Disconnected(_))) | None => Err(StoreError::Unavailable("it is closed".to_owned())),
+    }
+}
+
+async fn answer<T>(receiver: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(PATIENCE, receiver).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(StoreError::Unavailable("the file cannot be written".to_owned())),
+        Err(_) => Err(StoreError::Unavailable("the file did not answer in time".to_owned())),
+    }
+}
+
+impl Drop for Redb {
+    fn drop(&mut self) {
+        self.steps = None;
+        self.reads = None;
+        // Whoever opens the file next must find it closed.
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl SessionStore for Redb {
+    fn now(&self) -> UnixTime {
+        self.time.now()
+    }
+
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.step(move |tables, ring, now| steps::create(tables, &session, most, ring, now))
+    }
+
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        self.look(move |view, ring, now| Ok(view.find(id, ring)?.filter(|session| now < session.state.absolute)))
+    }
+
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        self.step(move |tables, _, now| steps::rotate(tables, id, &step, now))
+    }
+
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(move |tables, _, now| steps::revoke(tables, id, reason, now))
+    }
+
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(move |tables, _, now| steps::acknowledge(tables, id, generation, now))
+    }
+
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(move |tables, ring, _| steps::put_code(tables, id, &code, ring))
+    }
+
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        self.look(move |view, ring, now| {
+            let kept = view.code(id)?.filter(|code| now < code.expires);
+            kept.map(|code| code.open(id, ring)).transpose()
+        })
+    }
+
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        self.step(move |tables, ring, now| steps::spend_code(tables, &session, most, ring, now))
+    }
+
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(move |tables, _, now| steps::use_once(tables, key, until, now))
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        self.look(move |view, ring, now| list(view, &filter, after, most, ring, now))
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.look(|view, _, _| view.count())
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move {
+            let mut sessions = 0;
+            loop {
+                let purged = self.step(|tables, _, now| steps::purge(tables, now)).await?;
+                sessions += purged.sessions;
+                if !purged.more {
+                    return Ok(sessions);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+        self.look(move |view, ring, _| view.document(name, ring))
+    }
+
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(move |tables, ring, _| steps::save(tables, name, expected, &content, ring))
+    }
+}
+
+/// The index says where to look, the record whether it fits.
+fn list(
+    view: &View,
+    filter: &Filter,
+    after: Option<SessionId>,
+    most: usize,
+    ring: &KeyRing,
+    now: UnixTime,
+) -> Result<Vec<Session>, Failure> {
+    let indexes: Vec<Option<Index>> = match (&filter.user, &filter.client) {
+        (Some(user), _) => record::users(user, ring).map(|digest| Some(Index::User(digest))).collect(),
+        (None, Some(client)) => vec![Some(Index::Client(client.clone()))],
+        (None, None) => vec![None],
+    };
+    let mut found = Vec::new();
+    for index in indexes {
+        let enough = found.len() + most;
+        view.ids(index.as_ref(), after, |id| {
+            match view.find(id, ring) {
+                Ok(Some(session)) if filter.matches(&session, now) => found.push(session),
+                Ok(_) => {}
+                // The others must still be seen, by whoever has to clear this up above all.
+                Err(Failure::Unreadable(error)) => tracing::warn!(%id, error, "a session cannot be listed"),
+                Err(error) => return Err(error),
+            }
+            Ok(found.len() < enough)
+        })?;
+    }
+    found.sort_unstable_by_key(|session| session.id);
+    found.dedup_by_key(|session| session.id);
+    found.truncate(most);
+    Ok(found)
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::File(error.into())
+    }
+}
+
+/// Steps, and looks, that wait for their turn.
+const MOST_WAITING: usize = 4096;
+/// How long anybody waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

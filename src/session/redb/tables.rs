@@ -1,0 +1,178 @@
+//! The tables of the file, and the indexes that are kept with each change of a session.
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+
+use super::{Failure, record::Kept};
+use crate::session::{
+    record::{Session, SessionId},
+    ring::{KeyRing, digest16},
+};
+
+type Id = [u8; 16];
+/// What an index finds, then the id of the session.
+type Pair = ([u8; 16], Id);
+
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("sidegate");
+pub(super) const SESSIONS: TableDefinition<Id, &[u8]> = TableDefinition::new("sessions");
+/// Sessions that were not revoked: owner, when they were created, id.
+pub(super) const LIVE: TableDefinition<([u8; 16], u64, Id), ()> = TableDefinition::new("live sessions");
+pub(super) const BY_USER: TableDefinition<Pair, ()> = TableDefinition::new("sessions by user");
+pub(super) const BY_CLIENT: TableDefinition<Pair, ()> = TableDefinition::new("sessions by client");
+/// When to look whether a session is over; it may have been prolonged since.
+pub(super) const ENDS: TableDefinition<(u64, Id), ()> = TableDefinition::new("ends of sessions");
+pub(super) const CODES: TableDefinition<Id, &[u8]> = TableDefinition::new("codes");
+pub(super) const CODE_ENDS: TableDefinition<(u64, Id), ()> = TableDefinition::new("ends of codes");
+pub(super) const USED: TableDefinition<[u8; 32], u64> = TableDefinition::new("used");
+pub(super) const USED_ENDS: TableDefinition<(u64, [u8; 32]), ()> = TableDefinition::new("ends of used");
+pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
+
+/// All tables, open to be changed by the steps of one transaction.
+pub(super) struct Tables<'t> {
+    pub sessions: Table<'t, Id, &'static [u8]>,
+    pub live: Table<'t, ([u8; 16], u64, Id), ()>,
+    by_user: Table<'t, Pair, ()>,
+    by_client: Table<'t, Pair, ()>,
+    pub ends: Table<'t, (u64, Id), ()>,
+    pub codes: Table<'t, Id, &'static [u8]>,
+    pub code_ends: Table<'t, (u64, Id), ()>,
+    pub used: Table<'t, [u8; 32], u64>,
+    pub used_ends: Table<'t, (u64, [u8; 32]), ()>,
+    pub documents: Table<'t, &'static str, &'static [u8]>,
+    /// Whether there is anything to commit.
+    pub changed: bool,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>, redb::TableError> {
+        Ok(Tables {
+            sessions: transaction.open_table(SESSIONS)?,
+            live: transaction.open_table(LIVE)?,
+            by_user: transaction.open_table(BY_USER)?,
+            by_client: transaction.open_table(BY_CLIENT)?,
+            ends: transaction.open_table(ENDS)?,
+            codes: transaction.open_table(CODES)?,
+            code_ends: transaction.open_table(CODE_ENDS)?,
+            used: transaction.open_table(USED)?,
+            used_ends: transaction.open_table(USED_ENDS)?,
+            documents: transaction.open_table(DOCUMENTS)?,
+            changed: false,
+        })
+    }
+
+    pub(super) fn find(&self, id: SessionId) -> Result<Option<Kept>, Failure> {
+        self.sessions.get(id.0)?.map(|bytes| Kept::read(bytes.value())).transpose()
+    }
+
+    /// Keeps a session for the first time, in all indexes.
+    pub(super) fn insert(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
+        let bytes = kept.bytes()?;
+        if let Some(old) = self.find(id)? {
+            // The same step once more: its first outcome was not known.
+            self.remove(id, &old)?;
+        }
+        self.changed = true;
+        self.sessions.insert(id.0, bytes.as_slice())?;
+        if kept.state.revoked.is_none() {
+            self.live.insert((kept.owner, kept.state.created.0, id.0), ())?;
+        }
+        for user in kept.users {
+            self.by_user.insert((user, id.0), ())?;
+        }
+        self.by_client.insert((digest16(kept.state.client.as_bytes()), id.0), ())?;
+        self.ends.insert((kept.state.over_at().0, id.0), ())?;
+        Ok(())
+    }
+
+    /// Writes a session back whose state has changed.
+    pub(super) fn update(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
+        let bytes = kept.bytes()?;
+        self.changed = true;
+        self.sessions.insert(id.0, bytes.as_slice())?;
+        if kept.state.revoked.is_some() {
+            self.live.remove((kept.owner, kept.state.created.0, id.0))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a session. Its place among the ends is found and removed when its time comes.
+    pub(super) fn remove(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
+        self.changed = true;
+        self.sessions.remove(id.0)?;
+        self.live.remove((kept.owner, kept.state.created.0, id.0))?;
+        for user in kept.users {
+            self.by_user.remove((user, id.0))?;
+        }
+        self.by_client.remove((digest16(kept.state.client.as_bytes()), id.0))?;
+        Ok(())
+    }
+}
+
+/// One consistent view of the file.
+pub(super) struct View(ReadTransaction);
+
+impl View {
+    pub(super) fn new(transaction: ReadTransaction) -> View {
+        View(transaction)
+    }
+
+    pub(super) fn find(&self, id: SessionId, ring: &KeyRing) -> Result<Option<Session>, Failure> {
+        let sessions = self.0.open_table(SESSIONS)?;
+        let Some(bytes) = sessions.get(id.0)? else { return Ok(None) };
+        Kept::read(bytes.value())?.open(id, ring).map(Some)
+    }
+
+    pub(super) fn code(&self, id: SessionId) -> Result<Option<super::record::KeptCode>, Failure> {
+        let codes = self.0.open_table(CODES)?;
+        codes.get(id.0)?.map(|bytes| super::record::KeptCode::read(bytes.value())).transpose()
+    }
+
+    pub(super) fn document(&self, name: &str, ring: &KeyRing) -> Result<Option<(u64, Vec<u8>)>, Failure> {
+        let documents = self.0.open_table(DOCUMENTS)?;
+        documents.get(name)?.map(|bytes| super::record::read_document(name, bytes.value(), ring)).transpose()
+    }
+
+    /// Sessions that are not revoked, those that are over but not yet purged among them.
+    pub(super) fn count(&self) -> Result<u64, Failure> {
+        Ok(self.0.open_table(LIVE)?.len()?)
+    }
+
+    /// Ids behind `after`, in their order, until `take` has enough.
+    pub(super) fn ids(
+        &self,
+        index: Option<&Index>,
+        after: Option<SessionId>,
+        mut take: impl FnMut(SessionId) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let first = after.map_or(Included([0; 16]), |after| Excluded(after.0));
+        match index {
+            None => {
+                let sessions = self.0.open_table(SESSIONS)?;
+                for entry in sessions.range::<Id>((first, Unbounded))? {
+                    if !take(SessionId(entry?.0.value()))? {
+                        break;
+                    }
+                }
+            }
+            Some(index) => {
+                let (table, digest) = match index {
+                    Index::User(digest) => (self.0.open_table(BY_USER)?, *digest),
+                    Index::Client(client) => (self.0.open_table(BY_CLIENT)?, digest16(client.as_bytes())),
+                };
+                let range = (first.map(|id| (digest, id)), Included((digest, [u8::MAX; 16])));
+                for entry in table.range::<Pair>(range)? {
+                    if !take(SessionId(entry?.0.value().1))? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where to look for sessions.
+pub(super) enum Index {
+    User([u8; 16]),
+    Client(String),
+}

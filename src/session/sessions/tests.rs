@@ -1,0 +1,226 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::{BoxFuture, FutureExt};
+
+use super::*;
+use crate::{
+    model::Time,
+    session::{
+        memory::Memory,
+        testing::{CLIENT, DAY, HOUR, access, granted, ring},
+    },
+};
+
+/// Sessions in memory, and the clock they go by.
+fn sessions() -> (Sessions, Time) {
+    let time = Time::default();
+    let store = Arc::new(Memory::new(time.clone()));
+    (Sessions::new(store, ring(&[1]), Handle::current()), time)
+}
+
+fn opening(most: u32) -> Opening {
+    Opening {
+        id: SessionId::random().unwrap(),
+        client: CLIENT.to_owned(),
+        granted: granted("ada"),
+        idle: HOUR,
+        absolute: DAY,
+        refresh: true,
+        access: None,
+        most,
+    }
+}
+
+fn step(presented: &Presented, now: UnixTime) -> Rotate {
+    crate::session::testing::rotate(presented.generation, now)
+}
+
+/// Presents `token` as its client.
+async fn refresh(sessions: &Sessions, token: &Secret<String>) -> Refreshed {
+    let (presented, session) = sessions.find_refresh(token.expose(), CLIENT).await.unwrap().unwrap();
+    sessions.refresh(&session, step(&presented, sessions.now())).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_replay_ends_the_verdicts_that_rest_on_the_session_and_is_told_once() {
+    let (sessions, time) = sessions();
+    let opening = opening(10);
+    let id = opening.id;
+    let first = sessions.open(opening).await.unwrap().refresh.unwrap();
+    let live = sessions.watch(id);
+    let Refreshed::Good { token: second, .. } = refresh(&sessions, &first).await else { panic!("refused") };
+    assert!(live.is_alive());
+    time.advance(100);
+    assert!(matches!(refresh(&sessions, &first).await, Refreshed::Refused(Outcome::Reused { current: 2, .. })));
+    assert!(!live.is_alive());
+    for token in [first, second] {
+        let outcome = refresh(&sessions, &token).await;
+        assert!(matches!(outcome, Refreshed::Refused(Outcome::Refused(Refused::Revoked))), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_client_or_nobodys_is_not_found_and_harms_nothing() {
+    let (sessions, _) = sessions();
+    let token = sessions.open(opening(10)).await.unwrap().refresh.unwrap();
+    assert!(sessions.find_refresh(token.expose(), "another").await.unwrap().is_none());
+    let unknown = ring(&[1]).refresh_token(SessionId([9; 16]), 1, CLIENT, &granted("ada")).unwrap();
+    assert!(sessions.find_refresh(unknown.expose(), CLIENT).await.unwrap().is_none());
+    assert!(matches!(refresh(&sessions, &token).await, Refreshed::Good { .. }));
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_verdicts_of_the_oldest() {
+    let (sessions, time) = sessions();
+    let mut lives = Vec::new();
+    for _ in 0..3 {
+        let opening = opening(2);
+        lives.push(sessions.watch(opening.id));
+        sessions.open(opening).await.unwrap();
+        time.advance(1);
+    }
+    assert_eq!(lives.iter().map(|live| live.is_alive()).collect::<Vec<_>>(), [false, true, true]);
+}
+
+/// A store that stops in front of each look and each step until it is let go, and may fail after it.
+struct Gated {
+    inside: Memory,
+    gate: tokio::sync::Semaphore,
+    fails: AtomicBool,
+}
+
+impl Gated {
+    fn through<'a, T: Send + 'a>(
+        &'a self,
+        step: impl FnOnce(&'a Memory) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        async move {
+            self.gate.acquire().await.unwrap().forget();
+            let outcome = step(&self.inside).await;
+            if self.fails.load(Ordering::Relaxed) { Err(StoreError::Unavailable("test".to_owned())) } else { outcome }
+        }
+        .boxed()
+    }
+}
+
+impl SessionStore for Gated {
+    fn now(&self) -> UnixTime {
+        self.inside.now()
+    }
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.through(move |inside| inside.create(session, most))
+    }
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        self.through(move |inside| inside.find(id))
+    }
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        self.through(move |inside| inside.rotate(id, step))
+    }
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.through(move |inside| inside.revoke(id, reason))
+    }
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.through(move |inside| inside.acknowledge(id, generation))
+    }
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.through(move |inside| inside.put_code(id, code))
+    }
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        self.through(move |inside| inside.find_code(id))
+    }
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        self.through(move |inside| inside.spend_code(session, most))
+    }
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.through(move |inside| inside.use_once(key, until))
+    }
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        self.through(move |inside| inside.list(filter, after, most))
+    }
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.through(|inside| inside.count())
+    }
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.through(|inside| inside.purge())
+    }
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+        self.through(move |inside| inside.load(name))
+    }
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.through(move |inside| inside.save(name, expected, content))
+    }
+}
+
+/// Sessions behind a gate, one of them open.
+async fn gated() -> (Arc<Gated>, Arc<Sessions>, SessionId) {
+    let gate = tokio::sync::Semaphore::new(1);
+    let store = Arc::new(Gated { inside: Memory::new(Time::default()), gate, fails: AtomicBool::new(false) });
+    let sessions = Arc::new(Sessions::new(store.clone(), ring(&[1]), Handle::current()));
+    let opening = Opening { access: Some(access(store.now())), ..opening(10) };
+    let id = opening.id;
+    sessions.open(opening).await.unwrap();
+    (store, sessions, id)
+}
+
+#[tokio::test]
+async fn a_session_that_ends_between_the_watch_and_the_look_ends_the_verdict() {
+    let (store, sessions, id) = gated().await;
+    // A verdict is being made: the flag is taken, the store not yet read.
+    let live = sessions.watch(id);
+    let revoking = tokio::spawn({
+        let sessions = sessions.clone();
+        async move { sessions.revoke(id, RevocationReason::Client).await }
+    });
+    store.gate.add_permits(1);
+    assert!(revoking.await.unwrap().unwrap());
+    assert!(!live.is_alive());
+    // Whoever takes a flag after the end is told of it by the store.
+    let late = sessions.watch(id);
+    store.gate.add_permits(1);
+    assert!(late.is_alive() && sessions.find(id).await.unwrap().unwrap().state.revoked.is_some());
+}
+
+#[tokio::test]
+async fn a_revocation_goes_on_when_the_request_for_it_is_given_up() {
+    let (store, sessions, id) = gated().await;
+    let live = sessions.watch(id);
+    assert!(sessions.revoke(id, RevocationReason::Client).now_or_never().is_none());
+    // The request is gone, its step waits in front of the store.
+    store.gate.add_permits(1);
+    while live.is_alive() {
+        tokio::task::yield_now().await;
+    }
+    store.gate.add_permits(1);
+    assert!(sessions.find(id).await.unwrap().unwrap().state.revoked.is_some());
+}
+
+#[tokio::test]
+async fn a_revocation_whose_outcome_is_not_known_leaves_no_verdict_standing() {
+    let (store, sessions, id) = gated().await;
+    let live = sessions.watch(id);
+    store.fails.store(true, Ordering::Relaxed);
+    store.gate.add_permits(1);
+    sessions.revoke(id, RevocationReason::Client).await.unwrap_err();
+    assert!(!live.is_alive());
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_in_the_store_leaves_the_verdict_alone_unless_it_was_a_replay() {
+    let (store, sessions, id) = gated().await;
+    store.gate.add_permits(1);
+    let session = sessions.find(id).await.unwrap().unwrap();
+    let live = sessions.watch(id);
+    store.fails.store(true, Ordering::Relaxed);
+    store.gate.add_permits(2);
+    let step = |generation| crate::session::testing::rotate(generation, store.now());
+    sessions.refresh(&session, step(1)).await.unwrap_err();
+    assert!(live.is_alive());
+    let rotated = Session { state: State { generation: 3, ..session.state.clone() }, ..session };
+    sessions.refresh(&rotated, step(1)).await.unwrap_err();
+    assert!(!live.is_alive());
+}

@@ -1,0 +1,243 @@
+//! A store that is slow or away, and the races that nobody can time from outside.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use sidegate::{
+    auth::{Auth, Refusal, bearer, own::Own, policy::Policy, verdict::Verdict},
+    authority::Authority,
+    config::{self, TokenPlace},
+    jose::SigningKeys,
+    model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
+    session::{
+        Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
+        record::RevocationReason, ring::KeyRing,
+    },
+    telemetry::{metrics::Metrics, reason::Reason},
+};
+use tokio::sync::watch;
+
+use super::session;
+
+/// A store in memory whose answers to `find` the test holds back, or that is away.
+struct Slow {
+    inside: Memory,
+    held: watch::Sender<bool>,
+    /// How many look-ups have read and wait to answer.
+    read: watch::Sender<usize>,
+    away: AtomicBool,
+}
+
+impl Slow {
+    fn fault(&self) -> Result<(), StoreError> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(StoreError::Unavailable("away".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl SessionStore for Slow {
+    fn now(&self) -> UnixTime {
+        self.inside.now()
+    }
+
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        async move {
+            self.fault()?;
+            // What it answers later is what it reads now.
+            let found = self.inside.find(id).await;
+            self.read.send_modify(|read| *read += 1);
+            let _ = self.held.subscribe().wait_for(|held| !held).await;
+            found
+        }
+        .boxed()
+    }
+
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.inside.create(session, most)
+    }
+
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        self.inside.rotate(id, step)
+    }
+
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inside.revoke(id, reason)
+    }
+
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inside.acknowledge(id, generation)
+    }
+
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inside.put_code(id, code)
+    }
+
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        self.inside.find_code(id)
+    }
+
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        self.inside.spend_code(session, most)
+    }
+
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inside.use_once(key, until)
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        self.inside.list(filter, after, most)
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inside.count()
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inside.purge()
+    }
+
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+        self.inside.load(name)
+    }
+
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inside.save(name, expected, content)
+    }
+}
+
+struct House {
+    store: Arc<Slow>,
+    sessions: Arc<Sessions>,
+    auth: Auth,
+    policy: Policy,
+    time: Time,
+}
+
+impl House {
+    fn new() -> House {
+        sidegate::app::install_crypto();
+        let yaml = format!(
+            "listeners: [{{ name: main, address: \"127.0.0.1:0\" }}]\nauthority:\n  issuer: http://127.0.0.1:8080\n  \
+             audiences: [orders-api]\n  clients: [{{ id: app, secret_hashes: [\"sha256:{}\"], grants: [client_credentials] }}]\n\
+             store: {{ memory: {{}} }}\nupstreams: [{{ name: app, url: \"http://127.0.0.1:1\", credential: {{ none: {{}} }} }}]\n\
+             routes: [{{ name: all, paths: [/], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
+            "0".repeat(64)
+        );
+        let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &config::Environment::default());
+        let config = Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems}")).config);
+        let time = Time::default();
+        let store = Arc::new(Slow {
+            inside: Memory::new(time.clone()),
+            held: watch::Sender::new(false),
+            read: watch::Sender::new(0),
+            away: AtomicBool::new(false),
+        });
+        let ring = Arc::new(KeyRing::ephemeral().unwrap());
+        let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()));
+        let metrics = Arc::new(Metrics::new());
+        let authority = Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap());
+        let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());
+        let own = Own::new(config.clone(), sessions.clone(), signing, authority);
+        let auth = Auth::new(&config, Vec::new(), Some(own), None, metrics).unwrap();
+        let policy = auth.policy(config.routes[0].policy.as_ref().unwrap());
+        House { store, sessions, auth, policy, time }
+    }
+
+    async fn open(&self) -> (SessionId, String) {
+        let mut session = session(&self.sessions);
+        let made = self.sessions.ring().make_access(session.id).unwrap();
+        session.state.access[0].digest = made.digest;
+        let id = session.id;
+        self.store.create(session, 100).await.unwrap();
+        (id, made.token.expose().clone())
+    }
+
+    async fn judge(&self, token: &str) -> Result<Arc<Verdict>, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        let place = TokenPlace { header: AUTHORIZATION, query_parameter: None, basic: None };
+        let cx = Context {
+            now: self.time.now(),
+            started: std::time::Instant::now(),
+            id: RequestId::new(1),
+            trace: None,
+            client: None,
+            connection: Arc::new(Connection {
+                listener: "main".into(),
+                head_limits: HeadLimits { bytes: 1, count: 1 },
+                peer: Peer::Unix,
+                tls: false,
+                worker: 0,
+            }),
+        };
+        self.auth.judge(bearer::extract(&headers, &place, None).unwrap(), &self.policy, &cx).await
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_revoked_while_the_store_answers_is_not_revived() {
+    let house = Arc::new(House::new());
+    let (id, token) = house.open().await;
+    house.store.held.send_replace(true);
+    let judging = tokio::spawn({
+        let (house, token) = (house.clone(), token.clone());
+        async move { house.judge(&token).await }
+    });
+    // The store has read the session as it lives, and has not answered yet.
+    house.store.read.subscribe().wait_for(|read| *read == 1).await.unwrap();
+    house.sessions.revoke(id, RevocationReason::Client).await.unwrap();
+    house.store.held.send_replace(false);
+    assert_eq!(judging.await.unwrap().unwrap_err().reason, Reason::TokenRevoked);
+    assert_eq!(house.judge(&token).await.unwrap_err().reason, Reason::TokenRevoked);
+}
+
+#[tokio::test]
+async fn a_revocation_goes_to_its_end_when_nobody_waits_for_it() {
+    let house = House::new();
+    let (id, token) = house.open().await;
+    let verdict = house.judge(&token).await.unwrap();
+    {
+        let mut revoking = std::pin::pin!(house.sessions.revoke(id, RevocationReason::Client));
+        // Begun, and given up.
+        assert!(futures_util::poll!(&mut revoking).is_pending());
+    }
+    for _ in 0..1000 {
+        if !verdict.is_alive() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(!verdict.is_alive());
+    assert_eq!(house.judge(&token).await.unwrap_err().reason, Reason::TokenRevoked);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_leaves_what_is_cached_and_decides_nothing_else() {
+    let house = House::new();
+    let (_, cached) = house.open().await;
+    let (_, new) = house.open().await;
+    house.judge(&cached).await.unwrap();
+    house.store.away.store(true, Ordering::SeqCst);
+    house.judge(&cached).await.unwrap();
+    for _ in 0..2 {
+        let refusal = house.judge(&new).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.code), (Reason::Undecided, "store_unavailable"));
+    }
+    house.store.away.store(false, Ordering::SeqCst);
+    // Nothing was forgotten, and nothing remembered.
+    house.judge(&new).await.unwrap();
+}
