@@ -224,6 +224,16 @@ impl TraceId {
     }
 }
 
+/// The cookies of the sign-in pages: what binds a form to its browser, and who is remembered there. Over https the
+/// prefix keeps neighbouring hosts from planting one (RFC 6265bis, section 4.1.3.2). No upstream sees any of them.
+pub mod cookies {
+    pub const FORM: &str = "sidegate-form";
+    pub const USER: &str = "sidegate-user";
+    pub const SECURE_FORM: &str = "__Host-sidegate-form";
+    pub const SECURE_USER: &str = "__Host-sidegate-user";
+    pub const ALL: [&str; 4] = [FORM, USER, SECURE_FORM, SECURE_USER];
+}
+
 /// A failure of something below us, boxed where only its text matters.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -56,8 +56,10 @@ enum Command {
         Nothing is sent to the upstream; key sets are fetched, and introspection is asked.\n\n\
         Exit codes: 0 would be forwarded (or answered by sidegate itself), 2 would be refused, 64 wrong settings.")]
     Explain(explain::Question),
-    /// Start an upstream, an issuer and sidegate on this machine, and print what to try.
-    #[command(after_help = "Example:\n  sidegate quickstart\n\nNothing is written to disk; Ctrl-C ends it.")]
+    /// Start sidegate with an upstream and a user on this machine, and print what to try.
+    #[command(
+        after_help = "Example:\n  sidegate quickstart\n\nSessions are kept in a temporary folder, which goes with it; Ctrl-C ends it."
+    )]
     Quickstart(quickstart::Options),
     /// Print the JSON Schema of the configuration.
     Schema,

@@ -4,6 +4,7 @@
 //! `Connection: x-forwarded-user`) removes or outlives what we say. No `Via` is added: upstreams that see it stop
 //! compressing, and the request id serves tracing better.
 
+mod cookies;
 mod forwarded;
 mod host;
 mod names;
@@ -28,6 +29,8 @@ pub use self::query::{QueryToken, RepeatedToken, take_query_token};
 #[derive(Debug)]
 pub struct HeaderRules {
     names: Names,
+    /// There are sign-in pages, and so there may be cookies of theirs.
+    pages: bool,
     routes: Vec<RouteRules>,
 }
 
@@ -68,7 +71,11 @@ impl HeaderRules {
                 HostHeader::Named(host) => Some(host.clone()),
             },
         });
-        HeaderRules { names: Names::new(identity.map(|(name, _)| name)), routes: routes.collect() }
+        HeaderRules {
+            names: Names::new(identity.map(|(name, _)| name)),
+            pages: config.authority.is_some(),
+            routes: routes.collect(),
+        }
     }
 
     /// Turns the client's headers into those of the forwarded request.
@@ -119,6 +126,9 @@ impl HeaderRules {
         doomed.extend(headers.keys().filter(|name| self.is_dropped(name, route, out.hop.trusted)).cloned());
         for name in doomed {
             headers.remove(name);
+        }
+        if self.pages {
+            cookies::remove_own(headers);
         }
     }
 

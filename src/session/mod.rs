@@ -10,6 +10,8 @@ pub mod family;
 mod liveness;
 pub mod measured;
 pub mod memory;
+#[cfg(test)]
+mod model_test;
 pub mod record;
 pub mod redb;
 pub mod ring;

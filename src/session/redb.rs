@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use self::{
     file::open,
     tables::{Index, Tables, View},
-    writer::{Answer, Open, Writer},
+    writer::{Answer, Failures, Open, Writer},
 };
 use super::{
     family::{Outcome, Rotate},
@@ -70,7 +70,7 @@ impl Redb {
         let file = Arc::new(RwLock::new(Some(database)));
         let (reads, mut threads) = readers::start(&file)?;
         let (steps, jobs) = sync_channel(MOST_WAITING);
-        let writer = Writer { file, open, time: time.clone(), jobs };
+        let writer = Writer { file, open, time: time.clone(), jobs, failures: Failures::default() };
         threads.push(thread::Builder::new().name("sidegate-write".to_owned()).spawn(move || writer.run())?);
         Ok(Redb { time, ring, steps: Some(steps), reads: Some(reads), threads })
     }

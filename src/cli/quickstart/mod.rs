@@ -1,7 +1,7 @@
-//! `sidegate quickstart`: an upstream, an issuer and sidegate in front, in one process, and what to try with curl.
+//! `sidegate quickstart`: an upstream and sidegate in front, in one process, and what to try with curl and a browser.
 
 mod echo;
-mod issuer;
+mod folder;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{echo::Echo, issuer::Issuer};
+use self::{echo::Echo, folder::Folder};
 use super::{output, run};
 use crate::{
     app::App,
@@ -35,80 +35,101 @@ fn start(options: &Options) -> Result<(), BoxError> {
     crate::app::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let loopback = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-
-    let (upstream, keys) = {
+    let upstream = {
         let _inside = runtime.enter();
-        (PlainServer::bind("echo", &loopback)?, PlainServer::bind("issuer", &loopback)?)
+        PlainServer::bind("echo", &loopback)?
     };
-    let (upstream_url, issuer_url) = (url(&upstream.address()), url(&keys.address()));
-    let issuer = Arc::new(Issuer::new(issuer_url.clone())?);
-    runtime.spawn(upstream.serve(Arc::new(Echo)));
-    runtime.spawn(keys.serve(issuer.clone()));
-
+    let folder = Folder::new()?;
     let environment: config::Environment = [
-        ("QUICKSTART_ADDRESS", free(options.port)),
-        ("QUICKSTART_HEALTH", free(9901)),
-        ("QUICKSTART_ADMIN", free(9902)),
-        ("QUICKSTART_ISSUER", issuer_url),
-        ("QUICKSTART_UPSTREAM", upstream_url),
+        ("QUICKSTART_ADDRESS", free(options.port)?),
+        ("QUICKSTART_HEALTH", free(9901)?),
+        ("QUICKSTART_ADMIN", free(9902)?),
+        ("QUICKSTART_UPSTREAM", url(&upstream.address())),
+        ("QUICKSTART_FOLDER", folder.path().display().to_string()),
+        ("SIDEGATE__ADMIN__TOKEN_FILE", folder.token_file()?.display().to_string()),
     ]
     .into_iter()
     .collect();
+    runtime.spawn(upstream.serve(Arc::new(Echo)));
+
     let text = include_str!("../../../config/quickstart.yaml");
     let config = config::load_str(text, "quickstart.yaml", Path::new("."), &environment)?.config;
     log::install(&config.log)?;
     let app = App::start(config, Time::default())?;
-    print(&app, &issuer)?;
+    output::print(&what_to_try(&app, &folder))?;
     run::until_signalled(&app, || {})?;
     output::print("\nDrained.\n")?;
     Ok(())
 }
 
-fn print(app: &App, issuer: &Issuer) -> Result<(), BoxError> {
+/// For any POSIX shell: `tests/run quickstart` pastes it whole.
+fn what_to_try(app: &App, folder: &Folder) -> String {
     let address = |name| app.address(name).map(|address| url(&address)).unwrap_or_default();
-    let (public, health, admin) = (address("public"), address("health"), address("admin"));
-    let now = Time::default().now();
-    let good = issuer.token(now, now.plus(3600), "orders")?;
-    let expired = issuer.token(now.minus(7200), now.minus(3600), "orders")?;
-    let narrow = issuer.token(now, now.plus(3600), "profile")?;
-    let text = format!(
-        "sidegate {version} stands in front of an echo upstream and trusts an issuer, all in this process.
+    let (at, health, admin) = (address("public"), address("health"), address("admin"));
+    let program = std::env::current_exe().map_or_else(|_| "sidegate".to_owned(), |path| path.display().to_string());
+    format!(
+        r##"sidegate {version} gives tokens and stands in front of an echo upstream, all in this process.
+Sessions are kept, sealed, in {folder}, which goes with it.
 
-Try, in another terminal:
+Paste into another terminal:
 
-# A good token: 200. The upstream sees X-Forwarded-User and a token of sidegate's own, never the client's.
-curl -i -H 'Authorization: Bearer {good}' {public}/orders/7
+at={at}
+member() {{ sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }}
 
-# No token: 401 with a challenge; the upstream hears nothing.
-curl -i {public}/orders/7
+# Sign in as ana, through the application `shop`: 200.
+answer=$(curl -s $at/oauth20/token -d grant_type=password -d client_id=shop -d username=ana -d password=quickstart)
+echo "$answer"; access=$(echo "$answer" | member access_token); refresh=$(echo "$answer" | member refresh_token)
 
-# An expired token: 401 invalid_token.
-curl -i -H 'Authorization: Bearer {expired}' {public}/orders/7
+# Call through the proxy: 200. The upstream sees X-Forwarded-User and a token of sidegate's own, never ana's.
+curl -i -H "Authorization: Bearer $access" $at/orders/7
 
-# A token without the scope `orders`: 403 insufficient_scope.
-curl -i -H 'Authorization: Bearer {narrow}' {public}/orders/7
+# Without a token: 401. Without the scope `admin`: 403. A public route: 200. A path that no route covers: 404.
+curl -i $at/orders/7
+curl -i -H "Authorization: Bearer $access" $at/admin
+curl -i $at/healthz
+curl -i $at/elsewhere
 
-# A public route needs none: 200. A path that no route covers: 404.
-curl -i {public}/healthz
-curl -i {public}/elsewhere
+# Refresh: 200. The same once more, as after a lost answer: 200 with the same new refresh token, and nobody is thrown out.
+curl -s $at/oauth20/token -d grant_type=refresh_token -d client_id=shop -d refresh_token=$refresh; echo
+curl -s $at/oauth20/token -d grant_type=refresh_token -d client_id=shop -d refresh_token=$refresh; echo
 
-# What an operator sees: 200.
+# A program on its own behalf gets a token, 200, and asks what ana's is worth, 200.
+curl -s -u batch:{secret} $at/oauth20/token -d grant_type=client_credentials; echo
+curl -s -u batch:{secret} $at/oauth20/introspect -d token=$access; echo
+
+# Who is signed in, as an operator sees it.
+{program} sessions list --admin {admin_at} --token-file {folder}/admin.token
+
+# Revoke, which ends the session: 200. Its access token is refused on the next call, 401, and its refresh token too, 400.
+curl -i $at/oauth20/revoke -d client_id=shop -d token=$refresh
+curl -i -H "Authorization: Bearer $access" $at/orders/7
+curl -s $at/oauth20/token -d grant_type=refresh_token -d client_id=shop -d refresh_token=$refresh; echo
+
+# What an operator sees: 200. The status is also a page for your browser.
 curl -i {health}/readyz
 curl -i {health}/metrics
 curl -i {admin}/status
 
-{admin}/status is also a page for your browser. The configuration behind this: config/quickstart.yaml.
-Ctrl-C drains and ends.",
+In a browser, sign in as ana, password quickstart; the last page shows the code that the shop would redeem:
+{at}/oauth20/authorize?response_type=code&client_id=shop&redirect_uri={at}/callback&scope=orders&state=x&code_challenge={challenge}&code_challenge_method=S256
+
+curl -s {at}/oauth20/token -d grant_type=authorization_code -d client_id=shop -d redirect_uri={at}/callback -d code_verifier={verifier} -d code=THE-CODE
+
+The configuration behind this: config/quickstart.yaml. Ctrl-C drains and ends.
+"##,
         version = env!("CARGO_PKG_VERSION"),
-    );
-    output::print(&(text + "\n"))?;
-    Ok(())
+        folder = folder.path().display(),
+        admin_at = admin.trim_start_matches("http://"),
+        secret = SECRET,
+        challenge = CHALLENGE,
+        verifier = VERIFIER,
+    )
 }
 
-/// `port` on loopback if nobody has it, otherwise 0: any free one.
-fn free(port: u16) -> String {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
-    format!("127.0.0.1:{}", if taken { 0 } else { port })
+/// `port` on loopback if nobody has it, otherwise a free one.
+fn free(port: u16) -> Result<String, BoxError> {
+    let on = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
+    Ok(on(port).or_else(|_| on(0))?.to_string())
 }
 
 fn url(address: &Address) -> String {
@@ -117,3 +138,9 @@ fn url(address: &Address) -> String {
         Address::Unix(path) => format!("unix:{}", path.display()),
     }
 }
+
+/// Of the client `batch` in the configuration.
+const SECRET: &str = "demo-secret-of-batch-7Qm2xW9eJt4nRz8b";
+/// The example of RFC 7636, appendix B. An application makes a new pair for each sign-in.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";

@@ -5,6 +5,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use cookie::{Cookie, SameSite, time};
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::model::cookies as names;
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
@@ -12,8 +14,7 @@ pub(super) enum Name {
     Remembered,
 }
 
-/// Reads and writes them under the names that fit the issuer: over https the prefix keeps neighbouring hosts from
-/// planting one (RFC 6265bis, section 4.1.3.2).
+/// Reads and writes them under the names that fit the issuer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cookies {
     pub(super) secure: bool,
@@ -22,10 +23,10 @@ pub(super) struct Cookies {
 impl Cookies {
     fn name(self, name: Name) -> &'static str {
         match (name, self.secure) {
-            (Name::Browser, true) => "__Host-sidegate-form",
-            (Name::Browser, false) => "sidegate-form",
-            (Name::Remembered, true) => "__Host-sidegate-user",
-            (Name::Remembered, false) => "sidegate-user",
+            (Name::Browser, true) => names::SECURE_FORM,
+            (Name::Browser, false) => names::FORM,
+            (Name::Remembered, true) => names::SECURE_USER,
+            (Name::Remembered, false) => names::USER,
         }
     }
 

@@ -1,5 +1,9 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+mod faults;
+
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+
 use super::*;
 use crate::session::testing::{Scratch, ring, rotate, session};
 
@@ -102,4 +106,122 @@ fn a_file_of_a_later_format_or_of_another_ring_is_refused() {
     drop(database);
     let error = refusal(path, ring(&[2]));
     assert!(error.contains("format 9") && error.contains("later sidegate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_says_why_and_stands_in_nobodys_way() {
+    let Setup { time, path, .. } = &setup();
+    let sessions: Vec<Session> = (0..4).map(|_| session("ada", time.now())).collect();
+    let store = reopen(path, time);
+    for session in &sessions {
+        store.create(session.clone(), 10).await.unwrap();
+    }
+    drop(store);
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(tables::SESSIONS).unwrap();
+        let good = table.get(sessions[0].id.0).unwrap().unwrap().value().to_vec();
+        let later = [&[9], &good[1..]].concat();
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        table.insert(sessions[0].id.0, later.as_slice()).unwrap();
+        table.insert(sessions[1].id.0, flipped.as_slice()).unwrap();
+        // What was sealed for one session is no good for another.
+        table.insert(sessions[2].id.0, good.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = reopen(path, time);
+    let why = async |at: usize| store.find(sessions[at].id).await.unwrap_err().to_string();
+    assert!(why(0).await.contains("format 9 by a later sidegate"), "{}", why(0).await);
+    assert!(why(1).await.contains("not sealed by us, or damaged"), "{}", why(1).await);
+    assert!(why(2).await.contains("not sealed by us, or damaged"), "{}", why(2).await);
+    let error = store.rotate(sessions[0].id, rotate(1, time.now())).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+    assert_eq!(store.list(Filter::default(), None, 10).await.unwrap(), sessions[3..]);
+    store.create(session("ada", time.now()), 1).await.unwrap();
+    time.advance(2 * crate::session::testing::DAY as i64);
+    store.purge().await.unwrap();
+    assert!(why(0).await.contains("format 9"), "what a later version wrote is not for us to remove");
+}
+
+#[tokio::test]
+async fn what_was_kept_under_an_older_master_key_is_found_and_counted_after_a_rotation() {
+    let Setup { time, path, .. } = &setup();
+    let old = session("ada", time.now());
+    let store = reopen(path, time);
+    store.create(old.clone(), 10).await.unwrap();
+    store.save("keys", 0, b"content".to_vec()).await.unwrap();
+    drop(store);
+    time.advance(2);
+    let store = Redb::open(path, ring(&[2, 1]), time.clone()).unwrap();
+    let new = session("ada", time.now());
+    store.create(new.clone(), 10).await.unwrap();
+    let of_ada = Filter { user: Some("ada".to_owned()), ..Filter::default() };
+    let listed = store.list(of_ada, None, 10).await.unwrap();
+    assert!(listed.len() == 2 && listed.is_sorted_by_key(|session| session.id));
+    assert_eq!(store.load("keys").await.unwrap(), Some((1, b"content".to_vec())));
+    assert_eq!(store.create(session("ada", time.now()), 2).await.unwrap(), [old.id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_file_does_not_grow_with_what_came_and_went() {
+    let Setup { time, path, .. } = &setup();
+    let store = Arc::new(reopen(path, time));
+    let mut sizes = Vec::new();
+    for round in 0..24_u8 {
+        let until = time.now().plus(60);
+        let opened: Vec<_> = (0..300_u16)
+            .map(|number| {
+                let (store, session) = (store.clone(), session(&format!("user {}", number % 40), time.now()));
+                tokio::spawn(async move {
+                    let [high, low] = number.to_be_bytes();
+                    let mut key = [round; 32];
+                    key[..2].copy_from_slice(&[high, low]);
+                    store.put_code(session.id, crate::session::testing::code("ada", until)).await.unwrap();
+                    store.spend_code(session.clone(), 5).await.unwrap();
+                    store.rotate(session.id, rotate(1, until)).await.unwrap();
+                    store.use_once(key, until).await.unwrap();
+                })
+            })
+            .collect();
+        for opened in opened {
+            opened.await.unwrap();
+        }
+        time.advance(2 * crate::session::testing::DAY as i64);
+        assert_eq!(store.purge().await.unwrap(), 300, "more than one slice");
+        sizes.push(fs::metadata(path).unwrap().len());
+    }
+    assert!(sizes[23] <= sizes[5] * 3 / 2, "{sizes:?}");
+    drop(Arc::into_inner(store).unwrap());
+
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let rows = [
+        transaction.open_table(tables::SESSIONS).unwrap().len().unwrap(),
+        transaction.open_table(tables::LIVE).unwrap().len().unwrap(),
+        transaction.open_table(tables::BY_USER).unwrap().len().unwrap(),
+        transaction.open_table(tables::BY_CLIENT).unwrap().len().unwrap(),
+        transaction.open_table(tables::ENDS).unwrap().len().unwrap(),
+        transaction.open_table(tables::CODES).unwrap().len().unwrap(),
+        transaction.open_table(tables::CODE_ENDS).unwrap().len().unwrap(),
+        transaction.open_table(tables::USED).unwrap().len().unwrap(),
+        transaction.open_table(tables::USED_ENDS).unwrap().len().unwrap(),
+    ];
+    assert_eq!(rows, [0; 9], "no index keeps what is gone");
+}
+
+#[tokio::test]
+async fn what_is_over_is_purged_without_being_asked_to() {
+    let Setup { time, path, .. } = &setup();
+    let store = reopen(path, time);
+    store.create(session("ada", time.now()), 10).await.unwrap();
+    drop(store);
+    time.advance(2 * crate::session::testing::DAY as i64);
+    let store = reopen(path, time);
+    while store.count().await.unwrap() > 0 {
+        tokio::task::yield_now().await;
+    }
 }

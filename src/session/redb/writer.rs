@@ -38,11 +38,19 @@ pub(super) struct Writer {
     pub open: Open,
     pub time: Time,
     pub jobs: Receiver<Job>,
+    pub failures: Failures,
+}
+
+/// A full disk is not full for a moment only, and each attempt ends with opening the file anew: they become rarer.
+#[derive(Default)]
+pub(super) struct Failures {
+    in_a_row: u32,
+    rest_until: Option<Instant>,
 }
 
 impl Writer {
     /// Until nobody can send a step any more.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let mut purge_at = Instant::now();
         let mut batch = Vec::with_capacity(MOST_STEPS);
         loop {
@@ -63,25 +71,49 @@ impl Writer {
     }
 
     /// Applies and commits one batch. Says whether the purge is to go on at once.
-    fn turn(&self, batch: &mut Vec<Job>, purge: bool) -> bool {
-        if !self.reopen_if_closed() {
+    fn turn(&mut self, batch: &mut Vec<Job>, purge: bool) -> bool {
+        if self.failures.rest_until.is_some_and(|until| Instant::now() < until) {
             return false;
         }
+        match self.attempt(batch, purge) {
+            Ok(more) => {
+                if std::mem::take(&mut self.failures).in_a_row > 0 {
+                    tracing::info!("the session store can be written again");
+                }
+                more
+            }
+            Err(error) => {
+                if self.failures.in_a_row == 0 {
+                    tracing::error!(error, "the session store cannot be written; it is tried again");
+                } else {
+                    tracing::debug!(error, "the session store still cannot be written");
+                }
+                let rest = FIRST_REST.saturating_mul(1 << self.failures.in_a_row.min(4));
+                self.failures.in_a_row = self.failures.in_a_row.saturating_add(1);
+                self.failures.rest_until = Some(Instant::now() + rest);
+                false
+            }
+        }
+    }
+
+    fn attempt(&self, batch: &mut Vec<Job>, purge: bool) -> Result<bool, String> {
+        self.reopen_if_closed()?;
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = file.as_ref() else { return false };
+        let Some(database) = file.as_ref() else { return Err("it is closed".to_owned()) };
         // A damaged file may make the library panic; that must cost one batch, not the store.
         let done = catch_unwind(AssertUnwindSafe(|| self.transaction(database, batch, purge)));
         let error = match done {
-            Ok(Ok(more)) => return more,
+            Ok(Ok(more)) => return Ok(more),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "a panic".to_owned(),
+            Err(_) => PANIC.to_owned(),
         };
         drop(file);
-        tracing::error!(error, "the session store could not write; it is opened anew");
-        // After an I/O error nothing more can be done with what is open.
+        // After an I/O error nothing more can be done with what is open. Those who read need it open again.
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.reopen_if_closed();
-        false
+        match self.reopen_if_closed() {
+            Ok(()) => Err(error),
+            Err(reason) => Err(format!("{error}; then, opening it anew: {reason}")),
+        }
     }
 
     fn transaction(&self, database: &Database, batch: &mut Vec<Job>, purge: bool) -> Result<bool, redb::Error> {
@@ -112,16 +144,13 @@ impl Writer {
         Ok(more)
     }
 
-    fn reopen_if_closed(&self) -> bool {
+    fn reopen_if_closed(&self) -> Result<(), String> {
         let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
-            match catch_unwind(AssertUnwindSafe(|| (self.open)())) {
-                Ok(Ok(database)) => *file = Some(database),
-                Ok(Err(error)) => tracing::error!(error, "the session store cannot be opened anew yet"),
-                Err(_) => tracing::error!(error = "a panic", "the session store cannot be opened anew yet"),
-            }
+            let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
+            *file = Some(opened.unwrap_or_else(|_| Err(PANIC.to_owned()))?);
         }
-        file.is_some()
+        Ok(())
     }
 }
 
@@ -129,3 +158,6 @@ impl Writer {
 const MOST_STEPS: usize = 256;
 /// Between two looks at what is over.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
+/// After the first failure; twice as long after each further one, at most 16 times as long.
+const FIRST_REST: Duration = Duration::from_millis(250);
+const PANIC: &str = "a panic; the file may be damaged";

@@ -1,12 +1,16 @@
 //! A sidegate with an authority of its own, and clients of every kind.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use sidegate::{
+    model::{GrantType, Scope},
+    session::{Code, Granted, SessionId, Sessions, ring::digest16},
+};
 
 use crate::support::{Reply, Sidegate, send};
 
@@ -71,3 +75,89 @@ pub fn basic(id: &str, secret: &str) -> String {
 pub async fn token(sidegate: &Sidegate, body: &str) -> Reply {
     send(sidegate.public, form("/oauth20/token", body, &[])).await
 }
+
+/// The member `name` of an answer that must have it.
+#[track_caller]
+pub fn text(reply: &Reply, name: &str) -> String {
+    reply.json()[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", reply.text())).to_owned()
+}
+
+/// A refusal with this code and nothing given.
+#[track_caller]
+pub fn assert_refused(reply: &Reply, status: u16, error: &str) {
+    assert_eq!((reply.status.as_u16(), text(reply, "error").as_str()), (status, error), "{}", reply.text());
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("pragma"), Some("no-cache"));
+    assert!(reply.json().get("access_token").is_none());
+}
+
+/// What `app` gets for the password of `ana`.
+pub async fn password(sidegate: &Sidegate) -> Reply {
+    token(sidegate, &as_app(&format!("grant_type=password&username=ana&password={PASSWORD}"))).await
+}
+
+/// `app` with the refresh token `refresh`.
+pub async fn refresh(sidegate: &Sidegate, refresh: &str) -> Reply {
+    token(sidegate, &as_app(&format!("grant_type=refresh_token&refresh_token={refresh}"))).await
+}
+
+/// `body` from the client `app`.
+pub fn as_app(body: &str) -> String {
+    format!("{body}&client_id=app&client_secret={SECRET}")
+}
+
+/// Asks the introspection endpoint as `app`.
+pub async fn introspect(sidegate: &Sidegate, token: &str) -> Reply {
+    send(sidegate.public, form("/oauth20/introspect", &as_app(&format!("token={token}")), &[])).await
+}
+
+/// Whether `token` of `app` is still good.
+pub async fn is_active(sidegate: &Sidegate, token: &str) -> bool {
+    introspect(sidegate, token).await.json()["active"] == true
+}
+
+pub fn sessions(sidegate: &Sidegate) -> Arc<Sessions> {
+    sidegate.app.gate().endpoints().unwrap().grants.sessions.clone()
+}
+
+/// The code that waits for `app` once `ana` has signed in with [`VERIFIER`]'s challenge, changed.
+pub async fn code(sidegate: &Sidegate, change: impl FnOnce(&mut Code)) -> String {
+    let sessions = sessions(sidegate);
+    let id = SessionId::random().unwrap();
+    let made = sessions.ring().make_code(id).unwrap();
+    let now = sessions.now();
+    let granted = Granted {
+        subject: "sub-ana".to_owned(),
+        username: Some("ana".to_owned()),
+        grant: GrantType::AuthorizationCode,
+        scope: Scope::parse("orders").unwrap(),
+        audiences: vec!["orders-api".to_owned()],
+        claims: serde_json::Map::new(),
+        auth_time: now,
+        credential: Some(digest16(digest::digest(&digest::SHA256, PASSWORD.as_bytes()).as_ref())),
+        salt: [7; 16],
+        master_key: sessions.ring().current(),
+    };
+    let mut code = Code {
+        client: "app".to_owned(),
+        digest: made.digest,
+        expires: now.plus(60),
+        redirect_uri: Some(REDIRECT.to_owned()),
+        challenge: Some(CHALLENGE.to_owned()),
+        nonce: None,
+        granted,
+    };
+    change(&mut code);
+    sessions.put_code(id, code).await.unwrap();
+    made.token.expose().clone()
+}
+
+/// How `app` redeems a code of [`code`].
+pub fn redeem(code: &str) -> String {
+    as_app(&format!("grant_type=authorization_code&code={code}&redirect_uri={REDIRECT}&code_verifier={VERIFIER}"))
+}
+
+pub const REDIRECT: &str = "https://app.test/cb";
+/// RFC 7636, appendix B.
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";

@@ -1,6 +1,8 @@
 //! The endpoints of the local authority, over the wire.
 
 mod authorize;
+mod away;
 mod browser;
 mod house;
+mod table;
 mod tokens;

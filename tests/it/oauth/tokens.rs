@@ -1,7 +1,7 @@
 //! What a token request gets when all is well, to the byte.
 
-use super::house::{PASSWORD, SECRET, authority, client, token, user};
-use crate::support::{Reply, Sidegate};
+use super::house::{PASSWORD, SECRET, authority, client, refresh, text, token, user};
+use crate::support::Sidegate;
 
 #[tokio::test]
 async fn a_client_on_its_own_behalf_gets_exactly_the_published_members() {
@@ -33,13 +33,4 @@ async fn a_password_gets_a_refresh_token_and_that_gets_its_successor() {
         assert_eq!(reply.text(), expected);
     }
     assert_ne!(text(&first, "refresh_token"), text(&second, "refresh_token"));
-}
-
-async fn refresh(sidegate: &Sidegate, refresh: &str) -> Reply {
-    let body = format!("grant_type=refresh_token&client_id=app&client_secret={SECRET}&refresh_token={refresh}");
-    token(sidegate, &body).await
-}
-
-fn text(reply: &Reply, name: &str) -> String {
-    reply.json()[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", reply.text())).to_owned()
 }

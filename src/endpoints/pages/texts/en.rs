@@ -13,7 +13,7 @@ pub const TEXTS: Texts = Texts {
     throttled: "There were too many attempts. Wait {seconds} seconds, then try again.",
     consent: "Allow access?",
     consent_asks: "{client} asks for access to your account.",
-    consent_scopes: "It would be able to use:",
+    consent_scopes: "What it asks for:",
     signed_in_as: "Signed in as {user}",
     goes_to: "Afterwards you will be sent to {host}.",
     allow: "Allow",

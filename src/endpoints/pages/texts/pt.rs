@@ -13,7 +13,7 @@ pub const TEXTS: Texts = Texts {
     throttled: "Houve tentativas demais. Espere {seconds} segundos e tente novamente.",
     consent: "Permitir o acesso?",
     consent_asks: "{client} pede acesso à sua conta.",
-    consent_scopes: "O aplicativo poderá usar:",
+    consent_scopes: "O que ele pede:",
     signed_in_as: "Você entrou como {user}",
     goes_to: "Depois, você será levado a {host}.",
     allow: "Permitir",

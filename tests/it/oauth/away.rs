@@ -1,0 +1,168 @@
+//! The endpoints alone, over the wire, with a store that can go away.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use http_body_util::Full;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use sidegate::{
+    app::App,
+    endpoints::Endpoints,
+    grants::Grants,
+    model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
+    session::{
+        Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
+        record::RevocationReason, ring::KeyRing,
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::support::sidegate::parse;
+
+/// Serves the endpoints of `yaml`; while the flag is up, the store is away.
+pub async fn serve(yaml: &str) -> (SocketAddr, Arc<AtomicBool>) {
+    let (config, time) = (parse(yaml), Time::default());
+    let gate = App::gate_alone(config, &time, &tokio::runtime::Handle::current()).unwrap();
+    let away = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone() });
+    let own = &gate.endpoints().unwrap().grants;
+    let grants = Grants {
+        authority: own.authority.clone(),
+        sessions: Arc::new(Sessions::new(
+            store,
+            Arc::new(KeyRing::ephemeral().unwrap()),
+            tokio::runtime::Handle::current(),
+        )),
+        signing: own.signing.clone(),
+        keys: own.keys.clone(),
+        metrics: own.metrics.clone(),
+    };
+    let endpoints = Arc::new(Endpoints::new(gate.config(), Arc::new(grants)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (endpoints, now) = (endpoints.clone(), time.now());
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let endpoints = endpoints.clone();
+                async move {
+                    let mount = endpoints.find(request.uri().path()).unwrap();
+                    let answer = endpoints.answer(mount, request, &context(now)).await;
+                    Ok::<_, std::convert::Infallible>(answer.response.map(Full::new))
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (address, away)
+}
+
+fn context(now: UnixTime) -> Context {
+    let connection = Connection {
+        listener: "main".into(),
+        head_limits: HeadLimits { bytes: 1, count: 1 },
+        peer: Peer::Unix,
+        tls: false,
+        worker: 0,
+    };
+    Context {
+        now,
+        started: std::time::Instant::now(),
+        id: RequestId::new(1),
+        trace: None,
+        client: None,
+        connection: Arc::new(connection),
+    }
+}
+
+struct Store {
+    inside: Memory,
+    away: Arc<AtomicBool>,
+}
+
+impl Store {
+    fn step<'a, T: Send + 'a>(
+        &self,
+        step: BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        if self.away.load(Ordering::SeqCst) {
+            return std::future::ready(Err(StoreError::Unavailable("away".to_owned()))).boxed();
+        }
+        step
+    }
+}
+
+impl SessionStore for Store {
+    fn now(&self) -> UnixTime {
+        self.inside.now()
+    }
+
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.step(self.inside.create(session, most))
+    }
+
+    fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        self.step(self.inside.find(id))
+    }
+
+    fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        self.step(self.inside.rotate(id, step))
+    }
+
+    fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(self.inside.revoke(id, reason))
+    }
+
+    fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(self.inside.acknowledge(id, generation))
+    }
+
+    fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(self.inside.put_code(id, code))
+    }
+
+    fn find_code(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        self.step(self.inside.find_code(id))
+    }
+
+    fn spend_code(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        self.step(self.inside.spend_code(session, most))
+    }
+
+    fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(self.inside.use_once(key, until))
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        self.step(self.inside.list(filter, after, most))
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.step(self.inside.count())
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.step(self.inside.purge())
+    }
+
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+        self.step(self.inside.load(name))
+    }
+
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(self.inside.save(name, expected, content))
+    }
+}
