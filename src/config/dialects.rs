@@ -11,8 +11,6 @@ pub struct Redex {
     pub refresh: Option<String>,
     pub envelope: Envelope,
     pub expires_in: NumberForm,
-    /// Refresh tokens have at most 36 characters.
-    pub compact: bool,
 }
 
 /// Which revision of the published page the envelope is taken from.

@@ -33,6 +33,12 @@ pub fn refusal(
     {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
+    advise(status, error, headers);
+    response
+}
+
+/// What a refused client should do next.
+pub fn advise(status: StatusCode, error: &TokenError, headers: &mut HeaderMap) {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
@@ -45,7 +51,6 @@ pub fn refusal(
         }
         None => {}
     }
-    response
 }
 
 /// The status that an error has whatever its code.

@@ -9,7 +9,7 @@ mod tests;
 use http::{header, request::Parts};
 
 use self::form::{Form, Malformed};
-pub use self::reply::{answer, empty, refuse_method, write_error, write_grant};
+pub use self::reply::{answer, empty, write_error, write_grant};
 use crate::model::{ErrorCode, Grant, PresentedClient, Scope, Secret, TokenError, TokenRequest};
 
 /// A question about one token: revoke it (RFC 7009), or tell of it (RFC 7662).

@@ -1,5 +1,6 @@
 //! `issue`: a token request and what is given for it.
 
+mod api_key;
 mod assertion;
 pub mod authorize;
 mod client;
@@ -63,10 +64,16 @@ impl Grants {
                 self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail).await
             }
             Grant::ClientCredentials => self.client_credentials(&client, scope, resources, trail).await,
-            Grant::Password { username, password, company: _ } => {
-                self.password(&client, Typed { username, password, scope, resources }, trail, cx).await
+            Grant::Password { username, password, company } => {
+                self.password(
+                    &client,
+                    Typed { username, password, company: company.as_deref(), scope, resources },
+                    trail,
+                    cx,
+                )
+                .await
             }
-            Grant::ApiKey { .. } => Err(TokenError::new(ErrorCode::UnsupportedGrantType)),
+            Grant::ApiKey { key } => self.api_key(&client, key, trail).await,
             Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
         }
     }

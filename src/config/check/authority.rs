@@ -1,6 +1,7 @@
 //! The local authority: its issuer, its endpoints and everything below them.
 
 mod clients;
+mod dialects;
 mod users;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let endpoints = endpoints(&authority.endpoints, &section.key("endpoints"));
+    let endpoints = endpoints(authority, &section.key("endpoints"));
     let signing = signing(&authority.signing, &section.key("signing"));
     let pages = pages(&authority.pages, issuer.as_deref(), &section.key("pages"));
     let intent = intent(&authority.intent, &section.key("intent"));
@@ -71,34 +72,41 @@ fn issuer(text: &str, section: &Section<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn endpoints(settings: &settings::Endpoints, section: &Section<'_>) -> Option<Endpoints> {
-    let path = |key: &'static str, given: &Option<String>, default: &str| match given.as_deref() {
-        Some("off") => Some(None),
-        given => {
-            let path = given.unwrap_or(default);
-            match urls::literal_path_fault(path) {
-                None => Some(Some(path.to_owned())),
-                Some(fault) => {
-                    section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
-                    None
-                }
-            }
+/// Outside, `None` if it is wrong; inside, `None` if it is switched off.
+fn path(key: &'static str, given: Option<&String>, default: &str, section: &Section<'_>) -> Option<Option<String>> {
+    let path = given.map_or(default, String::as_str);
+    if path == "off" {
+        return Some(None);
+    }
+    match urls::literal_path_fault(path) {
+        None => Some(Some(path.to_owned())),
+        Some(fault) => {
+            section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
+            None
         }
-    };
+    }
+}
+
+fn endpoints(authority: &settings::Authority, section: &Section<'_>) -> Option<Endpoints> {
+    let settings = &authority.endpoints;
+    let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
     let token = path("token", &settings.token, "/oauth20/token");
     let revoke = path("revoke", &settings.revoke, "/oauth20/revoke");
     let introspect = path("introspect", &settings.introspect, "/oauth20/introspect");
     let jwks = path("jwks", &settings.jwks, "/.well-known/jwks.json");
+    let redex = dialects::redex(settings.redex.as_ref(), &section.key("redex"));
+    let consinco = dialects::consinco(settings.consinco.as_ref(), authority, &section.key("consinco"));
     let endpoints = Endpoints {
+        redex: redex?,
+        consinco: consinco?,
         authorize: authorize?,
         token: token?,
         revoke: revoke?,
         introspect: introspect?,
         jwks: jwks?.unwrap_or_else(|| "/.well-known/jwks.json".to_owned()),
     };
-    let all = [&endpoints.authorize, &endpoints.token, &endpoints.revoke, &endpoints.introspect];
-    let mut paths: Vec<&str> = all.into_iter().flatten().map(String::as_str).chain([&*endpoints.jwks]).collect();
+    let mut paths: Vec<&str> = endpoints.paths().collect();
     let count = paths.len();
     paths.sort_unstable();
     paths.dedup();

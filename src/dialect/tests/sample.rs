@@ -55,7 +55,7 @@ fn claims(claims: Value) -> Arc<Map<String, Value>> {
 }
 
 pub fn redex() -> Redex {
-    Redex { token: None, refresh: None, envelope: Envelope::Current, expires_in: NumberForm::Text, compact: true }
+    Redex { token: None, refresh: None, envelope: Envelope::Current, expires_in: NumberForm::Text }
 }
 
 pub fn consinco() -> Consinco {

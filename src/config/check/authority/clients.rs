@@ -107,6 +107,7 @@ fn grant(grant: &settings::Grant) -> GrantType {
         settings::Grant::Password => GrantType::Password,
         settings::Grant::RefreshToken => GrantType::RefreshToken,
         settings::Grant::Implicit => GrantType::Implicit,
+        settings::Grant::ApiKey => GrantType::ApiKey,
         settings::Grant::Basic => GrantType::Basic,
     }
 }
