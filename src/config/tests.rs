@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod decoding;
+mod dialects;
 mod examples;
 mod files;
 mod issuers;

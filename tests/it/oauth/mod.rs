@@ -3,6 +3,7 @@
 mod authorize;
 mod away;
 mod browser;
+mod dialects;
 mod house;
 mod table;
 mod tokens;
