@@ -16,7 +16,10 @@ use crate::{
     auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
     authority::Authority,
     config::{self, Address, Config, MasterKeys, Store},
-    endpoints::Endpoints,
+    endpoints::{
+        Endpoints,
+        pages::{Pages, ThemeError},
+    },
     gate::Gate,
     grants::{Grants, keys::KeyKeeper},
     jose::mint::Minter,
@@ -67,6 +70,15 @@ impl App {
     /// Every conflict between routes.
     pub fn check(config: &Config) -> Result<Vec<Gap>, Vec<Conflict>> {
         Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
+    }
+
+    /// Whether the pages of the local authority can be made with the theme that is configured.
+    ///
+    /// # Errors
+    /// What is wrong with it, with file and line.
+    pub fn check_theme(config: &Config) -> Result<(), ThemeError> {
+        let Some(pages) = config.authority.as_ref().map(|authority| &authority.pages) else { return Ok(()) };
+        Pages::new(pages.theme.as_deref(), &pages.title).map(drop)
     }
 
     /// What requests would be judged by, without anything that listens; key sets are fetched on `background`.

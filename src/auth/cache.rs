@@ -16,6 +16,7 @@ use aws_lc_rs::{
     rand,
 };
 use moka::{Expiry, notification::RemovalCause, sync::Cache};
+use smallvec::SmallVec;
 
 use super::{Refusal, verdict::Verdict};
 use crate::{
@@ -112,6 +113,18 @@ impl VerdictCache {
         // One nonce for all: equal tokens must have equal digests (see [`TokenDigest`]).
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut [])?;
+        tag.as_ref().try_into().map(TokenDigest).map_err(|_| Unspecified)
+    }
+
+    /// The key of HTTP Basic credentials for `client`; never that of a token, since it is made under another nonce.
+    ///
+    /// # Errors
+    /// Never for credentials of a length that a header can have.
+    pub fn digest_basic(&self, client: &str, credentials: &[u8]) -> Result<TokenDigest, Unspecified> {
+        // No id and no header holds a NUL, so each pair has one spelling.
+        let both: SmallVec<[u8; 256]> = client.bytes().chain([0]).chain(credentials.iter().copied()).collect();
+        let nonce = Nonce::assume_unique_for_key([1; 12]);
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(&both[..]), &mut [])?;
         tag.as_ref().try_into().map(TokenDigest).map_err(|_| Unspecified)
     }
 

@@ -1,5 +1,6 @@
 //! Bearer token → [`Verdict`] → [`Principal`]. Nothing else can make a `Principal`.
 
+pub mod basic;
 pub mod bearer;
 pub mod cache;
 mod intern;
@@ -42,11 +43,13 @@ use crate::{
 pub struct Refusal {
     pub reason: Reason,
     pub code: &'static str,
+    /// Seconds, where somebody knows better than the answer's own.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     pub fn new(reason: Reason, code: &'static str) -> Refusal {
-        Refusal { reason, code }
+        Refusal { reason, code, retry_after: None }
     }
 }
 
@@ -146,6 +149,10 @@ impl Auth {
         cx: &Context,
     ) -> Result<Principal, Refusal> {
         let verdict = self.judge(token, policy, cx).await?;
+        self.admit(verdict, policy)
+    }
+
+    fn admit(&self, verdict: Arc<Verdict>, policy: &Policy) -> Result<Principal, Refusal> {
         match policy.check(&verdict) {
             Ok(()) => Ok(Principal { verdict }),
             Err(reason) => Err(Refusal::new(reason, reason.as_str())),

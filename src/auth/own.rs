@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{Auth, Refusal, cache::TokenDigest, policy::Policy, validate::refusal_of, verdict::Verdict};
+use super::{
+    Auth, Refusal, basic::Flights, cache::TokenDigest, policy::Policy, validate::refusal_of, verdict::Verdict,
+};
 use crate::{
     authority::Authority,
     config::{self, LOCAL, LOCAL_ISSUER},
     jose::{Liveness, Peek, SigningKeys},
     model::Context,
-    session::{Access, Session, SessionId, Sessions, ring::digest16},
+    session::{Access, Session, SessionId, Sessions, StoreError, ring::digest16},
     telemetry::reason::Reason,
 };
 
@@ -24,6 +26,7 @@ pub struct Own {
     pub authority: Arc<Authority>,
     /// What JWTs of our own must be like.
     rules: Arc<config::Issuer>,
+    pub(super) flights: Arc<Flights>,
 }
 
 impl Own {
@@ -34,7 +37,7 @@ impl Own {
         authority: Arc<Authority>,
     ) -> Own {
         let rules = Arc::new(rules(authority.settings()));
-        Own { settings, sessions, signing, authority, rules }
+        Own { settings, sessions, signing, authority, rules, flights: Arc::default() }
     }
 
     /// The `iss` of our own tokens.
@@ -47,14 +50,11 @@ impl Own {
     }
 
     /// The session `id`, if its tokens are good now; with the flag that says so from here on.
-    async fn live_session(&self, id: SessionId) -> Result<(Session, Arc<Liveness>), Refusal> {
+    pub(super) async fn live_session(&self, id: SessionId) -> Result<(Session, Arc<Liveness>), Refusal> {
         // Before the store is read: a session that ends from here on ends this flag too, so that a verdict which is
         // written late cannot revive it.
         let live = self.sessions.watch(id);
-        let found = self.sessions.find(id).await.map_err(|error| {
-            tracing::warn!(%error, "a token could not be judged");
-            Refusal::new(Reason::Undecided, "store_unavailable")
-        })?;
+        let found = self.sessions.find(id).await.map_err(unavailable)?;
         let gone = |code| Refusal::new(Reason::TokenRevoked, code);
         let session = found.ok_or(gone("session_unknown"))?;
         if session.state.revoked.is_some() {
@@ -160,7 +160,7 @@ impl Auth {
         self.keep_own(digest, verdict)
     }
 
-    fn keep_own(&self, digest: TokenDigest, verdict: Verdict) -> Result<Arc<Verdict>, Refusal> {
+    pub(super) fn keep_own(&self, digest: TokenDigest, verdict: Verdict) -> Result<Arc<Verdict>, Refusal> {
         let verdict = Arc::new(verdict);
         self.cache.keep(digest, verdict.clone());
         // The session may have ended while the store was read; whoever comes from here on sees it on the hit.
@@ -172,13 +172,19 @@ impl Auth {
 }
 
 /// Nothing that a token of ours could say opens a route that does not trust us.
-fn trusts_local(policy: &Policy) -> Result<(), Refusal> {
+pub(super) fn trusts_local(policy: &Policy) -> Result<(), Refusal> {
     let trusted = policy.issuers.contains(&LOCAL_ISSUER);
     trusted.then_some(()).ok_or(Refusal::new(Reason::IssuerRefused, "local_not_trusted"))
 }
 
+/// The store did not answer: nothing is decided by that.
+pub(super) fn unavailable(error: StoreError) -> Refusal {
+    tracing::warn!(%error, "the session store could not be asked");
+    Refusal::new(Reason::Undecided, "store_unavailable")
+}
+
 /// What a JWT of this session would say.
-fn claims(issuer: &str, session: &Session, scope: String) -> Map<String, Value> {
+pub(super) fn claims(issuer: &str, session: &Session, scope: String) -> Map<String, Value> {
     let granted = &session.granted;
     let mut claims = granted.claims.clone();
     for (name, value) in [

@@ -1,12 +1,17 @@
 //! Whether a secret fits a hash, and what finding that out costs.
 
 use argon2::{
-    Argon2,
-    password_hash::{PasswordVerifier, phc::PasswordHash},
+    Argon2, Params,
+    password_hash::{CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use zeroize::Zeroizing;
 
-use crate::{config::SecretHash, model::Secret};
+use crate::{
+    config::SecretHash,
+    model::{BoxError, Secret},
+};
 
 /// Whether `secret` is one of the generated secrets among `hashes`. It costs next to nothing: what has 120 random bits
 /// needs no slow hash.
@@ -52,7 +57,7 @@ pub(super) fn decoy<'h>(hashes: impl Iterator<Item = &'h SecretHash>) -> Option<
 
 /// Blocks of memory that are written.
 fn cost(phc: &str) -> u64 {
-    let parameters = PasswordHash::new(phc).ok().and_then(|hash| argon2::Params::try_from(&hash).ok());
+    let parameters = PasswordHash::new(phc).ok().and_then(|hash| Params::try_from(&hash).ok());
     parameters.map_or(0, |parameters| u64::from(parameters.m_cost()) * u64::from(parameters.t_cost()))
 }
 
@@ -71,6 +76,39 @@ pub(super) fn bytes(hash: &SecretHash) -> &[u8] {
         SecretHash::Argon2id(phc) => phc.expose().as_bytes(),
         SecretHash::Sha256(hash) => hash.expose(),
     }
+}
+
+/// What one slow hash takes: KiB of memory, passes over it, lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    pub memory: u32,
+    pub passes: u32,
+    pub lanes: u32,
+}
+
+/// A slow hash of what a person chose, with a new salt, as a PHC string.
+///
+/// # Errors
+/// If the cost is none that argon2 has, or there is no randomness.
+pub fn hash_slowly(secret: &Secret<String>, cost: Cost) -> Result<String, BoxError> {
+    let mut salt = [0; 16];
+    rand::fill(&mut salt).map_err(|_| "there is no randomness")?;
+    let parameters = Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(|error| error.to_string())?;
+    let hash = Argon2::default().hash_password_customized(secret.expose().as_bytes(), &salt, None, None, parameters);
+    Ok(hash.map_err(|error| error.to_string())?.to_string())
+}
+
+/// A secret of 256 random bits, and its hash.
+///
+/// # Errors
+/// If there is no randomness.
+pub fn generate() -> Result<(Secret<String>, String), BoxError> {
+    let mut random = Zeroizing::new([0; 32]);
+    rand::fill(random.as_mut()).map_err(|_| "there is no randomness")?;
+    let secret = Secret::new(BASE64URL.encode(random.as_ref()));
+    let digest = digest::digest(&digest::SHA256, secret.expose().as_bytes());
+    let hash = digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+    Ok((secret, hash))
 }
 
 #[cfg(test)]
@@ -99,6 +137,20 @@ mod tests {
         assert!(!fits_slow(&slow, &secret("tuna")) && !fits_slow(&slow, &secret("")));
         assert!(fits_generated(&hashes, &secret("tuna")) && !fits_generated(&hashes, &secret("swordfish")));
         assert!(!fits_slow(&[secret("no hash")], &secret("swordfish")));
+    }
+
+    #[test]
+    fn what_is_made_here_fits_what_it_was_made_of() {
+        let cost = Cost { memory: 64, passes: 1, lanes: 2 };
+        let secret = Secret::new("swordfish".to_owned());
+        let (one, other) = (hash_slowly(&secret, cost).unwrap(), hash_slowly(&secret, cost).unwrap());
+        assert!(one.starts_with("$argon2id$v=19$m=64,t=1,p=2$") && one != other, "{one}");
+        assert!(fits_slow(&[Secret::new(one)], &secret));
+        assert!(hash_slowly(&secret, Cost { memory: 1, ..cost }).is_err());
+
+        let (secret, hash) = generate().unwrap();
+        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(hash, crate::authority::tests::generated(secret.expose()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who vouches: the clients and users of the configuration, or a directory beside it.
 
 mod guard;
-mod hashes;
+pub mod hashes;
 mod line;
 mod outside;
 mod pool;

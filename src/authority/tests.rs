@@ -16,7 +16,7 @@ pub(super) fn hashed(parameters: &str, secret: &str) -> String {
     hash.to_string()
 }
 
-fn generated(secret: &str) -> String {
+pub(super) fn generated(secret: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes());
     let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{digits}")

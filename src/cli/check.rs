@@ -32,6 +32,8 @@ pub fn read(file: &Path) -> Result<Loaded, String> {
         let lines = conflicts.iter().map(|conflict| format!("{}: routes: {conflict}\n", file.display()));
         lines.chain([summary(conflicts.len())]).collect::<String>()
     })?;
+    App::check_theme(&loaded.config)
+        .map_err(|error| format!("{}: authority.{error}\n{}", file.display(), summary(1)))?;
     loaded.warnings.extend(gaps.iter().map(|gap| {
         let public = &loaded.config.routes[gap.public].name;
         Warning {

@@ -3,7 +3,9 @@
 
 mod check;
 mod explain;
+mod hash;
 mod health;
+mod keys;
 mod output;
 mod panics;
 mod quickstart;
@@ -28,6 +30,7 @@ const WRONG_SETTINGS: u8 = 64;
         sidegate run -c sidegate.yaml              serve\n  \
         sidegate explain -c sidegate.yaml /orders  what happens to a request, step by step\n  \
         sidegate sessions list --token-file FILE   who is signed in\n  \
+        sidegate keys new --folder FOLDER          signing keys in files of your own\n  \
         sidegate schema > sidegate.schema.json     for editors that complete YAML",
     subcommand_required = true,
     arg_required_else_help = true
@@ -63,9 +66,23 @@ enum Command {
     Quickstart(quickstart::Options),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Hash a password, or make a secret and its hash, for the configuration.
+    #[command(after_help = "Examples:\n  sidegate hash                      asks for a password\n  \
+        sidegate hash --file password.txt\n  \
+        pass show ana | sidegate hash\n  \
+        sidegate hash --generate           a new secret for a client, and its hash\n\n\
+        Secrets are never arguments: other users of the machine can read those.\n\n\
+        Exit codes: 0 done, 1 no randomness, 64 there is no password or the command line is wrong.")]
+    Hash(hash::Wanted),
     /// Ask a running sidegate whether it is ready: exit code 0 if so (for probes).
     #[command(after_help = "Examples:\n  sidegate health\n  sidegate health --address 127.0.0.1:9901 --path /livez")]
     Health(health::Probe),
+    /// Make, rotate and list signing keys in a folder; make master keys.
+    #[command(after_help = "Examples:\n  sidegate keys new --folder /etc/sidegate/signing\n  \
+        sidegate keys rotate --folder /etc/sidegate/signing\n  \
+        (umask 077; sidegate keys master > master.keys)\n\n\
+        Without authority.signing.folder, sidegate makes and rotates its signing keys itself, in the session store.")]
+    Keys(keys::Keys),
     /// List, show and end the sessions of a running sidegate.
     #[command(after_help = "Examples:\n  sidegate sessions list --token-file admin.token\n  \
         sidegate sessions revoke --user ana --token-file admin.token\n\n\
@@ -97,7 +114,9 @@ pub fn main() -> ExitCode {
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Schema => check::schema(),
+        Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
+        Command::Keys(asked) => keys::keys(&asked),
         Command::Sessions(asked) => sessions::sessions(&asked),
     }
 }

@@ -44,7 +44,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let trusted_proxies = listeners::trusted_proxies(&settings.trusted_proxies, &root.key("trusted_proxies"));
     let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
     let (health, admin) = sides::check(settings, root, listeners.as_deref().unwrap_or_default());
-    let issuers = issuers::check(&settings.issuers, &root.key("issuers"));
+    let issuers = issuers::check(settings, &root.key("issuers"));
     let authority = authority::check(settings, &root.key("authority"));
     let store = store::store(settings, &root.key("store"));
     let keys = store::keys(settings, store.as_ref(), &root.key("keys"));

@@ -1,22 +1,17 @@
 //! A file, the environment and the defaults into one checked configuration.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
     Config,
     check::check,
     decode::{MOST_PROBLEMS, RENAMED, decode},
     environment::{Environment, apply_overrides},
+    include::{self, Source, include_lists},
     place::{KeyPath, Origin, Problem, Problems, Warning},
     report,
     settings::Settings,
-    tree::{self, Content, LONGEST_FILE, Node, Scalar},
+    tree::{self, Content, Node, Scalar},
 };
 
 /// A configuration that can be run, and what may be wrong with it all the same.
@@ -33,7 +28,7 @@ pub struct Loaded {
 pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Problems> {
     let name = file.display().to_string();
     let base = file.parent().unwrap_or(Path::new(""));
-    let source = read(file).map_err(|error| Problems {
+    let source = include::read(file).map_err(|error| Problems {
         list: vec![Problem {
             path: KeyPath::default(),
             origin: Origin::File { name: name.as_str().into(), line: 0, column: 0 },
@@ -58,8 +53,11 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
     if matches!(root.content, Content::Scalar(Scalar::Null)) {
         root.content = Content::Mapping(Vec::new());
     }
-    let shown =
-        |list: Vec<Problem>, root: &Node| Problems { lines: report::Shown::new(source, root).lines_for(&list), list };
+    let mut sources = vec![Source { name: name.clone(), text: source.to_owned() }];
+    let shown = |list: Vec<Problem>, root: &Node, sources: &[Source]| Problems {
+        lines: report::Shown::new(sources, root).lines_for(&list),
+        list,
+    };
     if !matches!(root.content, Content::Mapping(_)) {
         let problem = Problem {
             path: KeyPath::default(),
@@ -67,10 +65,11 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
             message: "a configuration is a mapping".into(),
             remedy: "it starts for example with listeners:".into(),
         };
-        return Err(shown(vec![problem], &root));
+        return Err(shown(vec![problem], &root, &sources));
     }
     let mut problems = Vec::new();
     tree::expand_all(&mut root, &KeyPath::default(), environment, &mut problems);
+    sources.extend(include_lists(&mut root, base, environment, &mut problems));
     let mut left_out: Vec<KeyPath> = problems.iter().map(|problem| problem.path.clone()).collect();
     apply_overrides(&mut root, environment, &mut problems);
     let whole = root.clone(); // with what the decoder leaves out, for it must not be shown all the same
@@ -85,30 +84,26 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
             |problem: &Problem| !left_out.iter().any(|out| problem.path.is_within(out) || out.is_within(&problem.path));
         problems.extend(checked.problems.into_iter().filter(own));
         let mut warnings = checked.warnings;
-        warnings.sort_by_key(by_place);
+        warnings.sort_by_key(|warning| by_place(warning, &sources));
         answer = checked.config.map(|config| Loaded { config, warnings });
     }
     match answer {
         Some(loaded) if problems.is_empty() => Ok(loaded),
         _ => {
-            problems.sort_by_key(by_place);
+            problems.sort_by_key(|problem| by_place(problem, &sources));
             problems.truncate(MOST_PROBLEMS);
-            Err(shown(problems, &whole))
+            Err(shown(problems, &whole, &sources))
         }
     }
 }
 
-/// The order of the file, and then what the environment says.
-fn by_place(problem: &Problem) -> (bool, u64, u64) {
-    match problem.origin {
-        Origin::File { line, column, .. } => (false, line, column),
-        Origin::Variable(_) => (true, 0, 0),
+/// The order of the file, then that of the files that it names, and then what the environment says.
+fn by_place(problem: &Problem, sources: &[Source]) -> (usize, u64, u64) {
+    match &problem.origin {
+        Origin::File { name, line, column } => {
+            let file = sources.iter().position(|source| source.name == *name);
+            (file.unwrap_or(sources.len()), *line, *column)
+        }
+        Origin::Variable(_) => (usize::MAX, 0, 0),
     }
-}
-
-fn read(file: &Path) -> io::Result<String> {
-    let mut source = String::new();
-    // One byte more than is allowed, so that a file which is too long is seen as such.
-    File::open(file)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut source)?;
-    Ok(source)
 }

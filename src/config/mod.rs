@@ -18,6 +18,7 @@ mod decode;
 mod dialects;
 mod environment;
 mod expand;
+mod include;
 mod load;
 mod master_ring;
 mod place;

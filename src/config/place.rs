@@ -125,8 +125,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     pub list: Vec<Problem>,
-    /// The lines of the file that may be shown, by number.
-    pub(super) lines: std::collections::BTreeMap<u64, String>,
+    pub(super) lines: super::report::Lines,
 }
 
 impl fmt::Display for Problems {

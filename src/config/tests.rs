@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod authority;
 mod decoding;
 mod dialects;
 mod examples;

@@ -61,7 +61,8 @@ impl Verdict {
                 route: gate.config().routes[*route].name.to_string(),
                 would_be: observed(rehearsal).map(|refusal| {
                     let scope = gate.proxy().policy(*route).and_then(|policy| policy.challenge_scope.clone());
-                    refused(gate, rehearsal, &ProxyError::Refused { refusal, scope })
+                    let basic = gate.config().routes[*route].token.basic.is_some();
+                    refused(gate, rehearsal, &ProxyError::Refused { refusal, scope, basic })
                 }),
             },
             Err(error) => Verdict::Refused(refused(gate, rehearsal, error)),

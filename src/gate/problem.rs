@@ -19,6 +19,8 @@ pub struct Problem {
     /// Stable; documented in the README.
     pub code: &'static str,
     challenge: Option<Challenge>,
+    /// The route takes HTTP Basic too.
+    basic: bool,
     /// Seconds.
     retry_after: Option<u64>,
     allow: Option<HeaderValue>,
@@ -71,7 +73,7 @@ struct Body<'a> {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str) -> Problem {
-        Problem { status, code, challenge: None, retry_after: None, allow: None, close: false }
+        Problem { status, code, challenge: None, basic: false, retry_after: None, allow: None, close: false }
     }
 
     fn challenge(mut self, error: Option<&'static str>, scope: Option<String>) -> Problem {
@@ -91,7 +93,9 @@ impl Problem {
             ProxyError::Host(error) => Problem::new(StatusCode::BAD_REQUEST, error.code()),
             ProxyError::Path(error) => Problem::new(StatusCode::BAD_REQUEST, error.code()),
             ProxyError::Route(error) => Problem::of_route(error),
-            ProxyError::Refused { refusal, scope } => Problem::of_refusal(*refusal, scope.clone()),
+            ProxyError::Refused { refusal, scope, basic } => {
+                Problem { basic: *basic, ..Problem::of_refusal(*refusal, scope.clone()) }
+            }
             ProxyError::RateLimited { retry_after } => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited").retry_after(retry_after.as_secs() + 1)
             }
@@ -145,7 +149,12 @@ impl Problem {
             }
             // A better token exists, but not one with more scope: the challenge would send the client in circles.
             Reason::ClaimRefused | Reason::ClientRefused => Problem::new(StatusCode::FORBIDDEN, "forbidden"),
-            Reason::RateLimited => Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited").retry_after(1),
+            Reason::RateLimited => Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+                .retry_after(refusal.retry_after.unwrap_or(1)),
+            // The challenge says what else would do; an error code would speak of a token, and there was none.
+            Reason::PasswordWrong => {
+                Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials").challenge(None, None)
+            }
             // No challenge: a 401 would make clients throw a good token away.
             Reason::Undecided => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(2)
@@ -175,6 +184,10 @@ impl Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(value) = self.challenge.as_ref().and_then(|challenge| challenge.value(realm)) {
             headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        if self.basic && self.status == StatusCode::UNAUTHORIZED {
+            let value = format!("Basic realm=\"{}\", charset=\"UTF-8\"", realm.realm);
+            headers.extend(HeaderValue::from_str(&value).ok().map(|value| (header::WWW_AUTHENTICATE, value)));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());

@@ -2,10 +2,12 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{runtime::Handle, sync::Notify, task::AbortHandle};
 
 use crate::{
@@ -54,7 +56,8 @@ pub enum RotateError {
 }
 
 impl KeyKeeper {
-    /// Reads the keys, or makes the first ones. Blocks; not to be called from within a runtime.
+    /// Reads the keys, or makes the first ones. Unless the store answers at once, this blocks, and is not to be called
+    /// from within a runtime.
     ///
     /// # Errors
     /// If they cannot be read or kept.
@@ -68,7 +71,12 @@ impl KeyKeeper {
             let signing = Arc::new(SigningKeys::new(&folder::read(folder)?)?);
             return Ok(KeyKeeper { signing, place: Place::Folder(folder.clone()) });
         }
-        let (signing, due) = background.block_on(first(store.as_ref(), plan_of(settings)))?;
+        let _inside = background.enter();
+        let mut begun = pin!(first(store.as_ref(), plan_of(settings)));
+        let (signing, due) = match begun.as_mut().now_or_never() {
+            Some(first) => first?,
+            None => background.block_on(begun)?,
+        };
         let kept = Arc::new(Kept {
             store: store.clone(),
             signing: signing.clone(),

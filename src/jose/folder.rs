@@ -158,20 +158,24 @@ fn modified(path: &Path) -> Result<UnixTime, FolderError> {
     Ok(UnixTime(modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())))
 }
 
-/// Whole or not at all, and for its owner alone.
 fn write(path: &Path, document: &Secret<Vec<u8>>) -> Result<(), FolderError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let draft = path.with_extension("tmp");
-    // What an interrupted command has left; the lock says that nobody is at work on it.
+    write_private(path, pem(document).as_bytes()).map_err(at(path))
+}
+
+/// Replaces `path` whole or not at all; it is for its owner alone.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = path.with_added_extension("tmp");
+    // What an interrupted command has left.
     let _ = fs::remove_file(&draft);
-    let written = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(pem(document).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(at(path))
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(folder)?.sync_all()
 }
 
 /// RFC 7468.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     auth::{
-        Principal, Refusal,
+        Principal, Refusal, basic,
         bearer::{self, BearerError},
         policy::Policy,
         verdict::Prepared,
@@ -102,7 +102,7 @@ impl Proxy {
         let policy = match &self.policies[index] {
             Some(policy) if !preflight => policy,
             _ => {
-                let query = found.map_err(|refusal| refused(refusal, None))?.rest;
+                let query = found.map_err(|refusal| refused(refusal, None, route))?.rest;
                 seen.decided(Reason::Public);
                 return Ok((if preflight { Admission::Preflight } else { Admission::Anonymous }, query));
             }
@@ -126,7 +126,7 @@ impl Proxy {
                 // As it came, also where the token is not one of ours.
                 Ok((Admission::Observed, head.uri.query().map(Cow::Borrowed)))
             }
-            Err(refusal) => Err(refused(refusal, policy.challenge_scope.clone())),
+            Err(refusal) => Err(refused(refusal, policy.challenge_scope.clone(), route)),
         }
     }
 
@@ -139,6 +139,14 @@ impl Proxy {
         cx: &Context,
     ) -> Result<Principal, Refusal> {
         let in_query = found.token.as_ref().map(|token| token.expose().as_str());
+        if let Some((credentials, client)) = by_basic(&head.headers, route)? {
+            let place = &route.token.header;
+            let beside = *place != header::AUTHORIZATION && head.headers.contains_key(place);
+            if beside || in_query.is_some() {
+                return Err(malformed("credentials_in_two_places"));
+            }
+            return self.auth.authenticate_basic(credentials, client, policy, cx).await;
+        }
         match bearer::extract(&head.headers, &route.token, in_query) {
             Ok(token) => self.auth.authenticate(token, policy, cx).await,
             Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
@@ -174,7 +182,9 @@ impl Proxy {
                 if self.auth.passes_original(route.upstream) {
                     if let Some(token) = query_token {
                         credential.authorization = bearer_value(token);
-                    } else if route.token.header == header::AUTHORIZATION {
+                    } else if route.token.header == header::AUTHORIZATION
+                        || matches!(by_basic(headers, route), Ok(Some(_)))
+                    {
                         credential.authorization = own();
                     } else {
                         credential.original = own_token(headers, &route.token);
@@ -188,6 +198,16 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Name and password in place of a token, where the route takes them, and the client they are for.
+fn by_basic<'a>(
+    headers: &'a HeaderMap,
+    route: &'a config::Route,
+) -> Result<Option<(&'a HeaderValue, &'a str)>, Refusal> {
+    let Some(client) = &route.token.basic else { return Ok(None) };
+    let credentials = basic::presented(headers).map_err(|error| malformed(error.code()))?;
+    Ok(credentials.map(|credentials| (credentials, &**client)))
 }
 
 fn token_from_query<'a>(head: &'a Parts, place: &TokenPlace) -> Result<QueryToken<'a>, RepeatedToken> {
@@ -228,6 +248,6 @@ fn malformed(code: &'static str) -> Refusal {
     Refusal::new(Reason::TokenMalformed, code)
 }
 
-fn refused(refusal: Refusal, scope: Option<String>) -> ProxyError {
-    ProxyError::Refused { refusal, scope }
+fn refused(refusal: Refusal, scope: Option<String>, route: &config::Route) -> ProxyError {
+    ProxyError::Refused { refusal, scope, basic: route.token.basic.is_some() }
 }

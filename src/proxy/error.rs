@@ -18,9 +18,9 @@ pub enum ProxyError {
     Path(#[from] PathError),
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// With the scope that the route asks for, for the challenge.
+    /// With the scope that the route asks for, and whether it takes HTTP Basic, for the challenge.
     #[error("refused: {}", .refusal.code)]
-    Refused { refusal: Refusal, scope: Option<String> },
+    Refused { refusal: Refusal, scope: Option<String>, basic: bool },
     #[error("too many requests")]
     RateLimited { retry_after: Duration },
     #[error("the body is longer than the route allows")]

@@ -63,6 +63,11 @@ impl Sessions {
         Sessions { store, ring, live: Arc::default(), background }
     }
 
+    /// Carries what must not end with a request.
+    pub fn background(&self) -> &Handle {
+        &self.background
+    }
+
     pub fn ring(&self) -> &KeyRing {
         &self.ring
     }

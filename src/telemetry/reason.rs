@@ -24,12 +24,14 @@ pub enum Reason {
     ClaimRefused,
     ClientRefused,
     RateLimited,
+    /// HTTP Basic, and nobody vouches for it.
+    PasswordWrong,
     /// No verdict could be had: keys or introspection out of reach.
     Undecided,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Public,
         Reason::Allowed,
         Reason::TokenMissing,
@@ -46,6 +48,7 @@ impl Reason {
         Reason::ClaimRefused,
         Reason::ClientRefused,
         Reason::RateLimited,
+        Reason::PasswordWrong,
         Reason::Undecided,
     ];
 
@@ -67,6 +70,7 @@ impl Reason {
             Reason::ClaimRefused => "claim_refused",
             Reason::ClientRefused => "client_refused",
             Reason::RateLimited => "rate_limited",
+            Reason::PasswordWrong => "password_wrong",
             Reason::Undecided => "undecided",
         }
     }

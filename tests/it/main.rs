@@ -3,6 +3,7 @@
 
 mod admin_sessions;
 mod answers;
+mod basic;
 mod binary;
 mod cache;
 mod cli;
@@ -24,6 +25,7 @@ mod policy;
 mod reload;
 mod routing;
 mod secrets;
+mod signing_keys;
 mod streams;
 mod support;
 mod tokens;

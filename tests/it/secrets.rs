@@ -25,25 +25,25 @@ use crate::support::{
 const SIDEGATE: &str = env!("CARGO_BIN_EXE_sidegate");
 
 /// The program under test; it ends with the test.
-struct Program {
+pub struct Program {
     child: Child,
     directory: PathBuf,
 }
 
 impl Program {
-    fn start(directory: &Path, config: &str) -> Program {
+    pub fn start(directory: &Path, config: &str) -> Program {
         fs::write(directory.join("sidegate.yaml"), config).unwrap();
         let child = command("run", directory, "sidegate.yaml", "out").spawn().unwrap();
         Program { child, directory: directory.into() }
     }
 
-    fn written(&self) -> String {
+    pub fn written(&self) -> String {
         let read = |name| String::from_utf8_lossy(&fs::read(self.directory.join(name)).unwrap()).into_owned();
         read("out.stdout") + &read("out.stderr")
     }
 
     /// The address that the log names for `listener`.
-    async fn address(&self, listener: &str) -> SocketAddr {
+    pub async fn address(&self, listener: &str) -> SocketAddr {
         for _ in 0..2000 {
             for line in self.written().lines() {
                 if let Ok(line) = serde_json::from_str::<serde_json::Value>(line)
@@ -58,12 +58,12 @@ impl Program {
         panic!("no address of {listener}: {}", self.written());
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         for _ in 0..2000 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

@@ -1,14 +1,17 @@
 //! The local authority: its issuer, its endpoints and everything below them.
 
+mod claims;
 mod clients;
 mod dialects;
+mod hashes;
+mod service;
 mod users;
 
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
-use super::{names, routes, section::Section, urls};
+use super::{internal_jwt, names, routes, section::Section, urls};
 use crate::config::{
     Authority, Endpoints, Intent, Pages, Rate, Signing, Throttle,
     settings::{self, Settings},
@@ -35,7 +38,16 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let endpoints = endpoints(authority, &section.key("endpoints"));
+    let endpoints = endpoints(settings, authority, &section.key("endpoints"));
+    let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
+        if origin == "*" {
+            section.problem("every page in the world could read what the endpoints answer", "list the origins");
+            return None;
+        }
+        routes::cors::origin(origin, section)
+    });
+    warn_of_nobody(authority, section);
+    warn_of_one_address(settings, section);
     let signing = signing(&authority.signing, &section.key("signing"));
     let pages = pages(&authority.pages, issuer.as_deref(), &section.key("pages"));
     let intent = intent(&authority.intent, &section.key("intent"));
@@ -51,7 +63,7 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option
         pages: pages?,
         intent: intent?,
         throttle: throttle?,
-        cors_origins: authority.cors_origins.clone(),
+        cors_origins: cors_origins?,
         sessions_per_user: section.number("sessions_per_user", authority.sessions_per_user, 100, 1..=1_000_000),
         sessions_per_client: section.number(
             "sessions_per_client",
@@ -72,6 +84,37 @@ fn issuer(text: &str, section: &Section<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// Somebody must be able to do what is allowed.
+fn warn_of_nobody(authority: &settings::Authority, section: &Section<'_>) {
+    use settings::Grant::{ApiKey, AuthorizationCode, Basic, Implicit, Password};
+    if authority.clients.is_empty() {
+        section.key("clients").warn("no client may ask for a token", "list one, or name a clients_file");
+    }
+    let personal = |client: &settings::Client| {
+        client.grants.iter().any(|grant| matches!(grant, ApiKey | AuthorizationCode | Basic | Implicit | Password))
+    };
+    if authority.users.is_empty() && authority.user_service.is_none() && authority.clients.iter().any(personal) {
+        section.key("users").warn(
+            "clients have grants for users, and there is nobody who could sign in",
+            "list users, or name a users_file or a user_service",
+        );
+    }
+}
+
+/// Wrong passwords are counted by address. Behind a proxy that is not trusted, all clients have the proxy's.
+fn warn_of_one_address(settings: &Settings, section: &Section<'_>) {
+    let public = |listener: &settings::Listener| {
+        let address = listener.address.as_deref().unwrap_or_default().parse::<std::net::SocketAddr>();
+        address.is_ok_and(|address| !address.ip().is_loopback())
+    };
+    if settings.trusted_proxies.is_empty() && settings.listeners.iter().flatten().any(public) {
+        section.top("trusted_proxies").warn(
+            "empty: behind a proxy all clients have its one address, and wrong passwords of one slow down all",
+            "name the network of the proxy; where clients connect directly, that they do so is all right",
+        );
+    }
+}
+
 /// Outside, `None` if it is wrong; inside, `None` if it is switched off.
 fn path(key: &'static str, given: Option<&String>, default: &str, section: &Section<'_>) -> Option<Option<String>> {
     let path = given.map_or(default, String::as_str);
@@ -87,7 +130,7 @@ fn path(key: &'static str, given: Option<&String>, default: &str, section: &Sect
     }
 }
 
-fn endpoints(authority: &settings::Authority, section: &Section<'_>) -> Option<Endpoints> {
+fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<'_>) -> Option<Endpoints> {
     let settings = &authority.endpoints;
     let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
@@ -95,27 +138,65 @@ fn endpoints(authority: &settings::Authority, section: &Section<'_>) -> Option<E
     let revoke = path("revoke", &settings.revoke, "/oauth20/revoke");
     let introspect = path("introspect", &settings.introspect, "/oauth20/introspect");
     let jwks = path("jwks", &settings.jwks, "/.well-known/jwks.json");
+    if jwks == Some(None) {
+        section.key("jwks").problem("the key set cannot be switched off: others verify our tokens with it", "");
+    }
     let redex = dialects::redex(settings.redex.as_ref(), &section.key("redex"));
     let consinco = dialects::consinco(settings.consinco.as_ref(), authority, &section.key("consinco"));
     let endpoints = Endpoints {
-        redex: redex?,
-        consinco: consinco?,
         authorize: authorize?,
         token: token?,
         revoke: revoke?,
         introspect: introspect?,
-        jwks: jwks?.unwrap_or_else(|| "/.well-known/jwks.json".to_owned()),
+        jwks: jwks??,
+        redex: redex?,
+        consinco: consinco?,
     };
-    let mut paths: Vec<&str> = endpoints.paths().collect();
-    let count = paths.len();
-    paths.sort_unstable();
-    paths.dedup();
-    if paths.len() < count {
-        section.problem("two endpoints have the same path", "");
-        return None;
+    let places = [
+        ("authorize", endpoints.authorize.as_deref()),
+        ("token", endpoints.token.as_deref()),
+        ("revoke", endpoints.revoke.as_deref()),
+        ("introspect", endpoints.introspect.as_deref()),
+        ("redex.token", endpoints.redex.token.as_deref()),
+        ("redex.refresh", endpoints.redex.refresh.as_deref()),
+        ("consinco.login", endpoints.consinco.login.as_deref()),
+        ("consinco.refresh", endpoints.consinco.refresh.as_deref()),
+        ("jwks", Some(&*endpoints.jwks)),
+    ];
+    let open: Vec<(&str, &str)> = places.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
+    let mut free = true;
+    for (index, (key, path)) in open.iter().enumerate() {
+        if let Some(taken) = taken_by(path, &open[..index], all) {
+            let section = key.split('.').fold(section.clone(), |section, key| section.key(key));
+            section.problem(format!("{} is already {taken}", section.shown(path)), "give one of them another path");
+            free = false;
+        }
     }
-    Some(endpoints)
+    free.then_some(endpoints)
 }
+
+/// What else stands at `path` and could never be reached there, or would never be.
+fn taken_by(path: &str, others: &[(&str, &str)], all: &Settings) -> Option<String> {
+    if let Some((key, _)) = others.iter().find(|(_, other)| *other == path) {
+        return Some(format!("endpoints.{key}"));
+    }
+    let internal = all.internal_jwt.as_ref().map(|internal| internal.jwks_path.as_deref());
+    if internal.is_some_and(|given| given.unwrap_or(internal_jwt::DEFAULT_JWKS_PATH) == path) {
+        return Some("internal_jwt.jwks_path".to_owned());
+    }
+    if DOCUMENTS.contains(&path) {
+        return Some("a document about the authority".to_owned());
+    }
+    let route = all.routes.iter().position(|route| route.paths.iter().any(|pattern| pattern == path));
+    route.map(|index| format!("a path of routes[{index}]"))
+}
+
+/// Served beside the endpoints, at paths that clients know by heart.
+const DOCUMENTS: [&str; 3] = [
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-protected-resource",
+];
 
 fn signing(settings: &settings::Signing, section: &Section<'_>) -> Option<Signing> {
     let algorithm = match settings.algorithm {
@@ -143,7 +224,7 @@ fn pages(settings: &settings::Pages, issuer: Option<&str>, section: &Section<'_>
     Some(Pages {
         theme: settings.theme.as_ref().map(|folder| section.resolve(folder)),
         title: settings.title.clone().or(host).unwrap_or_else(|| "sidegate".to_owned()),
-        form_lifetime: section.span("form_lifetime", settings.form_lifetime, s(15 * MINUTE), s(MINUTE)..=s(DAY)),
+        form_lifetime: section.span("form_lifetime", settings.form_lifetime, s(15 * MINUTE), s(1)..=s(DAY)),
         remember: section.span("remember", settings.remember, s(0), s(0)..=s(30 * DAY)),
     })
 }

@@ -11,26 +11,38 @@ use super::{
     urls,
 };
 use crate::config::{
-    Introspection, Issuer, KeySource,
-    settings::{self, Algorithm},
+    Introspection, Issuer, KeySource, LOCAL,
+    settings::{self, Algorithm, Settings},
 };
 
 /// RFC 8725, section 3.5: a key for HMAC is as long as its output.
 pub(super) const SHORTEST_SHARED_SECRET: usize = 32;
 const HOUR: u64 = 3600;
 
-pub(super) fn check(issuers: &[settings::Issuer], section: &Section<'_>) -> Option<Vec<Issuer>> {
+pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Vec<Issuer>> {
+    let local = settings.authority.as_ref();
     let (mut names, mut urls) = (Distinct::default(), Distinct::default());
-    let checked: Vec<Option<Issuer>> = issuers
+    let checked: Vec<Option<Issuer>> = settings
+        .issuers
         .iter()
         .enumerate()
         .map(|(index, settings)| {
             let section = section.key(index);
             if let Some(name) = &settings.name {
                 names.note(name, index, "issuers", &section.key("name"));
+                if name == LOCAL && local.is_some() {
+                    let remedy = "give this one another name";
+                    section.key("name").problem(format!("policies call the authority {LOCAL:?}"), remedy);
+                }
             }
             if let Some(issuer) = &settings.issuer {
                 urls.note(issuer, index, "issuers", &section.key("issuer"));
+                if local.is_some_and(|local| local.issuer.as_ref() == Some(issuer)) {
+                    section.key("issuer").problem(
+                        "this is the issuer of the authority, whose tokens only sidegate itself can make",
+                        "leave this one out: policies accept the authority's tokens as those of \"local\"",
+                    );
+                }
             }
             check_one(settings, &section)
         })

@@ -1,6 +1,6 @@
 //! Which request goes where, and what its token must say.
 
-mod cors;
+pub(super) mod cors;
 mod patterns;
 pub(super) mod policy;
 

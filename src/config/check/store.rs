@@ -17,13 +17,28 @@ pub(super) fn store(settings: &Settings, section: &Section<'_>) -> Option<Store>
         (Some(_), None) => Some(Store::Memory),
         (None, redb) => {
             let path = redb.as_ref().and_then(|redb| redb.path.as_deref());
-            Some(Store::Redb { path: section.resolve(path.unwrap_or(Path::new("/var/lib/sidegate/sessions.redb"))) })
+            let path = section.resolve(path.unwrap_or(Path::new("/var/lib/sidegate/sessions.redb")));
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if settings.authority.is_some() && folder.is_some_and(|folder| !folder.is_dir()) {
+                let place = section.key("redb").key("path");
+                place.warn(
+                    format!("there is no folder for {}", place.shown(path.display())),
+                    "make it, and let the user that sidegate runs as write in it",
+                );
+            }
+            Some(Store::Redb { path })
         }
     }
 }
 
 pub(super) fn keys(settings: &Settings, store: Option<&Store>, section: &Section<'_>) -> Option<MasterKeys> {
     let generate = settings.keys.generate.unwrap_or(false);
+    if generate && settings.authority.is_some() {
+        section.key("generate").warn(
+            "a key beside the data protects little: whoever copies the disk has both",
+            "sidegate keys master makes a ring that you can mount from elsewhere",
+        );
+    }
     match &settings.keys.master_file {
         None if settings.authority.is_none() || store == Some(&Store::Memory) => Some(MasterKeys::Ephemeral),
         None => {

@@ -42,8 +42,8 @@ fn what_could_not_work_is_a_problem() {
         ("consinco: { client: pos, claims: { id: a, userSequence: b } }", "isExt is missing"),
         ("consinco: { client: pos, claims: { id: a, userSequence: b, isExt: c, access_token: d } }", "is no member"),
         ("consinco: { client: pos, zone: Mars/Olympus, claims: { id: a, userSequence: b, isExt: c } }", "no time zone"),
-        ("redex: { token: /same, refresh: /same }", "two endpoints have the same path"),
-        ("redex: { token: /oauth20/token }", "two endpoints have the same path"),
+        ("redex: { token: /same, refresh: /same }", "redex.refresh: `/same` is already endpoints.redex.token"),
+        ("redex: { token: /oauth20/token }", "is already endpoints.token"),
         ("redex: { token: 'no-slash' }", "does not start with /"),
         ("redex: { envelope: older }", "older"),
     ] {

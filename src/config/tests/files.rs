@@ -31,6 +31,16 @@ impl Folder {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     }
 
+    /// Writes a file anew.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.remove(name);
+        self.write(name, content);
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.0.join(name)).unwrap();
+    }
+
     /// Writes `name.pem` and `name.key`: a certificate that signs itself.
     pub fn certificate(&self, name: &str) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();

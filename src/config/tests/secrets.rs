@@ -32,6 +32,10 @@ fn a_secret_in_the_file_is_not_shown_with_its_problem() {
         "internal_jwt: {key: CANARY, key_file: CANARY_\n",
         "log: {api-key: CANARY}\nlog: {}\n",
         "admin: {token: 5, access_token: CANARY}\n",
+        "authority: {clients: [{id: a, secret_hashes: [CANARY], grants: [client_credentials]}]}",
+        "authority:\n  users:\n  - username: ana\n    password_hash: CANARY\n    claims: {sub: 1}\n",
+        "authority: {users: [{username: ana, password: CANARY}]}",
+        "authority: {clients: [{id: a, client_secret: CANARY, secret: CANARY}]}",
         "a: &x CANARY\nissuers: [{client_secret: *x}]\n",
     ] {
         let text = everything(&source.replace("CANARY_", "x").replace("CANARY", CANARY), &[]);

@@ -49,6 +49,9 @@ impl Visited<'_> {
             username,
             problem: problem.map(|problem| match problem {
                 Problem::Wrong => texts.wrong.to_owned(),
+                Problem::Throttled(seconds) if seconds > 120 => {
+                    texts.throttled_long.replace("{minutes}", &seconds.div_ceil(60).to_string())
+                }
                 Problem::Throttled(seconds) => texts.throttled.replace("{seconds}", &seconds.to_string()),
             }),
             remember: !self.grants.settings().pages.remember.is_zero(),

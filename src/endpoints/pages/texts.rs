@@ -20,6 +20,8 @@ pub struct Texts {
     pub wrong: &'static str,
     /// `{seconds}`
     pub throttled: &'static str,
+    /// `{minutes}`
+    pub throttled_long: &'static str,
     pub consent: &'static str,
     /// `{client}`
     pub consent_asks: &'static str,

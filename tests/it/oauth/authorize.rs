@@ -6,9 +6,10 @@ mod forms;
 mod look;
 mod remembered;
 mod table;
+mod written;
 
 use super::{
-    browser::{Browser, answer},
+    browser::{AUTHORIZE, Browser, answer},
     house::{ISSUER, PASSWORD, authority, client, public, user},
 };
 use crate::support::{Reply, Sidegate};

@@ -29,7 +29,8 @@ use crate::support::sidegate::parse;
 /// Serves the endpoints of `yaml`; while the flag is up, the store is away.
 pub async fn serve(yaml: &str) -> (SocketAddr, Arc<AtomicBool>) {
     let (config, time) = (parse(yaml), Time::default());
-    let gate = App::gate_alone(config, &time, &tokio::runtime::Handle::current()).unwrap();
+    let (clock, handle) = (time.clone(), tokio::runtime::Handle::current());
+    let gate = tokio::task::spawn_blocking(move || App::gate_alone(config, &clock, &handle).unwrap()).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone() });
     let own = &gate.endpoints().unwrap().grants;

@@ -17,7 +17,11 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(sidegate: &Sidegate) -> Browser {
-        Browser { address: sidegate.public, language: "en".to_owned(), cookies: RefCell::default() }
+        Browser::at(sidegate.public)
+    }
+
+    pub fn at(address: SocketAddr) -> Browser {
+        Browser { address, language: "en".to_owned(), cookies: RefCell::default() }
     }
 
     pub async fn get(&self, query: &str) -> Reply {

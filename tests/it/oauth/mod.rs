@@ -3,7 +3,13 @@
 mod authorize;
 mod away;
 mod browser;
+mod codes;
 mod dialects;
-mod house;
+mod discovery;
+pub mod house;
+mod jwts;
+mod known_clients;
+mod renewal;
 mod table;
 mod tokens;
+mod told;

@@ -13,7 +13,10 @@ use sidegate::{
     session::{Access, Granted, Session, SessionId, Sessions, record::RevocationReason, ring::digest16},
 };
 
-use crate::support::{Issuer, Sidegate, Upstream};
+use crate::{
+    oauth::house::{PASSWORD, SECRET, hash},
+    support::{Issuer, Sidegate, Upstream},
+};
 
 const ISSUER: &str = "http://127.0.0.1:8080";
 
@@ -21,8 +24,8 @@ const ISSUER: &str = "http://127.0.0.1:8080";
 fn yaml(issuer: &Issuer, upstream: &Upstream) -> String {
     format!(
         "{}authority:\n  issuer: {ISSUER}\n  audiences: [orders-api]\n  clients:\n    \
-         - {{ id: app, secret_hashes: [\"sha256:{}\"], grants: [client_credentials, refresh_token], scopes: [orders, admin] }}\n  \
-         users: [{{ username: ana, subject: u-1, password_hash: \"sha256:{}\" }}]\n\
+         - {{ id: app, secret_hashes: [\"{}\"], grants: [client_credentials, refresh_token, password], scopes: [orders, admin] }}\n  \
+         users: [{{ username: ana, subject: u-1, password_hash: \"{}\" }}]\n\
          store: {{ memory: {{}} }}\n\
          internal_jwt: {{ issuer: \"http://sidegate.test\" }}\n\
          upstreams:\n  - name: app\n    url: http://{}\n    credential: {{ internal_jwt: {{ audience: app }} }}\n    \
@@ -32,8 +35,8 @@ fn yaml(issuer: &Issuer, upstream: &Upstream) -> String {
          - {{ name: other, paths: [/other], upstream: app, policy: {{ audiences: [other-api] }} }}\n  \
          - {{ name: foreign, paths: [\"/foreign/*\"], upstream: app, policy: {{ issuers: [corp], audiences: [orders-api] }} }}\n",
         issuer.yaml(),
-        "0".repeat(64),
-        "1".repeat(64),
+        hash(SECRET),
+        hash(PASSWORD),
         upstream.address
     )
 }

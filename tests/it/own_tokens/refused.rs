@@ -4,7 +4,10 @@ use serde_json::json;
 use sidegate::session::{Session, record::RevocationReason};
 
 use super::{Setup, yaml};
-use crate::support::{get, look::assert_invalid_token, look::assert_problem};
+use crate::{
+    oauth::house::{PASSWORD, SECRET, hash, token},
+    support::{get, look::assert_invalid_token, look::assert_problem},
+};
 
 #[tokio::test]
 async fn a_token_ends_when_it_says_so_and_with_its_session_without_leeway() {
@@ -129,13 +132,17 @@ async fn a_token_in_the_query_is_no_token() {
 async fn a_reload_that_disables_client_or_user_or_changes_the_password_ends_their_tokens() {
     let setup = Setup::new().await;
     let (_, of_client) = setup.opaque().await;
-    let of_user = |session: &mut Session| session.granted.username = Some("ana".to_owned());
-    let (_, of_user) = setup.opaque_with(of_user).await;
+    let form = format!("grant_type=password&username=ana&password={PASSWORD}&client_id=app&client_secret={SECRET}");
+    let reply = token(&setup.sidegate, &form.replace(' ', "+")).await;
+    let of_user = reply.json()["access_token"].as_str().unwrap().to_owned();
     for token in [&of_client, &of_user] {
         assert_eq!(get(setup.sidegate.public, "/", token).await.status, 200);
     }
     let good = yaml(&setup.issuer, &setup.upstream);
     setup.sidegate.reload(&good.replace("username: ana,", "username: ana, enabled: false,")).await;
+    assert_eq!(get(setup.sidegate.public, "/", &of_client).await.status, 200);
+    assert_invalid_token(&get(setup.sidegate.public, "/", &of_user).await);
+    setup.sidegate.reload(&good.replace(&hash(PASSWORD), &hash("another"))).await;
     assert_eq!(get(setup.sidegate.public, "/", &of_client).await.status, 200);
     assert_invalid_token(&get(setup.sidegate.public, "/", &of_user).await);
     setup.sidegate.reload(&good.replace("{ id: app,", "{ id: app, enabled: false,")).await;

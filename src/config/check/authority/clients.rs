@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{DAY, HOUR, MINUTE};
+use super::{DAY, HOUR, claims, hashes};
 use crate::{
     config::{
-        Client, ClientAuthentication, Rotation, SecretHash, TokenFormat,
+        Client, ClientAuthentication, Rotation, TokenFormat,
         check::{files, names, names::Distinct, routes, section::Section, urls},
         settings,
     },
-    model::{GrantType, Scope, Secret},
+    model::{GrantType, Scope},
 };
 
 pub(super) fn check(authority: &settings::Authority, section: &Section<'_>) -> Option<HashMap<String, Arc<Client>>> {
@@ -32,14 +32,10 @@ pub(super) fn check(authority: &settings::Authority, section: &Section<'_>) -> O
 }
 
 fn check_one(client: &settings::Client, authority: &settings::Authority, section: &Section<'_>) -> Option<Client> {
-    let id = section.required("id", client.id.as_ref(), "my-app");
+    let id = section.required("id", client.id.as_ref(), "my-app").filter(|id| is_id(id, &section.key("id")));
     let authentication = authentication(client, section);
     let grants = client.grants.iter().map(grant).collect::<Vec<_>>();
-    if grants.is_empty() {
-        section
-            .key("grants")
-            .problem("missing: the client could get no token", "write for example [client_credentials]");
-    }
+    let sound = check_grants(client, &section.key("grants"), section);
     let redirect_uris = names::all(&client.redirect_uris, &section.key("redirect_uris"), redirect_uri);
     let scopes = names::all(&client.scopes, &section.key("scopes"), |scope, section| {
         let known = authority.scopes.0.is_empty() || authority.scopes.0.iter().any(|(name, _)| name == scope);
@@ -60,6 +56,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
             known.then(|| scope.clone())
         },
     );
+    let claims = claims::check(&client.claims.0, &section.key("claims"));
     let s = Duration::from_secs;
     let access = section.key("access_token");
     let refresh = section.key("refresh_token");
@@ -78,7 +75,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         id,
         enabled: client.enabled.unwrap_or(true),
         authentication: authentication?,
-        grants: (!grants.is_empty()).then_some(grants)?,
+        grants: sound.then_some(grants)?,
         redirect_uris: redirect_uris?,
         scopes: scopes?.into_iter().collect::<Scope>(),
         default_scopes: defaults?.into_iter().collect::<Scope>(),
@@ -96,8 +93,68 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         pkce: client.public.unwrap_or(false) || client.pkce.unwrap_or(true),
         asks_consent: client.consent != Some(settings::Consent::Skip),
         introspects_all: client.introspects_all.unwrap_or(false),
-        claims: client.claims.0.iter().cloned().collect(),
+        claims: claims?,
     })
+}
+
+/// What the grants of a client have to do with each other and with the rest of it.
+fn check_grants(client: &settings::Client, section: &Section<'_>, around: &Section<'_>) -> bool {
+    use settings::Grant::{AuthorizationCode, ClientCredentials, Implicit, Password, RefreshToken};
+    let has = |grant| client.grants.contains(&grant);
+    let place = |grant| {
+        let index = client.grants.iter().position(|other| *other == grant);
+        index.map_or_else(|| section.clone(), |index| section.key(index))
+    };
+    let mut sound = true;
+    if client.grants.is_empty() {
+        section.problem("missing: the client could get no token", "write for example [client_credentials]");
+        sound = false;
+    }
+    for grant in [AuthorizationCode, Implicit] {
+        if has(grant) && client.redirect_uris.is_empty() {
+            around.key("redirect_uris").problem(
+                format!("missing: with {} the answer goes to one of them", self::grant(&grant).as_str()),
+                "write for example redirect_uris: [\"https://shop.example.com/callback\"]",
+            );
+            sound = false;
+            break;
+        }
+    }
+    if has(ClientCredentials) && client.public == Some(true) {
+        place(ClientCredentials).problem(
+            "a public client has no credentials, so anybody could take its tokens (RFC 6749, section 4.4)",
+            "leave the grant out, or give the client a secret",
+        );
+        sound = false;
+    }
+    if has(RefreshToken) && !has(AuthorizationCode) && !has(Password) {
+        place(RefreshToken).warn(
+            "no other grant of this client comes with a refresh token",
+            "add authorization_code, or leave refresh_token out",
+        );
+    }
+    if has(Implicit) {
+        place(Implicit).warn(
+            "tokens in the redirect can leak from the browser (RFC 9700, section 2.1.2); they live at most 10m",
+            "use authorization_code with PKCE where the client can",
+        );
+    }
+    if has(Password) {
+        place(Password).warn(
+            "the client sees its users' passwords (RFC 9700, section 2.4)",
+            "use authorization_code where the client can",
+        );
+    }
+    sound
+}
+
+/// RFC 6749, appendix A.1; the rest may be sent by Basic and stand in a log line.
+fn is_id(id: &str, section: &Section<'_>) -> bool {
+    let good = id.len() <= LONGEST_ID && id.bytes().all(|b| (0x20..=0x7e).contains(&b));
+    if !good {
+        section.problem(format!("not up to {LONGEST_ID} printable ASCII characters"), "");
+    }
+    good
 }
 
 fn grant(grant: &settings::Grant) -> GrantType {
@@ -131,29 +188,13 @@ fn authentication(client: &settings::Client, section: &Section<'_>) -> Option<Cl
             section.key("jwks_file").problem("a client has secrets or keys, not both", "");
             None
         }
-        (false, hashes, None) => names::all(hashes, &section.key("secret_hashes"), |text, section| hash(text, section))
-            .map(ClientAuthentication::Secrets),
+        (false, hashes, None) => {
+            names::all(hashes, &section.key("secret_hashes"), |text, section| hashes::check(text, section))
+                .map(ClientAuthentication::Secrets)
+        }
         (false, [], Some(file)) => {
             let path = files::key_set(file, &section.key("jwks_file"))?;
             std::fs::read(path).ok().map(|set| ClientAuthentication::PrivateKeyJwt(set.into()))
-        }
-    }
-}
-
-/// One hash as `sidegate hash` prints it.
-pub(super) fn hash(text: &str, section: &Section<'_>) -> Option<SecretHash> {
-    if text.starts_with("$argon2id$") {
-        return Some(SecretHash::Argon2id(Secret::new(text.to_owned())));
-    }
-    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii());
-    let bytes: Option<Vec<u8>> = digits
-        .map(|digits| (0..64).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect())
-        .unwrap_or_default();
-    match bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-        Some(digest) => Some(SecretHash::Sha256(Secret::new(digest))),
-        None => {
-            section.problem("neither $argon2id$… nor sha256:…", "sidegate hash makes one");
-            None
         }
     }
 }
@@ -179,4 +220,4 @@ fn redirect_uri(text: &String, section: &Section<'_>) -> Option<String> {
     good.then(|| text.clone())
 }
 
-const _: u64 = MINUTE;
+const LONGEST_ID: usize = 255;

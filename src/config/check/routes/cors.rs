@@ -62,7 +62,7 @@ pub(super) fn check(settings: Option<&settings::Cors>, section: &Section<'_>) ->
 }
 
 /// An origin exactly as a browser writes it (RFC 6454, section 6.2): they are compared byte for byte.
-fn origin(text: &str, section: &Section<'_>) -> Option<String> {
+pub(in crate::config::check) fn origin(text: &str, section: &Section<'_>) -> Option<String> {
     if text == "*" {
         return Some(text.into());
     }

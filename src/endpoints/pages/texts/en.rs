@@ -11,6 +11,7 @@ pub const TEXTS: Texts = Texts {
     remember: "Keep me signed in on this device",
     wrong: "That username and password do not match. Check both and try again.",
     throttled: "There were too many attempts. Wait {seconds} seconds, then try again.",
+    throttled_long: "There were too many attempts. Wait {minutes} minutes, then try again.",
     consent: "Allow access?",
     consent_asks: "{client} asks for access to your account.",
     consent_scopes: "What it asks for:",

@@ -11,6 +11,7 @@ pub const TEXTS: Texts = Texts {
     remember: "Manter a sessão neste dispositivo",
     wrong: "O nome de usuário e a senha não conferem. Verifique os dois e tente novamente.",
     throttled: "Houve tentativas demais. Espere {seconds} segundos e tente novamente.",
+    throttled_long: "Houve tentativas demais. Espere {minutes} minutos e tente novamente.",
     consent: "Permitir o acesso?",
     consent_asks: "{client} pede acesso à sua conta.",
     consent_scopes: "O que ele pede:",

@@ -118,4 +118,8 @@ async fn a_broken_theme_is_named_with_file_and_line_and_a_reload_keeps_the_old_o
         assert!(error.contains(folder.to_str().unwrap()), "{error}");
         assert_page(&browser.get(APP).await, 200);
     }
+    let config = yaml("  pages: { theme: /nowhere/at/all }\n");
+    let config = crate::support::sidegate::parse(&config);
+    let error = sidegate::app::App::check_theme(&config).unwrap_err().to_string();
+    assert!(error.starts_with("pages.theme: /nowhere/at/all: "), "{error}");
 }
