@@ -34,7 +34,10 @@ use crate::{
         admin::{Admin, Reloads},
         health::Health,
     },
-    session::{SessionStore, Sessions, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing, ring_file},
+    session::{
+        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing,
+        ring_file,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -81,13 +84,14 @@ impl App {
         Pages::new(pages.theme.as_deref(), &pages.title).map(drop)
     }
 
-    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`.
+    /// What requests would be judged by, without anything that listens; key sets are fetched on `background`. A store on
+    /// disk is not touched: it belongs to the process that serves.
     ///
     /// # Errors
     /// What could not be read or made.
     pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
         install_crypto();
-        build(Arc::new(config), None, time, &Arc::new(Metrics::new()), background)
+        build(Arc::new(config), Start::Alone, time, &Arc::new(Metrics::new()), background)
     }
 
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
@@ -105,7 +109,7 @@ impl App {
         let _inside = handle.enter();
         let metrics = Arc::new(Metrics::new());
         let (workers, config) = (config.workers, Arc::new(config));
-        let gate = build(config.clone(), None, &time, &metrics, &handle)?;
+        let gate = build(config.clone(), Start::Serve, &time, &metrics, &handle)?;
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
         let shutdown = Shutdown::default();
@@ -183,7 +187,7 @@ impl App {
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
-            let new = build(config.clone(), Some(&old), &inner.time, &inner.metrics, self.background())?;
+            let new = build(config.clone(), Start::Reload(&old), &inner.time, &inner.metrics, self.background())?;
             inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
             new
         };
@@ -262,14 +266,28 @@ impl Drop for Inner {
     }
 }
 
-/// One generation; what did not change is taken over from `old`.
+/// What a generation is built for.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    Serve,
+    /// What did not change is taken over.
+    Reload(&'a Gate),
+    /// To answer a question beside the process that serves.
+    Alone,
+}
+
+/// One generation.
 fn build(
     config: Arc<Config>,
-    old: Option<&Gate>,
+    start: Start<'_>,
     time: &Time,
     metrics: &Arc<Metrics>,
     background: &Handle,
 ) -> Result<Gate, BoxError> {
+    let old = match start {
+        Start::Reload(old) => Some(old),
+        Start::Serve | Start::Alone => None,
+    };
     let issuers = config.issuers.iter().map(|settings| issuer(settings, old, time, background)).collect();
     let minter = match &config.internal_jwt {
         None => None,
@@ -286,7 +304,7 @@ fn build(
             None => Arc::new(Upstream::new(settings.clone(), config.workers)?),
         });
     }
-    let (own, keys) = own(&config, old, time, metrics, background)?.unzip();
+    let (own, keys) = own(&config, start, time, metrics, background)?.unzip();
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
@@ -305,11 +323,15 @@ fn build(
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
 fn own(
     config: &Arc<Config>,
-    old: Option<&Gate>,
+    start: Start<'_>,
     time: &Time,
     metrics: &Arc<Metrics>,
     background: &Handle,
 ) -> Result<Option<(Own, Arc<KeyKeeper>)>, BoxError> {
+    let old = match start {
+        Start::Reload(old) => Some(old),
+        Start::Serve | Start::Alone => None,
+    };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
     let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
@@ -317,21 +339,25 @@ fn own(
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
-        if old.settings.store != config.store || old.settings.keys != config.keys {
+        // A ring that was made at the start is now there to be read.
+        let made = matches!((&old.settings.keys, &config.keys), (MasterKeys::Generate(_), MasterKeys::Given(_)));
+        if old.settings.store != config.store || (old.settings.keys != config.keys && !made) {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
         keys.reconfigure(signing)?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
         return Ok(Some((own, keys)));
     }
+    let alone = matches!(start, Start::Alone);
     let ring = match &config.keys {
-        MasterKeys::Ephemeral => KeyRing::ephemeral()?,
         MasterKeys::Given(ring) => KeyRing::new(ring),
-        MasterKeys::Generate(path) => KeyRing::new(&ring_file::create(path)?),
+        MasterKeys::Generate(path) if !alone => KeyRing::new(&ring_file::create(path)?),
+        MasterKeys::Ephemeral | MasterKeys::Generate(_) => KeyRing::ephemeral()?,
     };
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
+        Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));

@@ -7,6 +7,9 @@
 //!              │
 //!              ▼
 //!            gate          the clock is read once; every error becomes one answer; one log line, one histogram
+//!              ├──► endpoints   a path of ours: dialect::read_request ─► grants::issue ─► dialect::write_reply
+//!              │                                                        │
+//!              │                                    authority (who vouches), session (one atomic step each)
 //!              │
 //!              ▼
 //!            proxy         one Host, one canonical path ─► route ─► admit ─► strip and set headers
@@ -19,6 +22,19 @@
 //!              │
 //!              ▼
 //!           upstream
+//! ```
+//!
+//! At a path of the local authority the gate turns the other way:
+//!
+//! ```text
+//!            gate ─► endpoints    path ─► mount: media type, size, one reading in a dialect
+//!                        │
+//!                        ▼
+//!                     grants      who the client is, what it may have ─► tokens; sign-in and consent before a code
+//!                        │  │
+//!                        │  └──► authority   clients and users: files, a call-out, a directory; throttled, hashed in a pool
+//!                        ▼
+//!                     session     one record, one atomic step ─► memory or redb; what a hit's liveness hangs on
 //! ```
 //!
 //! What a reload replaces is one [`gate::Gate`]; what it keeps is said in [`app`].

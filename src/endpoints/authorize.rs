@@ -86,7 +86,7 @@ impl Endpoints {
             reply.grant,
             reply.result,
         );
-        Answer { response: reply.response, error: None, grant: reply.grant }
+        Answer { response: reply.response, refused: reply.refused, grant: reply.grant }
     }
 }
 

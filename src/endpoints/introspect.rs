@@ -24,7 +24,13 @@ impl Endpoints {
         };
         match result.and_then(|told| self.told(told, &head.headers)) {
             Ok(response) => Answer::good(response),
-            Err(error) => Answer::refused(oauth2::write_error(&error, &self.realm), error),
+            Err(error) => {
+                let mut response = oauth2::write_error(&error, &self.realm);
+                if response.status() == StatusCode::UNAUTHORIZED && is_bearer(&head.headers) {
+                    challenge_bearer(&self.realm, response.headers_mut());
+                }
+                Answer::refused(response, error)
+            }
         }
     }
 
@@ -39,6 +45,18 @@ impl Endpoints {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(SIGNED));
         *response.body_mut() = signed.into();
         Ok(response)
+    }
+}
+
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+}
+
+/// No token opens this door, and who comes with one is told so in their own terms (RFC 7662, section 2.3).
+fn challenge_bearer(realm: &str, headers: &mut HeaderMap) {
+    if let Ok(challenge) = HeaderValue::try_from(format!("Bearer realm=\"{realm}\", error=\"invalid_token\"")) {
+        headers.append(header::WWW_AUTHENTICATE, challenge);
     }
 }
 

@@ -95,19 +95,34 @@ impl Mount {
 /// What goes out, and what the log is told of it.
 pub struct Answer {
     pub response: Response<Bytes>,
-    /// Why it is a refusal.
-    pub error: Option<TokenError>,
+    /// Why it is not what was asked for.
+    pub refused: Option<Refused>,
     /// What was asked for, as far as that could be read.
     pub grant: Option<GrantType>,
 }
 
+/// A refusal in the words of the log; no token, secret or password.
+pub struct Refused {
+    /// Stable.
+    pub code: &'static str,
+    pub cause: Option<String>,
+    throttled: bool,
+}
+
+impl From<TokenError> for Refused {
+    fn from(error: TokenError) -> Refused {
+        let cause = error.cause.or_else(|| error.description.map(str::to_owned));
+        Refused { code: error.code.as_str(), cause, throttled: error.throttled.is_some() }
+    }
+}
+
 impl Answer {
     fn good(response: Response<Bytes>) -> Answer {
-        Answer { response, error: None, grant: None }
+        Answer { response, refused: None, grant: None }
     }
 
     fn refused(response: Response<Bytes>, error: TokenError) -> Answer {
-        Answer { response, error: Some(error), grant: None }
+        Answer { response, refused: Some(error.into()), grant: None }
     }
 }
 
@@ -183,10 +198,10 @@ impl Endpoints {
 
     fn count(&self, endpoint: metrics::Endpoint, dialect: Dialect, answer: &Answer) {
         let counts = &self.grants.metrics.oauth;
-        let result = match &answer.error {
+        let result = match &answer.refused {
             None => metrics::OK,
-            Some(error) if error.throttled.is_some() => metrics::THROTTLED,
-            Some(error) => error.code.as_str(),
+            Some(refused) if refused.throttled => metrics::THROTTLED,
+            Some(refused) => refused.code,
         };
         counts.answered(endpoint, dialect.as_str(), answer.grant, result);
     }

@@ -27,6 +27,10 @@ impl Endpoints {
         if let (Ok(_), Some(grant)) = (&reply, grant) {
             self.grants.metrics.oauth.issued(dialect.as_str(), grant);
         }
-        Answer { response: dialect.write_reply(&reply, &head, options, &self.realm), error: reply.err(), grant }
+        Answer {
+            response: dialect.write_reply(&reply, &head, options, &self.realm),
+            refused: reply.err().map(Into::into),
+            grant,
+        }
     }
 }

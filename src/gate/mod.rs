@@ -106,9 +106,9 @@ impl Gate {
                 seen.endpoint = Some(mount.label());
                 // Boxed: forwarded requests are many, and need not carry the room for this one.
                 let answer = Box::pin(endpoints.answer(mount, request, cx)).await;
-                if let Some(error) = answer.error {
-                    seen.code = Some(error.code.as_str());
-                    seen.cause = error.cause.or_else(|| error.description.map(str::to_owned));
+                if let Some(refused) = answer.refused {
+                    seen.code = Some(refused.code);
+                    seen.cause = refused.cause;
                 }
                 Ok(answer.response.map(ResponseBody::from))
             }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Gate;
 use crate::{
     config::{Authority, Users},
+    jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     session::StoreError,
     telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
@@ -34,6 +35,19 @@ pub struct AuthorityStatus {
     pub users: Option<usize>,
     /// Where its endpoints are, those that are switched on.
     pub endpoints: Vec<String>,
+    pub signing_keys: Vec<SigningKeyStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SigningKeyStatus {
+    pub kid: String,
+    pub algorithm: String,
+    /// `next`, `current` or `previous`.
+    pub stage: &'static str,
+    /// Seconds since it was made.
+    pub age: u64,
+    /// Seconds until a next key signs, or a previous one is forgotten.
+    pub until: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,8 +133,13 @@ impl Gate {
                     },
                 })
                 .collect(),
-            authority: self.config.authority.as_ref().map(AuthorityStatus::of),
+            authority: self.authority_status(now),
         }
+    }
+
+    fn authority_status(&self, now: UnixTime) -> Option<AuthorityStatus> {
+        let keys = self.endpoints()?.grants.signing.shown();
+        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, now))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -184,7 +203,7 @@ impl Gate {
 }
 
 impl AuthorityStatus {
-    fn of(settings: &Authority) -> AuthorityStatus {
+    fn of(settings: &Authority, keys: &[Shown], now: UnixTime) -> AuthorityStatus {
         let (users_by, users) = match &settings.users {
             Users::Listed(users) => ("listed", Some(users.len())),
             Users::Http(_) => ("http", None),
@@ -196,6 +215,22 @@ impl AuthorityStatus {
             users_by,
             users,
             endpoints: settings.endpoints.paths().map(str::to_owned).collect(),
+            signing_keys: keys.iter().map(|key| SigningKeyStatus::of(key, now)).collect(),
+        }
+    }
+}
+
+impl SigningKeyStatus {
+    fn of(key: &Shown, now: UnixTime) -> SigningKeyStatus {
+        SigningKeyStatus {
+            kid: key.kid.clone(),
+            algorithm: format!("{:?}", key.algorithm),
+            stage: key.stage.as_str(),
+            age: key.made.until(now).as_secs(),
+            until: match key.stage {
+                Stage::Current { .. } => None,
+                Stage::Next { signs_from: until } | Stage::Previous { until } => Some(now.until(until).as_secs()),
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tokens of ours that come back: which session they are of, to end it (RFC 7009) or to tell of it (RFC 7662).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     mint::{ACCESS_TOKEN, About},
 };
 use crate::{
+    config::Client,
     jose::{peek, verify},
     model::{Context, PresentedClient, Secret, TokenError},
     session::{
@@ -53,7 +56,7 @@ impl Grants {
         token: &Secret<String>,
         cx: &Context,
     ) -> Result<(), TokenError> {
-        let client = self.authenticate(client, cx).await?;
+        let client = self.caller(client, cx).await?;
         let Some(known) = self.find(token.expose()).await? else { return Ok(()) };
         let session = known.session();
         if session.state.client != *client.id {
@@ -84,7 +87,7 @@ impl Grants {
         token: &Secret<String>,
         cx: &Context,
     ) -> Result<Introspected, TokenError> {
-        let client = self.authenticate(client, cx).await?;
+        let client = self.caller(client, cx).await?;
         if client.is_public() {
             return Err(TokenError::invalid_client().because("public_client"));
         }
@@ -105,6 +108,17 @@ impl Grants {
         claims.insert("iat".to_owned(), json!(self.sessions.now().0));
         claims.insert("token_introspection".to_owned(), Value::Object(answer));
         Ok(self.signing.sign(INTROSPECTION, &claims)?)
+    }
+
+    async fn caller(&self, presented: PresentedClient, cx: &Context) -> Result<Arc<Client>, TokenError> {
+        let id = presented.id.clone();
+        let result = self.authenticate(presented, cx).await;
+        if result.as_ref().is_err_and(|error| error.throttled.is_some()) {
+            let mut entry = Entry::new(Event::Throttled, Some(cx));
+            entry.client = id.as_deref();
+            entry.write();
+        }
+        result
     }
 
     fn tell(&self, known: &Known) -> Option<Map<String, Value>> {

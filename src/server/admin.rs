@@ -1,7 +1,9 @@
-//! What operators ask, on loopback: `/status`, and behind a token of its own the sessions of the local authority.
+//! What operators ask, on loopback: `/status`, and behind a token of its own the sessions and
+//! the signing keys of the local authority.
 
 mod access;
 mod answer;
+mod keys;
 mod query;
 mod sessions;
 mod status;
@@ -66,13 +68,17 @@ impl Handler for Admin {
                 Method::DELETE => self.guarded(&request, connection, self.revoke_sessions(&request)).await,
                 _ => not_allowed("GET, HEAD, DELETE"),
             },
+            "/keys/rotate" => match *request.method() {
+                Method::POST => self.guarded(&request, connection, self.rotate_keys(&request)).await,
+                _ => not_allowed("POST"),
+            },
             _ => match path.strip_prefix("/sessions/") {
                 Some(id) => match *request.method() {
                     Method::GET | Method::HEAD => self.guarded(&request, connection, self.show_session(id)).await,
                     Method::DELETE => self.guarded(&request, connection, self.revoke_session(id)).await,
                     _ => not_allowed("GET, HEAD, DELETE"),
                 },
-                None => text(StatusCode::NOT_FOUND, "/status /sessions\n"),
+                None => text(StatusCode::NOT_FOUND, "/status /sessions /keys/rotate\n"),
             },
         }
     }

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
-    store::{Filter, SessionStore, Spent, StoreError},
+    store::{Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::{
     model::UnixTime,
@@ -104,7 +104,7 @@ impl SessionStore for Measured {
         self.step(StoreOperation::Purge, self.inside.purge())
     }
 
-    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
         self.step(StoreOperation::Document, self.inside.load(name))
     }
 

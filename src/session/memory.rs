@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use super::{
     family::{Outcome, Refused, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
-    store::{Filter, SessionStore, Spent, StoreError},
+    store::{Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::model::{Time, UnixTime};
 
@@ -161,7 +161,7 @@ impl SessionStore for Memory {
         })
     }
 
-    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
         self.step(move |kept, _| kept.documents.get(name).cloned())
     }
 

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod elsewhere;
 pub mod family;
 mod liveness;
 pub mod measured;

@@ -30,7 +30,7 @@ use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
-    store::{Filter, SessionStore, Spent, StoreError},
+    store::{Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::model::{BoxError, Time, UnixTime};
 
@@ -41,6 +41,8 @@ pub struct Redb {
     // `None` only in `drop`.
     steps: Option<SyncSender<writer::Job>>,
     reads: Option<SyncSender<readers::Job>>,
+    /// Apart: a list may be long, and no request may wait for an operator.
+    lists: Option<SyncSender<readers::Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -68,11 +70,13 @@ impl Redb {
 
     fn start(database: Database, open: Open, ring: Arc<KeyRing>, time: Time) -> Result<Redb, BoxError> {
         let file = Arc::new(RwLock::new(Some(database)));
-        let (reads, mut threads) = readers::start(&file)?;
+        let (reads, mut threads) = readers::start(&file, "sidegate-read", 2)?;
+        let (lists, listing) = readers::start(&file, "sidegate-list", 1)?;
+        threads.extend(listing);
         let (steps, jobs) = sync_channel(MOST_WAITING);
         let writer = Writer { file, open, time: time.clone(), jobs, failures: Failures::default() };
         threads.push(thread::Builder::new().name("sidegate-write".to_owned()).spawn(move || writer.run())?);
-        Ok(Redb { time, ring, steps: Some(steps), reads: Some(reads), threads })
+        Ok(Redb { time, ring, steps: Some(steps), reads: Some(reads), lists: Some(lists), threads })
     }
 
     /// Has `apply` done in the next transaction; what it returns comes once that is durable.
@@ -101,11 +105,19 @@ impl Redb {
         .boxed()
     }
 
-    /// Has `look` done on a thread that may wait for the file.
     fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View, &KeyRing, UnixTime) -> Result<T, Failure> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
+        self.look_on(self.reads.as_ref(), look)
+    }
+
+    /// Has `look` done on a thread that may wait for the file.
+    fn look_on<'a, T: Send + 'static>(
+        &self,
+        threads: Option<&'a SyncSender<readers::Job>>,
+        look: impl FnOnce(&View, &KeyRing, UnixTime) -> Result<T, Failure> + Send + 'static,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
         let (sender, receiver) = oneshot::channel();
         let (ring, time) = (self.ring.clone(), self.time.clone());
         let read = move |view: Result<View, redb::Error>| {
@@ -117,7 +129,7 @@ impl Redb {
             }));
         };
         async move {
-            send(self.reads.as_ref(), readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) })?;
+            send(threads, readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) })?;
             answer(receiver).await
         }
         .boxed()
@@ -144,6 +156,7 @@ impl Drop for Redb {
     fn drop(&mut self) {
         self.steps = None;
         self.reads = None;
+        self.lists = None;
         // Whoever opens the file next must find it closed.
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -201,7 +214,7 @@ impl SessionStore for Redb {
         after: Option<SessionId>,
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
-        self.look(move |view, ring, now| list(view, &filter, after, most, ring, now))
+        self.look_on(self.lists.as_ref(), move |view, ring, now| list(view, &filter, after, most, ring, now))
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -222,7 +235,7 @@ impl SessionStore for Redb {
         .boxed()
     }
 
-    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
         self.look(move |view, ring, _| view.document(name, ring))
     }
 

@@ -59,11 +59,14 @@ pub trait SessionStore: Send + Sync {
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// A small document of the store's owner (the signing keys), sealed; with its version.
-    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>>;
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>>;
 
     /// Replaces it if its version is still `expected` (0: there is none yet); false otherwise.
     fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>>;
 }
+
+/// The version of a document, counted from 1, and its content.
+pub type Document = (u64, Vec<u8>);
 
 /// What became of an attempt to spend a code.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -372,3 +372,29 @@ fn what_cannot_be_asked_is_64_and_repeats_no_secret() {
     setup.write("nonsense: true\n");
     assert_eq!(setup.explain("", &["/orders"]).status.code(), Some(64));
 }
+
+#[test]
+fn explain_leaves_the_sessions_to_the_process_that_serves() {
+    let setup = Setup::new();
+    let own = "
+authority:
+  issuer: http://127.0.0.1:8080
+  audiences: [orders-api]
+  clients: [{ id: app, public: true, grants: [password], scopes: [orders] }]
+store: { redb: { path: sessions.redb } }
+keys: { master_file: master.keys, generate: true }
+";
+    setup.write(&format!("{}{REST}{own}", setup.issuer.yaml()));
+    assert!(stdout(&setup.explain(&setup.issuer.token(), &["/orders"])).contains("orders"));
+    let made = |name: &str| setup.folder.join(name).exists();
+    assert!(!made("sessions.redb") && !made("master.keys"), "an explanation makes nothing");
+
+    let ring = sidegate::config::MasterRing::generate().unwrap();
+    fs::write(setup.folder.join("master.keys"), ring.text().expose()).unwrap();
+    fs::set_permissions(setup.folder.join("master.keys"), fs::Permissions::from_mode(0o400)).unwrap();
+    let id = sidegate::session::SessionId::random().unwrap();
+    let token = sidegate::session::ring::KeyRing::new(&ring).make_access(id).unwrap();
+    let text = stdout(&setup.explain(token.token.expose(), &["/orders"]));
+    assert!(text.contains(&id.to_string()) && text.contains("`sidegate sessions` asks that one"), "{text}");
+    assert!(!made("sessions.redb"));
+}

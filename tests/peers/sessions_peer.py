@@ -14,7 +14,21 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import harness
-from harness import BINARY, LONG, PATIENCE, WORK, Echo, Peer, Program, Sidegate, ask, bearer, eventually, free_port, route
+from harness import (
+    BINARY,
+    LONG,
+    PATIENCE,
+    WORK,
+    Echo,
+    Peer,
+    Program,
+    Sidegate,
+    ask,
+    bearer,
+    eventually,
+    free_port,
+    route,
+)
 
 KILLS = 300 if LONG else 20
 CLIENTS = 12
@@ -85,9 +99,7 @@ class Store(Sidegate):
 
     def revoke(self, token):
         form = urlencode({"client_id": "app", "token": token})
-        return ask(
-            self.port, "/oauth20/revoke", "POST", {"Content-Type": "application/x-www-form-urlencoded"}, form
-        )
+        return ask(self.port, "/oauth20/revoke", "POST", {"Content-Type": "application/x-www-form-urlencoded"}, form)
 
     def limit_files(self, size):
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -222,11 +234,11 @@ class Sessions(Peer):
     def test_a_full_disk_is_said_to_be_one_and_loses_nothing(self):
         given = [self.store.sign_in(number) for number in range(CLIENTS)]
         cached = given[0]["access_token"]
+        form = {"grant_type": "client_credentials", "client_id": "job", "client_secret": SECRET}
         self.assertEqual(self.store.ask("/", headers=bearer(cached)).status, 200)
         # First no file can grow, then next to nothing can be written at all.
         for limit in (self.store.file.stat().st_size, 64 * 1024):
             self.store.limit_files(limit)
-            form = {"grant_type": "client_credentials", "client_id": "job", "client_secret": SECRET}
             answer = eventually("the disk is full", lambda: self.unless_200(self.store.token(**form)), 60, 0)
             self.assert_unavailable(answer)
             for number, tokens in enumerate(given):

@@ -11,7 +11,7 @@ use super::{Algorithm, Consinco, Pairs, Rate, Redex, Span};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authority {
-    /// The `iss` of its tokens; the public URL below which its endpoints are reached. Policies call this issuer `local`.
+    /// The `iss` of its tokens: the public URL of the host on which its endpoints are reached. Policies call it `local`.
     pub issuer: Option<String>,
     /// `aud` of access tokens, unless the client has its own.
     pub audiences: Vec<String>,
@@ -267,7 +267,8 @@ pub struct Pages {
     pub title: Option<String>,
     /// How long a form may lie open. Default: 15m.
     pub form_lifetime: Option<Span>,
-    /// How long a browser is remembered, so that the next application needs no password; 0s: never. Default: 0s.
+    /// How long users who tick it stay signed in, so that the next application needs no password; 0s: nobody is offered
+    /// it. Default: 0s.
     pub remember: Option<Span>,
 }
 

@@ -33,11 +33,15 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         made.certificate(authority);
     }
     made.write("introspection", "0123456789abcdef\n");
+    made.write("admin", "0123456789abcdef0123456789abcdef\n");
+    made.write("master", format!("1:{}\n", "A".repeat(43)));
     let here = made.path().to_str().unwrap();
-    let environment: Environment = [("SIDEGATE_TLS_DIR", here), ("SIDEGATE_SECRETS_DIR", here)].into_iter().collect();
+    let folders = ["SIDEGATE_TLS_DIR", "SIDEGATE_SECRETS_DIR", "SIDEGATE_DATA_DIR"];
+    let environment: Environment = folders.map(|name| (name, here)).into_iter().collect();
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder()).unwrap() {
-        let file = entry.unwrap().path();
+    let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    // Folders hold what a configuration names.
+    for file in files.filter(|file| file.is_file()) {
         let loaded = load(&file, &environment).unwrap_or_else(|problems| panic!("{problems}"));
         let warned: Vec<String> = loaded.warnings.iter().map(|warning| warning.path.to_string()).collect();
         // The quickstart does for show what nobody should do for good.
@@ -50,7 +54,17 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         assert_eq!(warned, shown, "{}: {:?}", file.display(), loaded.warnings);
         names.insert(file.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    for name in ["gateway", "internal-jwt", "introspection", "observe", "reference", "sidecar", "tls"] {
+    for name in [
+        "authority",
+        "legacy-basic",
+        "gateway",
+        "internal-jwt",
+        "introspection",
+        "observe",
+        "reference",
+        "sidecar",
+        "tls",
+    ] {
         assert!(names.contains(&format!("{name}.yaml")), "{name}");
     }
 }

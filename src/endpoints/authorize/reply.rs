@@ -10,7 +10,10 @@ use super::{
     form::Form,
 };
 use crate::{
-    endpoints::pages::{Consent, SignIn, guard},
+    endpoints::{
+        Refused,
+        pages::{Consent, SignIn, guard},
+    },
     grants::authorize::{Authorization, Fault, Refusal, SignedIn, Target},
     model::{GrantType, Secret},
     session::ring::digest16,
@@ -22,6 +25,7 @@ pub(super) struct Reply {
     pub(super) response: Response<Bytes>,
     pub(super) result: &'static str,
     pub(super) grant: Option<GrantType>,
+    pub(super) refused: Option<Refused>,
 }
 
 /// What was wrong with an attempt to sign in.
@@ -64,7 +68,11 @@ impl Visited<'_> {
             result = metrics::THROTTLED;
         }
         self.plant(planted, &mut response);
-        Reply { response, result, grant: Some(asked.grant()) }
+        let refused = problem.map(|problem| match problem {
+            Problem::Wrong => refused("sign_in_failed", None),
+            Problem::Throttled(_) => Refused { throttled: true, ..refused("throttled", None) },
+        });
+        Reply { response, result, grant: Some(asked.grant()), refused }
     }
 
     pub(super) fn consent_page(&self, asked: &Authorization, request: &str, user: SignedIn) -> Reply {
@@ -82,7 +90,7 @@ impl Visited<'_> {
         };
         let mut response = self.own.pages.consent(&page, &asked.target.uri, self.visit.reader);
         self.plant(planted, &mut response);
-        Reply { response, result: PAGE, grant: Some(asked.grant()) }
+        Reply { response, result: PAGE, grant: Some(asked.grant()), refused: None }
     }
 
     /// The sealed form for this browser, and the cookie that it must be given first, if it has none.
@@ -113,43 +121,53 @@ impl Visited<'_> {
         *response.status_mut() = if self.visit.posted { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
         guard(response.headers_mut());
         response.headers_mut().insert(header::LOCATION, location);
-        Reply { response, result, grant: asked.map(Authorization::grant) }
+        Reply { response, result, grant: asked.map(Authorization::grant), refused: None }
     }
 
     /// Tells the client.
     pub(super) fn refuse(&self, target: &Target, refusal: Refusal, asked: Option<&Authorization>) -> Reply {
         let location = Secret::new(refusal.location(target, &self.grants.settings().issuer));
-        self.redirect(&location, refusal.error.as_str(), asked)
+        let code = refusal.error.as_str();
+        Reply { refused: Some(refused(code, refusal.description)), ..self.redirect(&location, code, asked) }
     }
 
     /// Tells the user, since nobody knows who else to tell.
     pub(super) fn fault(&self, fault: Fault) -> Reply {
         let t = self.visit.reader.texts;
-        let text = match fault {
-            Fault::ClientMissing | Fault::ClientRepeated => t.client_missing,
-            Fault::ClientUnknown => t.client_unknown,
-            Fault::RedirectMissing | Fault::RedirectRepeated => t.redirect_missing,
-            Fault::RedirectUnknown => t.redirect_unknown,
-            Fault::TooLong => t.too_long,
+        let (text, cause) = match fault {
+            Fault::ClientMissing => (t.client_missing, "client_id_missing"),
+            Fault::ClientRepeated => (t.client_missing, "client_id_repeated"),
+            Fault::ClientUnknown => (t.client_unknown, "client_unknown"),
+            Fault::RedirectMissing => (t.redirect_missing, "redirect_uri_missing"),
+            Fault::RedirectRepeated => (t.redirect_missing, "redirect_uri_repeated"),
+            Fault::RedirectUnknown => (t.redirect_unknown, "redirect_uri_not_registered"),
+            Fault::TooLong => (t.too_long, "too_long"),
         };
-        self.notice(StatusCode::BAD_REQUEST, t.broken_link, &[text, t.broken_link_advice])
+        let refused = refused("invalid_request", Some(cause));
+        self.notice(StatusCode::BAD_REQUEST, t.broken_link, &[text, t.broken_link_advice], refused)
     }
 
     /// A form that this browser was not given, or that somebody has changed.
     pub(super) fn other_browser(&self) -> Reply {
         let t = self.visit.reader.texts;
-        self.notice(StatusCode::FORBIDDEN, t.other_browser, &[t.other_browser_text])
+        self.notice(
+            StatusCode::FORBIDDEN,
+            t.other_browser,
+            &[t.other_browser_text],
+            refused("form_not_of_this_browser", None),
+        )
     }
 
     pub(super) fn expired(&self, request: &str) -> Reply {
         let again = format!("{}?{request}", self.own.action);
         let response = self.own.pages.expired(&again, self.visit.reader);
-        Reply { response, result: PAGE, grant: None }
+        Reply { response, result: PAGE, grant: None, refused: Some(refused("form_expired", None)) }
     }
 
     pub(super) fn unreadable(&self, status: StatusCode) -> Reply {
         let t = self.visit.reader.texts;
-        let mut reply = self.notice(status, t.unreadable, &[t.unreadable_text]);
+        let mut reply =
+            self.notice(status, t.unreadable, &[t.unreadable_text], refused("invalid_request", Some("unreadable")));
         if status != StatusCode::BAD_REQUEST {
             // The rest of the body is not worth reading.
             reply.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -159,20 +177,25 @@ impl Visited<'_> {
 
     pub(super) fn wrong_method(&self) -> Reply {
         let t = self.visit.reader.texts;
-        let mut reply = self.notice(StatusCode::METHOD_NOT_ALLOWED, t.broken_link, &[t.broken_link_advice]);
+        let refused = refused("method_not_allowed", None);
+        let mut reply = self.notice(StatusCode::METHOD_NOT_ALLOWED, t.broken_link, &[t.broken_link_advice], refused);
         reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
         reply
     }
 
     fn failed(&self) -> Reply {
         let t = self.visit.reader.texts;
-        self.notice(StatusCode::INTERNAL_SERVER_ERROR, t.failed, &[t.failed_text])
+        self.notice(StatusCode::INTERNAL_SERVER_ERROR, t.failed, &[t.failed_text], refused("server_error", None))
     }
 
-    fn notice(&self, status: StatusCode, heading: &str, texts: &[&str]) -> Reply {
+    fn notice(&self, status: StatusCode, heading: &str, texts: &[&str], refused: Refused) -> Reply {
         let response = self.own.pages.notice(status, heading, texts, self.visit.reader);
-        Reply { response, result: PAGE, grant: None }
+        Reply { response, result: PAGE, grant: None, refused: Some(refused) }
     }
+}
+
+fn refused(code: &'static str, cause: Option<&str>) -> Refused {
+    Refused { code, cause: cause.map(str::to_owned), throttled: false }
 }
 
 /// What a user understands of a redirect URI: its host, or the scheme of an application on the device.

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 /// What a query or a form says, in its order.
-pub struct Parameters<'a>(Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>);
+pub struct Parameters<'a>(Vec<(Bytes<'a>, Bytes<'a>)>);
+
+/// Borrowed where nothing was encoded.
+type Bytes<'a> = Cow<'a, [u8]>;
 
 /// A parameter that stands there more than once (RFC 6749, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

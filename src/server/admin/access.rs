@@ -69,7 +69,7 @@ impl Denied {
     pub(super) fn answer(self) -> Response<Full<Bytes>> {
         let (status, code, message) = match self {
             Denied::Off => {
-                let message = "sessions can be seen and ended once admin.token_file names a file with a token";
+                let message = "this is on once admin.token_file names a file with a token";
                 (StatusCode::FORBIDDEN, "administration_off", message)
             }
             Denied::Missing => {

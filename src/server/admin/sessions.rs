@@ -1,9 +1,6 @@
 //! The sessions of the local authority: listed, shown, ended. Never a token, a digest of one, or a salt.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::{Admin, json, query::Query, refusal};
+use super::{Admin, answer::stamp, json, query::Query, refusal};
 use crate::{
     model::{GrantType, UnixTime},
     session::{Session, SessionId, Sessions, StoreError, record::RevocationReason},
@@ -193,14 +190,6 @@ async fn revoke(sessions: &Sessions, session: &Session) -> Result<bool, StoreErr
 fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
     tracing::warn!(%error, "an operator's request was not carried out");
     refusal(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the session store does not answer; try again")
-}
-
-/// RFC 3339, in UTC.
-fn stamp(at: UnixTime) -> String {
-    // The calendar of humantime ends with the year 9999.
-    const LAST: u64 = 253_402_300_799;
-    let at: SystemTime = UNIX_EPOCH + Duration::from_secs(at.0.min(LAST));
-    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// Sessions that are read at once while many are ended.

@@ -22,14 +22,15 @@ pub(super) struct Job {
     pub read: Box<dyn FnOnce(Result<View, redb::Error>) + Send>,
 }
 
-pub(super) fn start(file: &File) -> io::Result<(SyncSender<Job>, Vec<JoinHandle<()>>)> {
+/// Starts so many threads of this name.
+pub(super) fn start(file: &File, name: &str, threads: usize) -> io::Result<(SyncSender<Job>, Vec<JoinHandle<()>>)> {
     let (sender, receiver) = sync_channel(MOST_WAITING);
     let receiver = Arc::new(Mutex::new(receiver));
     let reader = |at| {
         let (file, receiver) = (file.clone(), receiver.clone());
-        thread::Builder::new().name(format!("sidegate-read-{at}")).spawn(move || run(&file, &receiver))
+        thread::Builder::new().name(format!("{name}-{at}")).spawn(move || run(&file, &receiver))
     };
-    Ok((sender, (0..THREADS).map(reader).collect::<io::Result<_>>()?))
+    Ok((sender, (0..threads).map(reader).collect::<io::Result<_>>()?))
 }
 
 fn run(file: &File, jobs: &Mutex<Receiver<Job>>) {
@@ -50,5 +51,4 @@ fn run(file: &File, jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
-const THREADS: usize = 2;
 const MOST_WAITING: usize = 4096;

@@ -7,6 +7,7 @@ use crate::{
     model::Time,
     session::{
         memory::Memory,
+        store::Document,
         testing::{CLIENT, DAY, HOUR, access, granted, ring},
     },
 };
@@ -148,7 +149,7 @@ impl SessionStore for Gated {
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.through(|inside| inside.purge())
     }
-    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
         self.through(move |inside| inside.load(name))
     }
     fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {

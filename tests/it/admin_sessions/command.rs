@@ -28,7 +28,7 @@ async fn a_pipe_gets_tabs_and_json_gets_a_line_each() {
     assert_eq!(text(&output.stdout).lines().count(), 2);
     let output = setup.run(&["list", "--user", "ana"]).await;
     let columns: Vec<&str> = text(&output.stdout).trim_end().split('\t').collect();
-    assert_eq!(columns[..5], [ana.to_string().as_str(), "ana", "shop", "password", "alive"]);
+    assert_eq!(columns[..5], [ana.as_str(), "ana", "shop", "password", "alive"]);
     assert_eq!(columns.len(), 8);
     assert!(columns[5].ends_with('Z'), "{columns:?}");
 
@@ -43,7 +43,6 @@ async fn a_pipe_gets_tabs_and_json_gets_a_line_each() {
 async fn a_session_is_shown_and_ended_by_its_id_or_by_whose_it_is() {
     let setup = Setup::new().await;
     let ((id, token), (_, second)) = (setup.open("ana", "shop").await, setup.open("ana", "app").await);
-    let id = id.to_string();
     let output = setup.run(&["show", "--id", &id]).await;
     assert!(text(&output.stdout).contains(&format!("id: {id}\n")), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("audiences: orders-api\n"));

@@ -12,10 +12,10 @@ async fn sessions_are_listed_by_user_and_client_and_a_page_at_a_time() {
     for (user, client) in [("ana", "shop"), ("ana", "app"), ("bob", "shop"), ("ana", "shop"), ("bob", "app")] {
         let (id, _) = setup.open(user, client).await;
         if user == "ana" {
-            of_ana.insert(id.to_string());
+            of_ana.insert(id.clone());
         }
         if client == "app" {
-            at_app.insert(id.to_string());
+            at_app.insert(id.clone());
         }
     }
     let ids = |reply: &crate::support::Reply| -> BTreeSet<String> {
@@ -192,10 +192,37 @@ async fn the_status_tells_of_the_authority_and_its_sessions() {
         (&json!(2), &json!(2), &json!("listed"))
     );
     assert_eq!(authority["issuer"], "http://127.0.0.1:8080");
+    assert_eq!(authority["signing_keys"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&authority["signing_keys"][0]["stage"], &authority["signing_keys"][0]["age"]),
+        (&json!("current"), &json!(0))
+    );
     let page = setup.sidegate.status_page("localhost", "text/html").await;
-    for part in ["Token endpoints", "oauth20", "<h2>Sessions</h2>", "memory"] {
+    for part in ["Signing keys", "Token endpoints", "oauth20", "<h2>Sessions</h2>", "memory"] {
         assert!(page.text().contains(part), "{part}");
     }
     assert_eq!(setup.sidegate.series("sidegate_sessions{store=\"memory\"}").await, 1.0);
     assert_eq!(setup.sidegate.series("sidegate_session_store_up{store=\"memory\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn signing_keys_are_rotated_behind_the_token_and_the_status_shows_the_next_one() {
+    let setup = Setup::new().await;
+    assert_eq!(setup.ask_with("POST", "/keys/rotate", "").await.status, 401);
+    assert_eq!(setup.ask("GET", "/keys/rotate").await.status, 405);
+    assert_eq!(setup.ask("POST", "/keys/rotate?now").await.status, 400);
+    let stages = async || {
+        let status = setup.ask_with("GET", "/status", "").await.json();
+        let keys = status["authority"]["signing_keys"].as_array().unwrap().clone();
+        let mut stages: Vec<String> = keys.iter().map(|key| key["stage"].as_str().unwrap().to_owned()).collect();
+        stages.sort();
+        stages
+    };
+    assert_eq!(stages().await, ["current"]);
+    let rotated = setup.ask("POST", "/keys/rotate").await;
+    assert_eq!(rotated.status, 200);
+    assert!(rotated.json()["signs_from"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(stages().await, ["current", "next"]);
+    assert_eq!(setup.ask("POST", "/keys/rotate?now=true").await.status, 200);
+    assert!(stages().await.contains(&"previous".to_owned()), "{:?}", stages().await);
 }

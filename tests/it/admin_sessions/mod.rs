@@ -3,17 +3,16 @@
 mod command;
 mod listener;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use serde_json::Value;
-use sidegate::{
-    model::{GrantType, Scope},
-    session::{Access, Granted, Session, SessionId, Sessions, State},
-};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http_body_util::Full;
 
 use crate::support::{Reply, Sidegate, Upstream, get, issuer::scratch, request, send};
 
 const TOKEN: &str = "operators-token-4f1d2c7e9b";
+const PASSWORD: &str = "a-password-that-nobody-chose";
 
 /// sidegate with an authority, and a token for operators in a file.
 struct Setup {
@@ -34,43 +33,15 @@ impl Setup {
         Setup { sidegate, _upstream: upstream, token_file, upstream_url }
     }
 
-    fn sessions(&self) -> Arc<Sessions> {
-        self.sidegate.app.gate().endpoints().unwrap().grants.sessions.clone()
-    }
-
-    /// A session of `user` at `client`, with an access token that is good for ten minutes.
-    async fn open(&self, user: &str, client: &str) -> (SessionId, String) {
-        let sessions = self.sessions();
-        let (now, id) = (sessions.now(), SessionId::random().unwrap());
-        let made = sessions.ring().make_access(id).unwrap();
-        let granted = Granted {
-            subject: format!("u-{user}"),
-            username: Some(user.to_owned()),
-            grant: GrantType::Password,
-            scope: Scope::parse("orders profile").unwrap(),
-            audiences: vec!["orders-api".to_owned()],
-            claims: [("email".to_owned(), Value::from("canary-claim"))].into_iter().collect(),
-            auth_time: now,
-            credential: Some([9; 16]),
-            salt: [7; 16],
-            master_key: sessions.ring().current(),
-        };
-        let (expires, digest) = (now.plus(600), made.digest);
-        let access = Access { digest, issued: now, expires, generation: 1, scope: None, audiences: None };
-        let state = State {
-            client: client.to_owned(),
-            created: now,
-            absolute: now.plus(7200),
-            idle_until: now.plus(3600),
-            generation: 1,
-            rotated_at: now,
-            acknowledged: 0,
-            retries: 0,
-            revoked: None,
-            access: vec![access],
-        };
-        sessions.store().create(Session { id, state, granted }, 100).await.unwrap();
-        (id, made.token.expose().clone())
+    /// A session of `user` at `client`: its id, and its access token.
+    async fn open(&self, user: &str, client: &str) -> (String, String) {
+        let body = format!("grant_type=password&client_id={client}&username={user}&password={PASSWORD}");
+        let asked = http::Request::post("/oauth20/token").header("host", "api.test");
+        let asked = asked.header("content-type", "application/x-www-form-urlencoded");
+        let given = send(self.sidegate.public, asked.body(Full::from(body)).unwrap()).await.json();
+        let token = given["access_token"].as_str().unwrap_or_else(|| panic!("{given}")).to_owned();
+        let content = BASE64_URL_SAFE_NO_PAD.decode(token.strip_prefix("sga1_").unwrap()).unwrap();
+        (BASE64_URL_SAFE_NO_PAD.encode(&content[..16]), token)
     }
 
     async fn ask(&self, method: &str, path: &str) -> Reply {
@@ -90,16 +61,16 @@ impl Setup {
 }
 
 fn yaml(upstream: &str, token: &str) -> String {
+    let hash: String = digest(&SHA256, PASSWORD.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "authority:\n  issuer: http://127.0.0.1:8080\n  audiences: [orders-api]\n  clients:\n    \
          - {{ id: shop, public: true, grants: [password, refresh_token], scopes: [orders, profile] }}\n    \
          - {{ id: app, public: true, grants: [password, refresh_token], scopes: [orders, profile] }}\n  \
-         users:\n    - {{ username: ana, subject: u-ana, password_hash: \"sha256:{zeros}\" }}\n    \
-         - {{ username: bob, subject: u-bob, password_hash: \"sha256:{zeros}\" }}\n\
+         users:\n    - {{ username: ana, subject: u-ana, password_hash: \"sha256:{hash}\", claims: {{ email: canary-claim }} }}\n    \
+         - {{ username: bob, subject: u-bob, password_hash: \"sha256:{hash}\" }}\n\
          store: {{ memory: {{}} }}\nadmin: {{ address: \"127.0.0.1:0\"{token} }}\n\
          upstreams: [{{ name: app, url: \"{upstream}\", credential: {{ none: {{}} }} }}]\n\
          routes: [{{ name: all, paths: [\"/*\"], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
-        zeros = "0".repeat(64),
     )
 }
 

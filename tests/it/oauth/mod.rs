@@ -1,5 +1,6 @@
 //! The endpoints of the local authority, over the wire.
 
+mod audited;
 mod authorize;
 mod away;
 mod browser;
@@ -9,6 +10,7 @@ mod discovery;
 pub mod house;
 mod jwts;
 mod known_clients;
+mod people;
 mod renewal;
 mod table;
 mod tokens;

@@ -99,3 +99,15 @@ async fn the_oldest_session_of_a_user_ends_for_one_too_many() {
     let alive = sidegate::session::Filter { alive: true, ..Default::default() };
     assert_eq!(sessions(&sidegate).list(alive, None, 100).await.unwrap().len(), 2 + 3);
 }
+
+#[tokio::test]
+async fn who_asks_with_a_bearer_token_is_told_both_ways() {
+    let sidegate = start("opaque").await;
+    let access = text(&password(&sidegate).await, "access_token");
+    let request = form("/oauth20/introspect", "token=x", &[("authorization", &format!("Bearer {access}"))]);
+    let reply = send(sidegate.public, request).await;
+    assert_eq!(reply.status, 401);
+    let challenges: Vec<_> = reply.headers.get_all("www-authenticate").iter().collect();
+    let bearer = "Bearer realm=\"sidegate\", error=\"invalid_token\"";
+    assert_eq!(challenges, ["Basic realm=\"sidegate\", charset=\"UTF-8\"", bearer]);
+}

@@ -4,10 +4,7 @@ use std::{
     fs::OpenOptions,
     io,
     ops::Bound,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use futures_util::future::join_all;
@@ -24,8 +21,8 @@ struct Disk {
     no_sync: AtomicBool,
     no_open: AtomicBool,
     syncs: AtomicUsize,
-    /// Held by a test: no sync comes to its end.
-    slow: Mutex<()>,
+    /// No sync comes to its end.
+    stopped: AtomicBool,
 }
 
 impl Disk {
@@ -33,8 +30,18 @@ impl Disk {
         if switch.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
-    fn stop(&self) -> MutexGuard<'_, ()> {
-        self.slow.lock().unwrap()
+    fn stop(self: &Arc<Disk>) -> Stopped {
+        self.stopped.store(true, Ordering::SeqCst);
+        Stopped(self.clone())
+    }
+}
+
+/// Goes on when it is dropped.
+struct Stopped(Arc<Disk>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.stopped.store(false, Ordering::SeqCst);
     }
 }
 
@@ -54,7 +61,9 @@ impl StorageBackend for Faulty {
     }
     fn sync_data(&self) -> io::Result<()> {
         self.1.syncs.fetch_add(1, Ordering::SeqCst);
-        drop(self.1.stop());
+        while self.1.stopped.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
         Disk::check(&self.1.no_sync)?;
         self.0.sync_data()
     }

@@ -1,0 +1,87 @@
+//! The store of a process that only answers a question beside the one that serves: sessions are not there to be read.
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+use super::{
+    family::{Outcome, Rotate},
+    memory::Memory,
+    record::{Code, RevocationReason, Session, SessionId},
+    store::{Document, Filter, SessionStore, Spent, StoreError},
+};
+use crate::model::{Time, UnixTime};
+
+/// Says of every session where it can be asked for. Documents are kept as long as the process lives.
+pub struct Elsewhere(Memory);
+
+impl Elsewhere {
+    pub fn new(time: Time) -> Elsewhere {
+        Elsewhere(Memory::new(time))
+    }
+}
+
+fn elsewhere<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+    let hint = "it belongs to the process that serves; `sidegate sessions` asks that one";
+    ready(Err(StoreError::Unavailable(hint.to_owned()))).boxed()
+}
+
+impl SessionStore for Elsewhere {
+    fn now(&self) -> UnixTime {
+        self.0.now()
+    }
+
+    fn create(&self, _: Session, _: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        elsewhere()
+    }
+
+    fn find(&self, _: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
+        elsewhere()
+    }
+
+    fn rotate(&self, _: SessionId, _: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        elsewhere()
+    }
+
+    fn revoke(&self, _: SessionId, _: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
+        elsewhere()
+    }
+
+    fn acknowledge(&self, _: SessionId, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        elsewhere()
+    }
+
+    fn put_code(&self, _: SessionId, _: Code) -> BoxFuture<'_, Result<(), StoreError>> {
+        elsewhere()
+    }
+
+    fn find_code(&self, _: SessionId) -> BoxFuture<'_, Result<Option<Code>, StoreError>> {
+        elsewhere()
+    }
+
+    fn spend_code(&self, _: Session, _: u32) -> BoxFuture<'_, Result<Spent, StoreError>> {
+        elsewhere()
+    }
+
+    fn use_once(&self, _: [u8; 32], _: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        elsewhere()
+    }
+
+    fn list(&self, _: Filter, _: Option<SessionId>, _: usize) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        elsewhere()
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        elsewhere()
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        elsewhere()
+    }
+
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        self.0.load(name)
+    }
+
+    fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.0.save(name, expected, content)
+    }
+}
