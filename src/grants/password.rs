@@ -54,7 +54,8 @@ impl Grants {
         match user.claims.get(claim) {
             None | Some(Value::Null) => false,
             Some(Value::String(own)) => own != company,
-            Some(own) => own.to_string() != company,
+            Some(Value::Number(own)) => own.to_string() != company,
+            Some(_) => true,
         }
     }
 }
