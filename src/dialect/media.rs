@@ -59,7 +59,7 @@ impl Media {
             .flat_map(|value| value.split(','))
             .filter_map(Range::read)
             .collect();
-        // For equal ranks the last one wins: the request's own type, then its form, then the order above.
+        // Of equal ones the request's own type, then its form, then the order of `ALL`.
         let rank = |media: &Media| {
             let best = ranges.iter().filter_map(|range| Some((range.exactness(*media)?, range.quality))).max();
             let (exactness, quality) = best.unwrap_or((0, 0));
