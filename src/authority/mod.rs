@@ -181,7 +181,8 @@ impl Authority {
             Users::Listed(users) => users
                 .get(username)
                 .is_some_and(|user| user.enabled && credential.is_some_and(|credential| is_of(credential, user))),
-            Users::Http(_) | Users::Ldap(_) => true,
+            // Whoever was listed once is not known there by that name.
+            Users::Http(_) | Users::Ldap(_) => credential.is_none(),
         }
     }
 
