@@ -13,7 +13,7 @@ impl Endpoints {
             Err(refused) => return refused,
         };
         let result = match oauth2::read_question(&head, &body) {
-            Ok(question) => self.grants.revoke(question.client, &question.token, cx).await,
+            Ok(question) => self.grants.revoke(question.client, question.token, cx).await,
             Err(error) => Err(error),
         };
         match result {
