@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::{
     Grants,
     mint::{ACCESS_TOKEN, About},
-    to_its_end,
 };
 use crate::{
     config::Client,
@@ -58,7 +57,7 @@ impl Grants {
         cx: &Context,
     ) -> Result<(), TokenError> {
         let (grants, cx) = (self.clone(), cx.clone());
-        to_its_end(async move { grants.end(client, &token, &cx).await }).await
+        self.to_its_end(async move { grants.end(client, &token, &cx).await }).await
     }
 
     async fn end(&self, client: PresentedClient, token: &Secret<String>, cx: &Context) -> Result<(), TokenError> {
