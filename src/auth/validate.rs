@@ -20,7 +20,7 @@ use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
     model::{Context, UnixTime},
     rate::Key,
-    session::tokens::is_access_token,
+    session::tokens::{is_access_token, is_other_token},
     telemetry::reason::Reason,
 };
 
@@ -34,6 +34,10 @@ impl Auth {
     ) -> Result<Arc<Verdict>, Refusal> {
         if let Some(own) = self.own.as_ref().filter(|_| is_access_token(token)) {
             return self.validate_own_opaque(own, token, digest, policy, cx).await;
+        }
+        // A secret between us and a client: no issuer is asked about it.
+        if self.own.is_some() && is_other_token(token) {
+            return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
         }
         match peek(token) {
             Ok(peek) => {

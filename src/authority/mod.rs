@@ -162,7 +162,8 @@ impl Authority {
             Users::Listed(users) => users
                 .get(username)
                 .is_some_and(|user| user.enabled && credential == Some(&hashes::credential(&user.password))),
-            Users::Http(_) | Users::Ldap(_) => true,
+            // Whoever was listed once is not known there by that name.
+            Users::Http(_) | Users::Ldap(_) => credential.is_none(),
         }
     }
 

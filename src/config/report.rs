@@ -96,10 +96,10 @@ fn plain(line: &str) -> String {
 
 fn collect_secrets(node: &Node, path: &KeyPath, secret: &mut Vec<(Arc<str>, Range<usize>)>) {
     let looks = matches!(&node.content, Content::Scalar(Scalar::Text(text)) if secrecy::looks_secret(text));
-    if looks || secrecy::is_secret(path) {
-        if let (Origin::File { name, .. }, Some(span)) = (&node.origin, &node.span) {
-            secret.push((name.clone(), span.clone()));
-        }
+    if (looks || secrecy::is_secret(path))
+        && let (Origin::File { name, .. }, Some(span)) = (&node.origin, &node.span)
+    {
+        secret.push((name.clone(), span.clone()));
     }
     match &node.content {
         Content::Scalar(_) | Content::Pruned => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -25,14 +26,23 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    pub fn new(settings: &Authority) -> Discovery {
+    /// `signing`: what the keys are for that are there now; a change of the algorithm takes its time.
+    pub fn new(settings: &Authority, signing: impl Iterator<Item = Algorithm>) -> Discovery {
         let path = Url::parse(&settings.issuer).map_or_else(|_| String::new(), |issuer| issuer.path().to_owned());
         let path = path.trim_end_matches('/');
-        let oauth = metadata(settings);
+        let mut algorithms = vec![settings.signing.algorithm];
+        signing.for_each(|algorithm| {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        });
+        let oauth = metadata(settings, &algorithms);
         let mut openid = oauth.clone();
         let mut put = |name: &str, value: Value| openid.insert(name.to_owned(), value);
         put("subject_types_supported", json!(["public"]));
-        put("id_token_signing_alg_values_supported", json!([settings.signing.algorithm]));
+        put("id_token_signing_alg_values_supported", json!(algorithms));
+        // Left out, it would say that they are supported.
+        put("request_uri_parameter_supported", json!(false));
         Discovery {
             oauth_path: format!("/.well-known/oauth-authorization-server{path}"),
             openid_path: format!("{path}/.well-known/openid-configuration"),
@@ -43,7 +53,7 @@ impl Discovery {
 }
 
 /// RFC 8414, section 2: nothing that would fail, and nothing left out.
-fn metadata(settings: &Authority) -> Map<String, Value> {
+fn metadata(settings: &Authority, algorithms: &[Algorithm]) -> Map<String, Value> {
     let paths = &settings.endpoints;
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
@@ -85,7 +95,7 @@ fn metadata(settings: &Authority) -> Map<String, Value> {
         if signs {
             put("introspection_endpoint_auth_signing_alg_values_supported", json!(verify::ASYMMETRIC));
         }
-        put("introspection_signing_alg_values_supported", json!([settings.signing.algorithm]));
+        put("introspection_signing_alg_values_supported", json!(algorithms));
     }
     put("jwks_uri", json!(url(settings, &paths.jwks)));
     put("scopes_supported", json!(scopes(settings)));

@@ -120,7 +120,8 @@ impl Endpoints {
     /// If the theme of the pages is not good.
     pub fn new(config: &Config, grants: Arc<Grants>) -> Result<Endpoints, ThemeError> {
         let settings = grants.settings();
-        let (paths, discovery) = (&settings.endpoints, Discovery::new(settings));
+        let algorithms = grants.signing.shown().into_iter().map(|key| key.algorithm);
+        let (paths, discovery) = (&settings.endpoints, Discovery::new(settings, algorithms));
         let mounts = [
             (paths.token.clone(), Mount::Token(Dialect::OAuth2)),
             (paths.authorize.clone(), Mount::Authorize),

@@ -92,7 +92,11 @@ impl Grants {
             return Err(TokenError::invalid_client().because("public_client"));
         }
         let known = self.find(token.expose()).await?;
-        let known = known.filter(|known| client.introspects_all || known.session().state.client == *client.id);
+        let known = known.filter(|known| match known {
+            // A resource server that takes "active" for "let it in" must not be shown the tokens that renew others.
+            Known::Refresh { session, .. } => session.state.client == *client.id,
+            Known::Access { session, .. } => client.introspects_all || session.state.client == *client.id,
+        });
         let claims = known.and_then(|known| self.tell(&known));
         Ok(Introspected { caller: client.id.to_string(), claims })
     }
@@ -146,9 +150,10 @@ impl Grants {
             }
         };
         let about = About { session: session.id, client, granted, scope, audiences, issued, expires };
-        let mut claims = Map::new();
+        let mut claims = self.claims(&about);
+        // What is said of the token stands above claims of the same name that somebody has.
         claims.insert("active".to_owned(), Value::Bool(true));
-        claims.extend(self.claims(&about));
+        claims.remove("token_type");
         if let Some(username) = &granted.username {
             claims.insert("username".to_owned(), json!(username));
         }

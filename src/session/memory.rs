@@ -1,7 +1,7 @@
 //! The store of one process, and of tests.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,9 +23,26 @@ pub struct Memory {
 #[derive(Default)]
 struct Kept {
     sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that were not revoked, by owner: when they were created, and their ids.
+    live: HashMap<Owner, BTreeSet<(UnixTime, SessionId)>>,
     codes: HashMap<SessionId, (Code, bool)>,
     used: HashMap<[u8; 32], UnixTime>,
     documents: HashMap<&'static str, (u64, Vec<u8>)>,
+    /// When what is over is looked for again.
+    purge_at: UnixTime,
+}
+
+/// Whose sessions are counted together: a user's, or those of a client on its own behalf.
+#[derive(PartialEq, Eq, Hash)]
+struct Owner {
+    subject: String,
+    is_user: bool,
+}
+
+impl Owner {
+    fn of(session: &Session) -> Owner {
+        Owner { subject: session.granted.subject.clone(), is_user: session.granted.username.is_some() }
+    }
 }
 
 impl Memory {
@@ -48,24 +65,57 @@ impl Memory {
 
 impl Kept {
     fn create(&mut self, session: Session, most: u32, now: UnixTime) -> Vec<SessionId> {
-        let same = |other: &Session| {
-            other.is_alive(now)
-                && other.granted.subject == session.granted.subject
-                && other.granted.username.is_some() == session.granted.username.is_some()
-        };
-        let mut others: Vec<(UnixTime, SessionId)> =
-            self.sessions.values().filter(|other| same(other)).map(|other| (other.state.created, other.id)).collect();
-        others.sort_unstable();
-        let most = most.max(1) as usize;
-        let superseded: Vec<SessionId> =
-            others.iter().take((others.len() + 1).saturating_sub(most)).map(|(_, id)| *id).collect();
-        for id in &superseded {
-            if let Some(other) = self.sessions.get_mut(id) {
+        self.purge_if_due(now);
+        let mine = self.live.entry(Owner::of(&session)).or_default();
+        mine.insert((session.state.created, session.id));
+        let mut superseded = Vec::new();
+        while mine.len() > most.max(1) as usize {
+            let oldest = mine.iter().copied().find(|(_, id)| *id != session.id);
+            let Some(oldest) = oldest else { break };
+            mine.remove(&oldest);
+            if let Some(other) = self.sessions.get_mut(&oldest.1)
+                && other.is_alive(now)
+            {
                 other.state.revoke(RevocationReason::Superseded, now);
+                superseded.push(oldest.1);
             }
         }
         self.sessions.insert(session.id, session);
         superseded
+    }
+
+    /// Takes a session that has ended out of those that count.
+    fn ended(live: &mut HashMap<Owner, BTreeSet<(UnixTime, SessionId)>>, session: &Session) {
+        let owner = Owner::of(session);
+        if let Some(mine) = live.get_mut(&owner) {
+            mine.remove(&(session.state.created, session.id));
+            if mine.is_empty() {
+                live.remove(&owner);
+            }
+        }
+    }
+
+    /// Whoever adds something clears away: what nobody adds to does not grow.
+    fn purge_if_due(&mut self, now: UnixTime) {
+        if now >= self.purge_at {
+            self.purge(now);
+        }
+    }
+
+    fn purge(&mut self, now: UnixTime) -> u64 {
+        self.purge_at = now.plus(PURGE_EVERY);
+        let before = self.sessions.len();
+        let live = &mut self.live;
+        self.sessions.retain(|_, session| {
+            let stays = now < session.state.over_at();
+            if !stays {
+                Kept::ended(live, session);
+            }
+            stays
+        });
+        self.codes.retain(|_, (code, _)| now < code.expires);
+        self.used.retain(|_, until| now < *until);
+        (before - self.sessions.len()) as u64
     }
 }
 
@@ -84,14 +134,24 @@ impl SessionStore for Memory {
 
     fn rotate(&self, id: SessionId, step: Rotate) -> BoxFuture<'_, Result<Outcome, StoreError>> {
         self.step(move |kept, now| match kept.sessions.get_mut(&id) {
-            Some(session) => session.state.rotate(&step, now),
+            Some(session) => {
+                let outcome = session.state.rotate(&step, now);
+                if matches!(outcome, Outcome::Reused { .. }) {
+                    Kept::ended(&mut kept.live, session);
+                }
+                outcome
+            }
             None => Outcome::Refused(Refused::Unknown),
         })
     }
 
     fn revoke(&self, id: SessionId, reason: RevocationReason) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.step(move |kept, now| {
-            kept.sessions.get_mut(&id).is_some_and(|session| session.is_alive(now) && session.state.revoke(reason, now))
+            let session = kept.sessions.get_mut(&id).filter(|session| session.is_alive(now));
+            session.is_some_and(|session| {
+                Kept::ended(&mut kept.live, session);
+                session.state.revoke(reason, now)
+            })
         })
     }
 
@@ -104,7 +164,8 @@ impl SessionStore for Memory {
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.step(move |kept, _| {
+        self.step(move |kept, now| {
+            kept.purge_if_due(now);
             kept.codes.insert(id, (code, false));
         })
     }
@@ -127,6 +188,7 @@ impl SessionStore for Memory {
 
     fn use_once(&self, key: [u8; 32], until: UnixTime) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.step(move |kept, now| {
+            kept.purge_if_due(now);
             let fresh = kept.used.get(&key).is_none_or(|until| now >= *until);
             if fresh {
                 kept.used.insert(key, until);
@@ -152,13 +214,7 @@ impl SessionStore for Memory {
     }
 
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.step(|kept, now| {
-            let before = kept.sessions.len();
-            kept.sessions.retain(|_, session| now < session.state.over_at());
-            kept.codes.retain(|_, (code, _)| now < code.expires);
-            kept.used.retain(|_, until| now < *until);
-            (before - kept.sessions.len()) as u64
-        })
+        self.step(Kept::purge)
     }
 
     fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
@@ -174,5 +230,40 @@ impl SessionStore for Memory {
             kept.documents.insert(name, (version + 1, content));
             true
         })
+    }
+}
+
+/// Seconds.
+const PURGE_EVERY: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testing::{DAY, HOUR, code, session};
+
+    #[tokio::test]
+    async fn what_is_over_goes_by_itself_so_that_memory_does_not_grow_without_bound() {
+        let time = Time::default();
+        let store = Memory::new(time.clone());
+        for number in 0..1000_u32 {
+            let now = time.now();
+            let name = format!("user {}", number % 10);
+            store.create(session(&name, now), 100).await.unwrap();
+            store.put_code(SessionId::random().unwrap(), code(&name, now.plus(60))).await.unwrap();
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            assert!(store.use_once(key, now.plus(60)).await.unwrap());
+            time.advance(HOUR as i64 / 10);
+        }
+        let sizes = |kept: &Kept| {
+            let live = kept.live.values().map(BTreeSet::len).sum::<usize>();
+            (kept.sessions.len(), live, kept.codes.len(), kept.used.len())
+        };
+        let (sessions, live, codes, used) = sizes(&store.kept());
+        assert!(sessions <= 12 && live == sessions && codes <= 2 && used <= 2, "{sessions} {live} {codes} {used}");
+        time.advance(2 * DAY as i64);
+        store.purge().await.unwrap();
+        assert_eq!(sizes(&store.kept()), (0, 0, 0, 0));
+        assert!(store.kept().live.is_empty());
     }
 }

@@ -153,7 +153,7 @@ impl Sessions {
     /// If the store is not available.
     pub async fn find_refresh(&self, token: &str, client: &str) -> Result<Option<(Presented, Session)>, StoreError> {
         let Some(presented) = tokens::read_refresh(token) else { return Ok(None) };
-        let Some(session) = self.store.find(presented.session).await? else { return Ok(None) };
+        let Some(session) = self.find(presented.session).await? else { return Ok(None) };
         let good = self.ring.is_refresh_token(&presented, client, &session.granted);
         Ok(good.then_some((presented, session)))
     }
@@ -196,7 +196,12 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.store.find(id).await
+        let found = self.store.find(id).await?;
+        if found.as_ref().is_some_and(|session| session.state.revoked.is_some()) {
+            // Whoever ended it may not have known: the store answers late at times, and a process may not be alone.
+            self.live.end(id);
+        }
+        Ok(found)
     }
 
     /// Ends a session, and every cached verdict that rests on it; false if it had ended before.

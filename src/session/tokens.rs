@@ -39,6 +39,11 @@ pub fn is_access_token(token: &str) -> bool {
     token.starts_with(ACCESS)
 }
 
+/// Whether `token` looks like something of ours that is never an access token: a refresh token or a code.
+pub fn is_other_token(token: &str) -> bool {
+    token.starts_with(REFRESH) || token.starts_with(CODE)
+}
+
 impl KeyRing {
     /// # Errors
     /// If there is no randomness.

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::oauth::house::{authority, client, code, password, text, user};
 use crate::support::{
     Sidegate, Upstream, get,
     issuer::{AUDIENCE, NAME, Served, now, scratch},
@@ -283,4 +284,26 @@ async fn who_comes_after_a_failure_does_not_share_it() {
         house.idp.set(200, active(json!({})));
         assert_eq!(get(house.sidegate.public, "/", &token).await.status, 200, "{i}");
     }
+}
+
+#[tokio::test]
+async fn refresh_tokens_and_codes_of_our_own_are_shown_to_no_issuer() {
+    let (upstream, idp) = (Upstream::start().await, Served::start(200, active(json!({}))).await);
+    let app = client("app", "grants: [password, refresh_token]");
+    let yaml = authority(&[app], &[user("ana", "")], "");
+    let (own, _) = yaml.split_once("upstreams:").unwrap();
+    let yaml = format!(
+        "{own}issuers:\n  - {}\nupstreams:\n  - {{ name: app, url: \"http://{}\" }}\n\
+         routes:\n  - {{ name: all, paths: [/, \"/*\"], upstream: app, policy: {{ audiences: [{AUDIENCE}] }} }}\n",
+        asking("corp", NAME, &idp, ""),
+        upstream.address
+    );
+    let sidegate = Sidegate::start(&yaml).await;
+    let refresh = text(&password(&sidegate).await, "refresh_token");
+    let code = code(&sidegate, |_| {}).await;
+    for secret in [&refresh, &code] {
+        assert_invalid_token(&get(sidegate.public, "/", secret).await);
+    }
+    assert_eq!((idp.asked(), upstream.count()), (0, 0));
+    assert_eq!(get(sidegate.public, "/", "opaque").await.status, 200);
 }

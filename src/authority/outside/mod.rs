@@ -14,7 +14,7 @@ use crate::{
 
 /// Who is asked.
 pub(super) enum Outside {
-    Http(http::Service),
+    Http(Box<http::Service>),
     #[cfg(feature = "ldap")]
     Ldap(ldap::Directory),
 }
@@ -31,7 +31,7 @@ impl Outside {
     pub fn new(users: &Users) -> Option<Outside> {
         match users {
             Users::Listed(_) => None,
-            Users::Http(settings) => Some(Outside::Http(http::Service::new(settings))),
+            Users::Http(settings) => Some(Outside::Http(Box::new(http::Service::new(settings)))),
             #[cfg(feature = "ldap")]
             Users::Ldap(settings) => Some(Outside::Ldap(ldap::Directory::new(settings))),
             #[cfg(not(feature = "ldap"))]

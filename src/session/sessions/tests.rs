@@ -61,6 +61,19 @@ async fn a_replay_ends_the_verdicts_that_rest_on_the_session_and_is_told_once() 
 }
 
 #[tokio::test]
+async fn a_revocation_that_nobody_here_knew_of_ends_the_verdicts_once_it_is_seen() {
+    let (sessions, _) = sessions();
+    let opening = opening(10);
+    let id = opening.id;
+    sessions.open(opening).await.unwrap();
+    let live = sessions.watch(id);
+    sessions.store().revoke(id, RevocationReason::Reuse).await.unwrap();
+    assert!(live.is_alive());
+    sessions.find(id).await.unwrap();
+    assert!(!live.is_alive());
+}
+
+#[tokio::test]
 async fn a_token_of_another_client_or_nobodys_is_not_found_and_harms_nothing() {
     let (sessions, _) = sessions();
     let token = sessions.open(opening(10)).await.unwrap().refresh.unwrap();

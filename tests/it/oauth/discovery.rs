@@ -56,7 +56,11 @@ async fn s47_the_metadata_say_what_is_switched_on() {
     let openid = document(&yaml, OPENID).await;
     let names = |document: &Value| document.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let more: Vec<String> = names(&openid).difference(&names(&expected)).cloned().collect();
-    assert_eq!(more, ["id_token_signing_alg_values_supported", "subject_types_supported"]);
+    assert_eq!(
+        more,
+        ["id_token_signing_alg_values_supported", "request_uri_parameter_supported", "subject_types_supported"]
+    );
+    assert_eq!(openid["request_uri_parameter_supported"], false);
 
     let machine = [client("app", "grants: [client_credentials]")];
     let off = "  endpoints: { authorize: \"off\", revoke: \"off\", introspect: \"off\", token: /t, jwks: /keys }\n";
@@ -78,6 +82,15 @@ async fn s47_the_metadata_say_what_is_switched_on() {
         assert_eq!(get(sidegate.public, path, "").await.code(), "token_missing", "{path}");
     }
     assert_eq!(send(sidegate.public, form("/t", &as_app("grant_type=client_credentials"), &[])).await.status, 200);
+}
+
+#[tokio::test]
+async fn while_the_algorithm_changes_both_are_named() {
+    let app = [client("app", "grants: [client_credentials]")];
+    let sidegate = Sidegate::start(&authority(&app, &[], "")).await;
+    sidegate.reload(&authority(&app, &[], "  signing: { algorithm: EdDSA }\n")).await;
+    let openid = get(sidegate.public, OPENID, "").await.json();
+    assert_eq!(openid["id_token_signing_alg_values_supported"], json!(["EdDSA", "ES256"]));
 }
 
 #[tokio::test]

@@ -42,9 +42,27 @@ async fn introspection_tells_the_whole_of_a_token_to_whom_it_concerns() {
         let renewal = introspect(&sidegate, &text(&given, "refresh_token")).await.json();
         assert_eq!((&renewal["active"], &renewal["client_id"]), (&json!(true), &json!("app")));
         assert!(renewal.get("token_type").is_none());
+        let by_api = format!("token={}&client_id=api&client_secret={SECRET}", text(&given, "refresh_token"));
+        let by_api = send(sidegate.public, form("/oauth20/introspect", &by_api, &[])).await;
+        assert_eq!(by_api.text(), "{\"active\":false}", "a refresh token opens no door");
         sidegate.time.advance(3601);
         assert_eq!(introspect(&sidegate, &access).await.text(), "{\"active\":false}");
     }
+}
+
+#[tokio::test]
+async fn no_claim_of_a_user_takes_the_place_of_what_is_said_of_the_token() {
+    let app = client("app", "grants: [password, refresh_token], scopes: [orders]");
+    let ana = user("ana", "claims: { active: \"no\", username: eve, token_type: mac }");
+    let sidegate = Sidegate::start(&authority(&[app], &[ana], "")).await;
+    let given = password(&sidegate).await;
+    let told = introspect(&sidegate, &text(&given, "access_token")).await.json();
+    assert_eq!(
+        (&told["active"], &told["username"], &told["token_type"]),
+        (&json!(true), &json!("ana"), &json!("Bearer"))
+    );
+    let told = introspect(&sidegate, &text(&given, "refresh_token")).await.json();
+    assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!(null)));
 }
 
 #[tokio::test]
