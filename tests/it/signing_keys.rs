@@ -185,6 +185,23 @@ async fn a_folder_is_rotated_by_the_command_and_read_again_by_a_reload() {
     assert_eq!(get(sidegate.public, "/", &second).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_signing_keys_as_they_were() {
+    let (upstream, folder) = (Upstream::start().await, scratch("signing-refused").join("keys"));
+    keys(&["new"], &folder);
+    let yaml = yaml(&upstream, &format!("folder: {}", folder.display()));
+    let sidegate = Sidegate::start(&yaml).await;
+    let before = kids(&jwks(&sidegate).await);
+    keys(&["rotate", "--now"], &folder);
+    let wrong = yaml.replacen("authority:\n", "authority:\n  pages: { theme: /nowhere/at/all }\n", 1);
+    let (app, wrong) = (sidegate.app.clone(), crate::support::sidegate::parse(&wrong));
+    let refused = tokio::task::spawn_blocking(move || app.reload(wrong)).await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("pages.theme"), "{refused}");
+    assert_eq!(kids(&jwks(&sidegate).await), before);
+    sidegate.reload(&yaml).await;
+    assert_ne!(kids(&jwks(&sidegate).await), before);
+}
+
 #[test]
 fn master_keys_are_made_and_added_to_in_place() {
     let printed = command(&["keys", "master"]);
