@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -83,10 +83,68 @@ type Outcome = Result<Found, Refusal>;
 
 /// Verifications under way, by digest of the credentials.
 pub(super) struct Flights {
-    open: Mutex<HashMap<[u8; 16], watch::Receiver<Option<Outcome>>>>,
+    open: Mutex<HashMap<[u8; 16], Flight>>,
     /// By user: who comes second finds the session of the first.
     doors: [tokio::sync::Mutex<()>; DOORS],
     hasher: RandomState,
+}
+
+struct Flight {
+    landed: watch::Receiver<Option<Outcome>>,
+    /// Those who wait for it, and its task.
+    seats: usize,
+}
+
+/// Keeps a flight on the board. The last to leave takes it off: by then the verdict is in the cache.
+struct Seat {
+    flights: Arc<Flights>,
+    digest: [u8; 16],
+}
+
+impl Seat {
+    /// Joins the flight of `digest`, or founds it: then with what tells the others of its landing.
+    #[allow(clippy::type_complexity, reason = "two ends of one channel")]
+    fn take(
+        flights: &Arc<Flights>,
+        digest: [u8; 16],
+    ) -> (Seat, watch::Receiver<Option<Outcome>>, Option<watch::Sender<Option<Outcome>>>) {
+        let seat = Seat { flights: flights.clone(), digest };
+        let mut open = flights.open();
+        if let Some(flight) = open.get_mut(&digest) {
+            flight.seats += 1;
+            return (seat, flight.landed.clone(), None);
+        }
+        let (landing, landed) = watch::channel(None);
+        open.insert(digest, Flight { landed: landed.clone(), seats: 1 });
+        (seat, landed, Some(landing))
+    }
+}
+
+impl Clone for Seat {
+    fn clone(&self) -> Seat {
+        if let Some(flight) = self.flights.open().get_mut(&self.digest) {
+            flight.seats += 1;
+        }
+        Seat { flights: self.flights.clone(), digest: self.digest }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.flights.open();
+        if let Some(flight) = open.get_mut(&self.digest) {
+            flight.seats -= 1;
+            if flight.seats == 0 {
+                open.remove(&self.digest);
+            }
+        }
+    }
+}
+
+impl Flights {
+    fn open(&self) -> MutexGuard<'_, HashMap<[u8; 16], Flight>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Flights {
@@ -126,17 +184,35 @@ impl Auth {
         trusts_local(policy)?;
         let digest = self.cache.digest_basic(client, credentials.as_bytes());
         let digest = digest.map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
-        if let Some(verdict) = self.cache.find(digest).filter(|verdict| verdict.standing(cx.now) == Standing::Good) {
-            return Ok(verdict);
+        let known = || self.cache.find(digest).filter(|verdict| verdict.standing(cx.now) == Standing::Good);
+        for _ in 0..ATTEMPTS {
+            if let Some(verdict) = known() {
+                return Ok(verdict);
+            }
+            let typed = Typed::read(credentials).ok_or(Refusal::new(Reason::TokenMalformed, "malformed_basic"))?;
+            let client = own.authority.client(client).filter(|client| client.enabled && client.may(GrantType::Basic));
+            let client = client.ok_or(Refusal::new(Reason::ClientRefused, "client_disabled"))?;
+            let (seat, landed, landing) = Seat::take(&own.flights, digest.bytes());
+            if let Some(landing) = landing {
+                // Another flight may have landed since the look into the cache; who has joined this one looks again.
+                if let Some(verdict) = known() {
+                    return Ok(verdict);
+                }
+                own.take_off(typed, client, cx, seat.clone(), landing);
+            }
+            if let Some(outcome) = arrival(landed).await {
+                return self.keep_own(digest, self.verdict_of_found(own, outcome?, client, cx));
+            }
         }
-        let typed = Typed::read(credentials).ok_or(Refusal::new(Reason::TokenMalformed, "malformed_basic"))?;
-        let client = own.authority.client(client).filter(|client| client.enabled && client.may(GrantType::Basic));
-        let client = client.ok_or(Refusal::new(Reason::ClientRefused, "client_disabled"))?;
-        let Found { session, live, outside } = own.board(digest.bytes(), typed, client, cx).await?;
+        Err(Refusal::new(Reason::Undecided, "verification_dropped"))
+    }
+
+    fn verdict_of_found(&self, own: &Own, found: Found, client: &Client, cx: &Context) -> Verdict {
+        let Found { session, live, outside } = found;
         let longest = if outside { LONGEST_OUTSIDE } else { LONGEST_LIFE };
         let life = client.access_lifetime.min(longest).as_secs();
         let valid_until = cx.now.plus(life).min(session.state.absolute);
-        let verdict = Verdict {
+        Verdict {
             session: Some(live),
             ..self.verdict(
                 LOCAL_ISSUER,
@@ -146,35 +222,25 @@ impl Auth {
                 valid_until,
                 cx.now,
             )
-        };
-        self.keep_own(digest, verdict)
+        }
     }
 }
 
 impl Own {
-    /// Joins the flight of these credentials, or starts it.
-    async fn board(&self, digest: [u8; 16], typed: Typed, client: &Arc<Client>, cx: &Context) -> Outcome {
-        let mut landed = {
-            let mut open = self.flights.open.lock().unwrap_or_else(PoisonError::into_inner);
-            match open.get(&digest) {
-                Some(flight) => flight.clone(),
-                None => {
-                    let (done, landed) = watch::channel(None);
-                    open.insert(digest, landed.clone());
-                    let (own, client, cx) = (self.clone(), client.clone(), cx.clone());
-                    // Detached: others wait for it, and a session that was opened must be found again.
-                    self.sessions.background().spawn(async move {
-                        let landing = Landing { own: &own, digest };
-                        let outcome = own.fly(typed, &client, &cx).await;
-                        drop(landing);
-                        done.send_replace(Some(outcome));
-                    });
-                    landed
-                }
-            }
-        };
-        let outcome = landed.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        outcome.unwrap_or(Err(Refusal::new(Reason::Undecided, "verification_dropped")))
+    /// Detached: others wait for it, and a session that was opened must be found again.
+    fn take_off(
+        &self,
+        typed: Typed,
+        client: &Arc<Client>,
+        cx: &Context,
+        seat: Seat,
+        landing: watch::Sender<Option<Outcome>>,
+    ) {
+        let (own, client, cx) = (self.clone(), client.clone(), cx.clone());
+        self.sessions.background().spawn(async move {
+            let _seat = seat;
+            landing.send_replace(Some(own.fly(typed, &client, &cx).await));
+        });
     }
 
     async fn fly(&self, typed: Typed, client: &Client, cx: &Context) -> Outcome {
@@ -268,16 +334,9 @@ impl Own {
     }
 }
 
-/// Takes the flight off the board, also if its task panics.
-struct Landing<'a> {
-    own: &'a Own,
-    digest: [u8; 16],
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        self.own.flights.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
-    }
+/// `None` if the flight never took off.
+async fn arrival(mut landed: watch::Receiver<Option<Outcome>>) -> Option<Outcome> {
+    landed.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
 }
 
 /// Whether a session for `one` does for `other`.
@@ -304,6 +363,7 @@ const LONGEST: usize = 4096;
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 const LONGEST_OUTSIDE: Duration = Duration::from_secs(300);
 const DOORS: usize = 64;
+const ATTEMPTS: usize = 3;
 /// Sessions that are looked through at once.
 const PAGE: usize = 100;
 

@@ -48,7 +48,12 @@ async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: 
     let session = match own.sessions.find(id).await {
         Ok(Some(session)) => session,
         Ok(None) => return vec![Detail::plain(format!("session {id} is unknown or over"))],
-        Err(error) => return vec![Detail::plain(format!("session {id} cannot be looked up: {error}"))],
+        Err(error) => {
+            let keys =
+                "keys that are kept there are not known here either, so the process that serves may say otherwise";
+            let says = [format!("session {id} cannot be looked up: {error}"), keys.to_owned()];
+            return says.into_iter().map(Detail::plain).collect();
+        }
     };
     let mut told = vec![whose(&session)];
     let state = &session.state;

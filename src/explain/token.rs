@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Detail, Mark, own, steps::Teller, verdict::Place};
 use crate::{
     auth::{
-        Issuer,
+        Issuer, basic,
         bearer::{self, Candidate},
         policy::{Condition, Policy},
         verdict::{Claim, Verdict},
@@ -35,6 +35,10 @@ pub(super) async fn tell(teller: &mut Teller<'_>, index: usize) -> ControlFlow<(
         return Continue(());
     };
 
+    if let (Some(client), Ok(Some(_))) = (&route.token.basic, basic::presented(&head.headers)) {
+        let says = format!("a name and a password in Authorization, for client `{client}`");
+        return teller.step("token", teller.place.unwrap_or(Place::Token), says, Vec::new());
+    }
     let query = query_token(head.uri.query(), &route.token);
     let token = bearer::extract(&head.headers, &route.token, query.as_ref().map(|token| token.expose().as_str()));
     let text = token.and_then(Candidate::check);
@@ -64,6 +68,9 @@ fn query_token(query: Option<&str>, place: &TokenPlace) -> Option<Secret<String>
 fn where_found(place: &TokenPlace, in_query: bool) -> String {
     match (&place.query_parameter, in_query) {
         (Some(name), true) => format!("in the query parameter `{name}`"),
+        _ if place.header == header::AUTHORIZATION && place.basic.is_some() => {
+            "a bearer token in Authorization, or HTTP Basic".to_owned()
+        }
         _ if place.header == header::AUTHORIZATION => "a bearer token in Authorization".to_owned(),
         _ => format!("in the header {}", place.header),
     }

@@ -36,7 +36,7 @@ fn settings(upstream: SocketAddr, path: &str) -> String {
 }
 
 /// A running `sidegate run`, killed with the test.
-struct Process {
+pub struct Process {
     child: Child,
     config: PathBuf,
     log: PathBuf,
@@ -62,7 +62,7 @@ async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Process {
-    fn start(yaml: &str) -> Process {
+    pub fn start(yaml: &str) -> Process {
         let config = file(yaml);
         let log = config.with_extension("log");
         let child = Command::new(env!("CARGO_BIN_EXE_sidegate"))
@@ -85,7 +85,7 @@ impl Process {
         eventually(|| self.lines().into_iter().find(|line| line["message"] == message)).await
     }
 
-    async fn address(&self, listener: &str) -> SocketAddr {
+    pub async fn address(&self, listener: &str) -> SocketAddr {
         eventually(|| {
             let line =
                 self.lines().into_iter().find(|line| line["message"] == "listening" && line["listener"] == listener);
@@ -94,17 +94,17 @@ impl Process {
         .await
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually(|| child.try_wait().unwrap()).await
     }
 
-    async fn status(&self) -> Value {
+    pub async fn status(&self) -> Value {
         let mut asked = request("GET", "/status", "");
         asked.headers_mut().insert("host", "localhost".parse().unwrap());
         send(self.address("admin").await, asked).await.json()

@@ -3,6 +3,7 @@
 
 mod admin_sessions;
 mod answers;
+mod audit_stream;
 mod basic;
 mod binary;
 mod cache;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
@@ -15,12 +16,14 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    oauth::house::{SECRET, hash, token},
+    binary::Process,
+    oauth::house::{SECRET, form, hash},
     support::{
         Sidegate, Upstream, get,
         issuer::scratch,
         keys::{part, verifies},
         look::assert_invalid_token,
+        send,
     },
 };
 
@@ -39,7 +42,12 @@ fn yaml(upstream: &Upstream, signing: &str) -> String {
 }
 
 async fn mint(sidegate: &Sidegate) -> String {
-    let reply = token(sidegate, &format!("grant_type=client_credentials&client_id=app&client_secret={SECRET}")).await;
+    mint_at(sidegate.public).await
+}
+
+async fn mint_at(public: SocketAddr) -> String {
+    let body = format!("grant_type=client_credentials&client_id=app&client_secret={SECRET}");
+    let reply = send(public, form("/oauth20/token", &body, &[])).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["access_token"].as_str().unwrap().to_owned()
 }
@@ -200,6 +208,48 @@ async fn a_reload_that_is_refused_leaves_the_signing_keys_as_they_were() {
     assert_eq!(kids(&jwks(&sidegate).await), before);
     sidegate.reload(&yaml).await;
     assert_ne!(kids(&jwks(&sidegate).await), before);
+}
+
+/// The store is a file, and so is the ring; both are made at the first start.
+fn on_disk(upstream: &Upstream, folder: &Path) -> String {
+    let (store, ring) = (folder.join("sessions.redb"), folder.join("master.keys"));
+    let store = format!(
+        "store: {{ redb: {{ path: {} }} }}\nkeys: {{ master_file: {}, generate: true }}\n",
+        store.display(),
+        ring.display()
+    );
+    yaml(upstream, "").replace("store: { memory: {} }\n", &store)
+}
+
+#[tokio::test]
+async fn a_jwt_is_as_good_after_a_restart_as_before() {
+    let (upstream, folder) = (Upstream::start().await, scratch("restart"));
+    let yaml = on_disk(&upstream, &folder)
+        + "listeners: [{ name: main, address: \"127.0.0.1:0\" }]\nadmin: { address: \"127.0.0.1:0\" }\n";
+    let mut process = Process::start(&yaml);
+    let public = process.address("main").await;
+    let (token, before) = (mint_at(public).await, get(public, JWKS, "").await.json());
+    assert_eq!(get(public, "/", &token).await.status, 200);
+    process.signal("KILL");
+    process.ended().await;
+
+    let process = Process::start(&yaml);
+    let public = process.address("main").await;
+    assert_eq!(get(public, JWKS, "").await.json(), before);
+    assert_eq!(get(public, "/", &token).await.status, 200);
+    let key = process.status().await["authority"]["signing_keys"][0].clone();
+    assert_eq!((key["stage"].as_str(), key["kid"].as_str()), (Some("current"), Some(&*kid(&token))));
+
+    // Who only looks opens nothing and makes nothing, and disturbs nobody.
+    let (config, file) = (folder.join("sidegate.yaml"), folder.join("token"));
+    fs::write(&config, &yaml).unwrap();
+    fs::write(&file, &token).unwrap();
+    let (config, file) = (config.to_str().unwrap(), file.to_str().unwrap());
+    let told = command(&["explain", "-c", config, "--token-file", file, "/"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("a JWT of the local authority") && text.contains("`sidegate sessions` asks"), "{text}");
+    assert!(text.contains("may say otherwise") && !text.contains(&token), "{text}");
+    assert_eq!(get(public, "/", &token).await.status, 200);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How the program runs.
 
-use std::{num::NonZero, thread, time::Duration};
+use std::{num::NonZero, path::Path, thread, time::Duration};
 
 use http::Uri;
 
@@ -57,7 +57,9 @@ fn audit(settings: &settings::Audit, section: &Section<'_>) -> Option<Audit> {
         (_, None) => Some(Audit::Stderr),
         (None, Some(file)) => {
             let (section, file) = (section.key("file"), section.resolve(file));
-            let folder = file.parent().filter(|folder| folder.is_dir());
+            // A bare name lies in the folder that the process runs in.
+            let there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+            let folder = file.parent().filter(there);
             if file.is_dir() || folder.is_none() {
                 let what = if file.is_dir() { "is a folder" } else { "lies in a folder that is not there" };
                 section.problem(format!("{} {what}", section.shown(file.display())), "");

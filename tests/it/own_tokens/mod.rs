@@ -24,7 +24,8 @@ const ISSUER: &str = "http://127.0.0.1:8080";
 fn yaml(issuer: &Issuer, upstream: &Upstream) -> String {
     format!(
         "{}authority:\n  issuer: {ISSUER}\n  audiences: [orders-api]\n  clients:\n    \
-         - {{ id: app, secret_hashes: [\"{}\"], grants: [client_credentials, refresh_token, password], scopes: [orders, admin] }}\n  \
+         - {{ id: app, secret_hashes: [\"{}\"], grants: [client_credentials, refresh_token, password], scopes: [orders, admin] }}\n    \
+         - {{ id: app-jwt, secret_hashes: [\"{}\"], grants: [client_credentials], access_token: {{ format: jwt }} }}\n  \
          users: [{{ username: ana, subject: u-1, password_hash: \"{}\" }}]\n\
          store: {{ memory: {{}} }}\n\
          internal_jwt: {{ issuer: \"http://sidegate.test\" }}\n\
@@ -35,6 +36,7 @@ fn yaml(issuer: &Issuer, upstream: &Upstream) -> String {
          - {{ name: other, paths: [/other], upstream: app, policy: {{ audiences: [other-api] }} }}\n  \
          - {{ name: foreign, paths: [\"/foreign/*\"], upstream: app, policy: {{ issuers: [corp], audiences: [orders-api] }} }}\n",
         issuer.yaml(),
+        hash(SECRET),
         hash(SECRET),
         hash(PASSWORD),
         upstream.address
