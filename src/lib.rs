@@ -54,7 +54,7 @@
 //!  3 session authority
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
-//!  0 model
+//!  0 model json
 //! ```
 #![forbid(unsafe_code)]
 
@@ -71,6 +71,7 @@ pub mod fetch;
 pub mod gate;
 pub mod grants;
 pub mod jose;
+pub mod json;
 pub mod model;
 pub mod proxy;
 pub mod rate;

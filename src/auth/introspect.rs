@@ -21,7 +21,8 @@ use tokio::{
 use crate::{
     config,
     fetch::{Bounds, ClientAuth, FetchError, Fetcher},
-    jose::{Claims, JwtError, json},
+    jose::{Claims, JwtError},
+    json,
     model::UnixTime,
 };
 

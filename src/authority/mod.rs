@@ -8,7 +8,7 @@ mod pool;
 mod remembered;
 mod throttle;
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -17,7 +17,7 @@ use self::{
     outside::Outside,
 };
 use crate::{
-    config::{self, Client, ClientAuthentication, SecretHash, Users},
+    config::{self, Client, ClientAuthentication, SecretHash, User, Users},
     model::{Context, Secret},
     telemetry::metrics::{Metrics, SignIn},
 };
@@ -30,6 +30,8 @@ pub struct Authority {
     /// Hashed for clients and for users who are not there; `None` where nobody has a slow hash.
     client_decoy: Option<Secret<String>>,
     user_decoy: Option<Secret<String>>,
+    /// SHA-256 of an API key to the name of its user.
+    api_keys: HashMap<[u8; 32], String>,
     metrics: Arc<Metrics>,
 }
 
@@ -71,8 +73,12 @@ impl Authority {
             Users::Listed(users) => hashes::decoy(users.values().map(|user| &user.password)),
             Users::Http(_) | Users::Ldap(_) => None,
         };
+        let api_keys = match &settings.users {
+            Users::Listed(users) => users.values().flat_map(|user| hashes_of_keys(user)).collect(),
+            Users::Http(_) | Users::Ldap(_) => HashMap::new(),
+        };
         let outside = Outside::new(&settings.users);
-        Ok(Some(Authority { guard, outside, client_decoy, user_decoy, metrics, config }))
+        Ok(Some(Authority { guard, outside, client_decoy, user_decoy, api_keys, metrics, config }))
     }
 
     pub fn settings(&self) -> &config::Authority {
@@ -155,13 +161,26 @@ impl Authority {
         Ok(Identity { subject: person.subject, username: username.to_owned(), claims: person.claims, credential: None })
     }
 
+    /// The user that an API key stands for. There is nothing to throttle: such keys cannot be guessed.
+    pub fn user_of_key(&self, key: &Secret<String>) -> Option<Identity> {
+        let digest = hashes::generated(key);
+        let Users::Listed(users) = &self.settings().users else { return None };
+        let user = users.get(self.api_keys.get(&digest)?).filter(|user| user.enabled)?;
+        Some(Identity {
+            subject: user.subject.clone(),
+            username: user.username.clone(),
+            claims: user.claims.clone(),
+            credential: Some(hashes::credential(&SecretHash::Sha256(Secret::new(digest)))),
+        })
+    }
+
     /// Whether whoever was vouched for as `username` may still go on: listed users must be there, enabled, and have the
     /// password whose `credential` was noted. Nobody can be asked about users who are verified elsewhere.
     pub fn still_vouches(&self, username: &str, credential: Option<&[u8; 16]>) -> bool {
         match &self.settings().users {
             Users::Listed(users) => users
                 .get(username)
-                .is_some_and(|user| user.enabled && credential == Some(&hashes::credential(&user.password))),
+                .is_some_and(|user| user.enabled && credential.is_some_and(|credential| is_of(credential, user))),
             // Whoever was listed once is not known there by that name.
             Users::Http(_) | Users::Ldap(_) => credential.is_none(),
         }
@@ -171,6 +190,18 @@ impl Authority {
     pub fn hashing(&self) -> (usize, usize) {
         self.guard.hashing()
     }
+}
+
+fn hashes_of_keys(user: &User) -> impl Iterator<Item = ([u8; 32], String)> {
+    user.api_keys.iter().filter_map(|hash| match hash {
+        SecretHash::Sha256(digest) => Some((*digest.expose(), user.username.clone())),
+        SecretHash::Argon2id(_) => None,
+    })
+}
+
+/// Whether the user's password, or one of the keys, is still what it was when `credential` was noted.
+fn is_of(credential: &[u8; 16], user: &User) -> bool {
+    std::iter::once(&user.password).chain(&user.api_keys).any(|hash| hashes::credential(hash) == *credential)
 }
 
 fn secret_hashes(client: &Client) -> &[SecretHash] {

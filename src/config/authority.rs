@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::Rate;
+use super::{Consinco, Rate, Redex};
 use crate::model::{GrantType, Scope, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,8 @@ pub struct User {
     pub username: String,
     pub subject: String,
     pub password: SecretHash,
+    /// All of them SHA-256.
+    pub api_keys: Vec<SecretHash>,
     pub enabled: bool,
     pub claims: Map<String, Value>,
 }
@@ -142,6 +144,26 @@ pub struct Endpoints {
     pub revoke: Option<String>,
     pub introspect: Option<String>,
     pub jwks: String,
+    pub redex: Redex,
+    /// Without a client where it is not served.
+    pub consinco: Consinco,
+}
+
+impl Endpoints {
+    /// Every path that is served.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let switchable = [
+            &self.authorize,
+            &self.token,
+            &self.revoke,
+            &self.introspect,
+            &self.redex.token,
+            &self.redex.refresh,
+            &self.consinco.login,
+            &self.consinco.refresh,
+        ];
+        switchable.into_iter().flatten().chain([&self.jwks]).map(String::as_str)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ use crate::model::Secret;
 mod authority;
 mod check;
 mod decode;
+mod dialects;
 mod environment;
 mod expand;
 mod include;
@@ -33,6 +34,7 @@ mod units;
 
 pub use self::{
     authority::*,
+    dialects::*,
     environment::Environment,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},

@@ -1,6 +1,7 @@
 //! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
 mod authority;
+mod dialects;
 mod issuers;
 mod listeners;
 mod routes;
@@ -11,7 +12,7 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::{authority::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*};
+pub use self::{authority::*, dialects::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*};
 pub use super::units::{Pairs, Size, Span};
 
 /// The configuration of sidegate.

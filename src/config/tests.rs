@@ -6,6 +6,7 @@ use super::*;
 
 mod authority;
 mod decoding;
+mod dialects;
 mod examples;
 mod files;
 mod issuers;

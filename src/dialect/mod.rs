@@ -1,18 +1,35 @@
 //! The wire forms of token APIs. A dialect translates and decides nothing: behind [`Dialect::read_request`] no code
 //! knows which API was called, and [`Dialect::write_reply`] owns envelope, media type and status.
 
+mod answer;
+pub mod consinco;
+mod media;
+mod members;
 pub mod oauth2;
+pub mod redex;
+mod spoken;
+#[cfg(test)]
+mod tests;
+pub mod xml;
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use crate::model::{TokenError, TokenGrant, TokenRequest};
+pub use self::spoken::{CannotSay, Endpoint, Heard, Said};
+use crate::{
+    config,
+    model::{TokenError, TokenGrant, TokenRequest},
+};
 
 /// The token APIs that clients may speak to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// RFC 6749, as API gateways publish it.
     OAuth2,
+    /// PascalCase JSON in an envelope.
+    Redex(Endpoint),
+    /// A .NET Web API that talks JSON and XML.
+    Consinco(Endpoint),
 }
 
 impl Dialect {
@@ -20,24 +37,41 @@ impl Dialect {
     pub fn as_str(self) -> &'static str {
         match self {
             Dialect::OAuth2 => "oauth2",
+            Dialect::Redex(_) => "redex",
+            Dialect::Consinco(_) => "consinco",
         }
     }
 
-    /// Reads a request to the token endpoint, whose body has arrived whole.
+    /// Reads a request to a token endpoint, whose body has arrived whole.
     ///
     /// # Errors
     /// What is wrong with its form.
-    pub fn read_request(self, head: &Parts, body: &[u8]) -> Result<TokenRequest, TokenError> {
+    pub fn read_request(
+        self,
+        head: &Parts,
+        body: &[u8],
+        options: &config::Endpoints,
+    ) -> Result<TokenRequest, TokenError> {
         match self {
             Dialect::OAuth2 => oauth2::read_request(head, body),
+            Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body),
+            Dialect::Consinco(endpoint) => consinco::read_request(endpoint, head, body, &options.consinco),
         }
     }
 
-    /// Writes what was given, or why nothing was. `realm` goes into the challenge of a 401.
-    pub fn write_reply(self, reply: &Result<TokenGrant, TokenError>, realm: &str) -> Response<Bytes> {
+    /// Writes what was given, or why nothing was, to the request of `head`. `realm` goes into the challenge of a 401.
+    pub fn write_reply(
+        self,
+        reply: &Result<TokenGrant, TokenError>,
+        head: &Parts,
+        options: &config::Endpoints,
+        realm: &str,
+    ) -> Response<Bytes> {
         match (self, reply) {
             (Dialect::OAuth2, Ok(grant)) => oauth2::write_grant(grant),
             (Dialect::OAuth2, Err(error)) => oauth2::write_error(error, realm),
+            (Dialect::Redex(_), reply) => redex::write_reply(reply, &options.redex, realm),
+            (Dialect::Consinco(_), reply) => consinco::write_reply(reply, head, &options.consinco, realm),
         }
     }
 }

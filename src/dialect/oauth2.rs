@@ -9,7 +9,7 @@ mod tests;
 use http::{header, request::Parts};
 
 use self::form::{Form, Malformed};
-pub use self::reply::{answer, empty, refuse_method, write_error, write_grant};
+pub use self::reply::{answer, empty, write_error, write_grant};
 use crate::model::{ErrorCode, Grant, PresentedClient, Scope, Secret, TokenError, TokenRequest};
 
 /// A question about one token: revoke it (RFC 7009), or tell of it (RFC 7662).
@@ -34,7 +34,7 @@ pub(super) fn read_request(head: &Parts, body: &[u8]) -> Result<TokenRequest, To
         "password" => {
             let username = form.take("username").ok_or_else(|| TokenError::invalid_request("username is missing"))?;
             let password = form.take("password").ok_or_else(|| TokenError::invalid_request("password is missing"))?;
-            (Grant::Password { username: username.expose().clone(), password }, read_scope(&mut form)?)
+            (Grant::Password { username: username.expose().clone(), password, company: None }, read_scope(&mut form)?)
         }
         "refresh_token" => {
             let token =

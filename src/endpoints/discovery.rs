@@ -118,8 +118,8 @@ fn grants(settings: &Authority) -> Vec<&'static str> {
         GrantType::AuthorizationCode => authorizes && gives,
         GrantType::Implicit => authorizes,
         GrantType::ClientCredentials | GrantType::Password | GrantType::RefreshToken => gives,
-        // No grant of OAuth.
-        GrantType::Basic => false,
+        // No grants of OAuth.
+        GrantType::ApiKey | GrantType::Basic => false,
     };
     let possible = GrantType::ALL.into_iter().filter(served).filter(|grant| some_client_may(settings, *grant));
     possible.map(GrantType::as_str).collect()

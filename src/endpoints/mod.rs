@@ -18,7 +18,10 @@ use hyper::body::Incoming;
 use self::{authorize::Authorize, discovery::Discovery, pages::ThemeError};
 use crate::{
     config::Config,
-    dialect::Dialect,
+    dialect::{
+        Dialect,
+        Endpoint::{Obtain, Renew},
+    },
     grants::Grants,
     model::{Context, GrantType, TokenError},
     telemetry::metrics,
@@ -50,8 +53,12 @@ pub enum Mount {
 }
 
 impl Mount {
-    pub const ALL: [Mount; 7] = [
+    pub const ALL: [Mount; 11] = [
         Mount::Token(Dialect::OAuth2),
+        Mount::Token(Dialect::Redex(Obtain)),
+        Mount::Token(Dialect::Redex(Renew)),
+        Mount::Token(Dialect::Consinco(Obtain)),
+        Mount::Token(Dialect::Consinco(Renew)),
         Mount::Authorize,
         Mount::Revoke,
         Mount::Introspect,
@@ -64,6 +71,10 @@ impl Mount {
     pub fn label(self) -> &'static str {
         match self {
             Mount::Token(Dialect::OAuth2) => "oauth2:token",
+            Mount::Token(Dialect::Redex(Obtain)) => "redex:token",
+            Mount::Token(Dialect::Redex(Renew)) => "redex:refresh",
+            Mount::Token(Dialect::Consinco(Obtain)) => "consinco:login",
+            Mount::Token(Dialect::Consinco(Renew)) => "consinco:refresh",
             Mount::Authorize => "oauth2:authorize",
             Mount::Revoke => "oauth2:revoke",
             Mount::Introspect => "oauth2:introspect",
@@ -124,6 +135,10 @@ impl Endpoints {
         let (paths, discovery) = (&settings.endpoints, Discovery::new(settings, algorithms));
         let mounts = [
             (paths.token.clone(), Mount::Token(Dialect::OAuth2)),
+            (paths.redex.token.clone(), Mount::Token(Dialect::Redex(Obtain))),
+            (paths.redex.refresh.clone(), Mount::Token(Dialect::Redex(Renew))),
+            (paths.consinco.login.clone(), Mount::Token(Dialect::Consinco(Obtain))),
+            (paths.consinco.refresh.clone(), Mount::Token(Dialect::Consinco(Renew))),
             (paths.authorize.clone(), Mount::Authorize),
             (paths.revoke.clone(), Mount::Revoke),
             (paths.introspect.clone(), Mount::Introspect),

@@ -8,12 +8,12 @@ use crate::{dialect::oauth2, model::Context};
 
 impl Endpoints {
     pub(super) async fn revoke(&self, request: Request<Incoming>, cx: &Context) -> Answer {
-        let (head, body) = match posted(request, &self.realm).await {
+        let (head, body) = match posted(request, |error, _| oauth2::write_error(error, &self.realm)).await {
             Ok(posted) => posted,
             Err(refused) => return refused,
         };
         let result = match oauth2::read_question(&head, &body) {
-            Ok(question) => self.grants.revoke(question.client, &question.token, cx).await,
+            Ok(question) => self.grants.revoke(question.client, question.token, cx).await,
             Err(error) => Err(error),
         };
         match result {

@@ -3,29 +3,31 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::Answer;
 use crate::{
     body::{self, CollectError},
-    dialect::oauth2,
     model::TokenError,
 };
 
-/// Head and whole body of a POST, or the refusal of anything else.
-pub(super) async fn posted(request: Request<Incoming>, realm: &str) -> Result<(Parts, Bytes), Answer> {
+/// Head and whole body of a POST, or the refusal of anything else as `refuse` writes it.
+pub(super) async fn posted(
+    request: Request<Incoming>,
+    refuse: impl FnOnce(&TokenError, &Parts) -> Response<Bytes>,
+) -> Result<(Parts, Bytes), Answer> {
     let (head, body) = request.into_parts();
     if head.method != Method::POST {
         let error = TokenError::invalid_request("only POST").because("method");
-        return Err(Answer::refused(oauth2::refuse_method(realm), error));
+        let error = error.with_status(StatusCode::METHOD_NOT_ALLOWED);
+        return Err(Answer::refused(refuse(&error, &head), error));
     }
-    let (status, error) = match collect(body).await {
+    let error = match collect(body).await {
         Ok(body) => return Ok((head, body)),
-        Err((status, text)) => (status, TokenError::invalid_request(text)),
+        Err((status, text)) => TokenError::invalid_request(text).with_status(status),
     };
-    let mut response = oauth2::write_error(&error, realm);
-    *response.status_mut() = status;
+    let mut response = refuse(&error, &head);
     // The rest of the body is not worth reading.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     Err(Answer::refused(response, error))

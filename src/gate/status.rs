@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
-    config::{Authority, Endpoints, Users},
+    config::{Authority, Users},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     session::StoreError,
@@ -209,14 +209,12 @@ impl AuthorityStatus {
             Users::Http(_) => ("http", None),
             Users::Ldap(_) => ("ldap", None),
         };
-        let Endpoints { authorize, token, revoke, introspect, jwks } = &settings.endpoints;
-        let endpoints = [authorize.as_ref(), token.as_ref(), revoke.as_ref(), introspect.as_ref(), Some(jwks)];
         AuthorityStatus {
             issuer: settings.issuer.clone(),
             clients: settings.clients.len(),
             users_by,
             users,
-            endpoints: endpoints.into_iter().flatten().cloned().collect(),
+            endpoints: settings.endpoints.paths().map(str::to_owned).collect(),
             signing_keys: keys.iter().map(|key| SigningKeyStatus::of(key, now)).collect(),
         }
     }

@@ -51,11 +51,16 @@ impl Grants {
     /// If the client did not prove itself, if the token is another client's, or if the store is not available: then the
     /// token must be assumed to be good.
     pub async fn revoke(
-        &self,
+        self: &Arc<Self>,
         client: PresentedClient,
-        token: &Secret<String>,
+        token: Secret<String>,
         cx: &Context,
     ) -> Result<(), TokenError> {
+        let (grants, cx) = (self.clone(), cx.clone());
+        self.to_its_end(async move { grants.end(client, &token, &cx).await }).await
+    }
+
+    async fn end(&self, client: PresentedClient, token: &Secret<String>, cx: &Context) -> Result<(), TokenError> {
         let client = self.caller(client, cx).await?;
         let Some(known) = self.find(token.expose()).await? else { return Ok(()) };
         let session = known.session();

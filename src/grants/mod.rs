@@ -1,5 +1,6 @@
 //! `issue`: a token request and what is given for it.
 
+mod api_key;
 mod assertion;
 pub mod authorize;
 mod client;
@@ -41,11 +42,24 @@ impl Grants {
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn issue(&self, request: TokenRequest, cx: &Context) -> Result<TokenGrant, TokenError> {
-        let mut trail = Trail::new(request.grant.kind());
-        let result = self.decide(request, &mut trail, cx).await;
-        trail.write(result.as_ref().err(), cx);
-        result
+    pub async fn issue(self: &Arc<Self>, request: TokenRequest, cx: &Context) -> Result<TokenGrant, TokenError> {
+        let (grants, cx) = (self.clone(), cx.clone());
+        self.to_its_end(async move {
+            let mut trail = Trail::new(request.grant.kind());
+            let result = grants.decide(request, &mut trail, &cx).await;
+            trail.write(result.as_ref().err(), &cx);
+            result
+        })
+        .await
+    }
+
+    /// Detached: what changes a session is audited, also if the client has hung up meanwhile.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, TokenError>> + Send + 'static,
+    ) -> Result<T, TokenError> {
+        let ended = self.sessions.background().spawn(work).await;
+        ended.unwrap_or_else(|_| Err(TokenError::new(ErrorCode::ServerError).because("panicked")))
     }
 
     async fn decide(&self, request: TokenRequest, trail: &mut Trail, cx: &Context) -> Result<TokenGrant, TokenError> {
@@ -63,9 +77,16 @@ impl Grants {
                 self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail).await
             }
             Grant::ClientCredentials => self.client_credentials(&client, scope, resources, trail).await,
-            Grant::Password { username, password } => {
-                self.password(&client, Typed { username, password, scope, resources }, trail, cx).await
+            Grant::Password { username, password, company } => {
+                self.password(
+                    &client,
+                    Typed { username, password, company: company.as_deref(), scope, resources },
+                    trail,
+                    cx,
+                )
+                .await
             }
+            Grant::ApiKey { key } => self.api_key(&client, key, trail).await,
             Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
         }
     }

@@ -125,6 +125,9 @@ impl Grants {
             refresh_token: None,
             id_token,
             claims: Arc::new(granted.claims.clone()),
+            username: granted.username.clone(),
+            auth_time: granted.auth_time,
+            issued: now,
         };
         let settings = self.settings();
         let most = match granted.username {
@@ -148,7 +151,7 @@ impl Grants {
 /// Never for a client on its own behalf, which can ask again, and never by way of a redirect (RFC 6749, 4.4.3 and 4.2.2).
 fn may_refresh(client: &Client, grant: GrantType) -> bool {
     match grant {
-        GrantType::AuthorizationCode | GrantType::Password => client.may(GrantType::RefreshToken),
+        GrantType::AuthorizationCode | GrantType::Password | GrantType::ApiKey => client.may(GrantType::RefreshToken),
         GrantType::ClientCredentials | GrantType::Implicit | GrantType::Basic | GrantType::RefreshToken => false,
     }
 }

@@ -1,9 +1,11 @@
 //! The user's password passes through the client (RFC 6749, section 4.3). RFC 9700 advises against it; old clients know
 //! nothing else.
 
+use serde_json::Value;
+
 use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
-    authority::Denied,
+    authority::{Denied, Identity},
     config::Client,
     model::{Context, GrantType, Scope, Secret, TokenError, TokenGrant},
 };
@@ -12,6 +14,8 @@ use crate::{
 pub(super) struct Typed<'a> {
     pub username: &'a str,
     pub password: &'a Secret<String>,
+    /// Where the dialect asks for one.
+    pub company: Option<&'a str>,
     pub scope: Option<&'a Scope>,
     pub resources: &'a [String],
 }
@@ -34,10 +38,24 @@ impl Grants {
             Denied::Throttled(seconds) => TokenError::invalid_grant().throttled(seconds).because("throttled"),
             Denied::Unavailable(cause) => TokenError::unavailable().because(cause),
         })?;
+        if typed.company.is_some_and(|company| self.is_of_another(company, &user)) {
+            return Err(TokenError::invalid_grant().because("other_company"));
+        }
         trail.subject = Some(user.subject.clone());
         let granted = self.granted_by(user, GrantType::Password, scope, audiences)?;
         let (session, grant) = self.open(client, granted).await?;
         trail.session = Some(session);
         Ok(grant)
+    }
+
+    /// Whether a user is known to belong to another business account than `company`.
+    fn is_of_another(&self, company: &str, user: &Identity) -> bool {
+        let claim = self.settings().endpoints.consinco.claim("company").unwrap_or("company");
+        match user.claims.get(claim) {
+            None | Some(Value::Null) => false,
+            Some(Value::String(own)) => own != company,
+            Some(Value::Number(own)) => own.to_string() != company,
+            Some(_) => true,
+        }
     }
 }

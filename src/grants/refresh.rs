@@ -90,6 +90,9 @@ impl Grants {
             refresh_token: Some(refresh_token),
             id_token,
             claims: Arc::new(session.granted.claims),
+            username: session.granted.username,
+            auth_time: session.granted.auth_time,
+            issued: now,
         })
     }
 

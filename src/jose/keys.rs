@@ -14,7 +14,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{json, material::Material};
+use super::material::Material;
+use crate::json;
 
 /// Whether something that verdicts rest on is still good. Once ended, it stays so.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 pub mod claims;
 pub mod folder;
 pub mod header;
-pub mod json;
 pub mod keys;
 pub mod material;
 pub mod mint;

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use super::{
     claims::Claims,
     header::Header,
-    json,
     keys::{Key, KeySet},
     refusal::JwtError,
 };
 use crate::{
     config::{Issuer, KeySource},
+    json,
     model::UnixTime,
 };
 

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Secret;
+use super::{Secret, UnixTime};
 
 /// A set of scope tokens (RFC 6749, section 3.3), in the order in which they were first named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub enum GrantType {
     ClientCredentials,
     Password,
     RefreshToken,
+    /// A key that stands for one user of one business account.
+    ApiKey,
     /// `response_type=token` at the authorization endpoint.
     Implicit,
     /// HTTP Basic on a route.
@@ -82,11 +85,12 @@ pub enum GrantType {
 }
 
 impl GrantType {
-    pub const ALL: [GrantType; 6] = [
+    pub const ALL: [GrantType; 7] = [
         GrantType::AuthorizationCode,
         GrantType::ClientCredentials,
         GrantType::Password,
         GrantType::RefreshToken,
+        GrantType::ApiKey,
         GrantType::Implicit,
         GrantType::Basic,
     ];
@@ -98,6 +102,7 @@ impl GrantType {
             GrantType::ClientCredentials => "client_credentials",
             GrantType::Password => "password",
             GrantType::RefreshToken => "refresh_token",
+            GrantType::ApiKey => "api_key",
             GrantType::Implicit => "implicit",
             GrantType::Basic => "basic",
         }
@@ -136,10 +141,24 @@ pub struct TokenRequest {
 
 #[derive(Debug, Clone)]
 pub enum Grant {
-    AuthorizationCode { code: Secret<String>, redirect_uri: Option<String>, verifier: Option<Secret<String>> },
+    AuthorizationCode {
+        code: Secret<String>,
+        redirect_uri: Option<String>,
+        verifier: Option<Secret<String>>,
+    },
     ClientCredentials,
-    Password { username: String, password: Secret<String> },
-    RefreshToken { token: Secret<String> },
+    Password {
+        username: String,
+        password: Secret<String>,
+        /// The business account to sign in to, where the dialect asks for one.
+        company: Option<String>,
+    },
+    RefreshToken {
+        token: Secret<String>,
+    },
+    ApiKey {
+        key: Secret<String>,
+    },
 }
 
 impl Grant {
@@ -149,6 +168,7 @@ impl Grant {
             Grant::ClientCredentials => GrantType::ClientCredentials,
             Grant::Password { .. } => GrantType::Password,
             Grant::RefreshToken { .. } => GrantType::RefreshToken,
+            Grant::ApiKey { .. } => GrantType::ApiKey,
         }
     }
 }
@@ -164,6 +184,12 @@ pub struct TokenGrant {
     pub id_token: Option<Secret<String>>,
     /// What is known of the user, for dialects whose answers tell it.
     pub claims: Arc<Map<String, Value>>,
+    /// What the user typed to sign in; `None` for a client on its own behalf.
+    pub username: Option<String>,
+    /// When the user signed in.
+    pub auth_time: UnixTime,
+    /// When the access token was issued: `expires_in` counts from here.
+    pub issued: UnixTime,
 }
 
 /// The error codes of RFC 6749 (5.2), RFC 8707 and what we need beside them.
@@ -185,6 +211,11 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// The code that is written so.
+    pub fn parse(text: &str) -> Option<ErrorCode> {
+        ErrorCode::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     pub const ALL: [ErrorCode; 10] = [
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidClient,
@@ -221,15 +252,28 @@ pub struct TokenError {
     pub code: ErrorCode,
     /// For the developer of a client; never what was sent. Only %x20-21, %x23-5B, %x5D-7E (RFC 6749, section 5.2).
     pub description: Option<&'static str>,
+    /// What is wrong with single members of the request, for dialects that tell it.
+    pub faults: Vec<Fault>,
+    /// What HTTP itself says, whatever the dialect and the code: 405, 408, 413 or 415.
+    pub status: Option<StatusCode>,
     /// Too many requests: 429 with `Retry-After`, in seconds, whatever the code.
     pub throttled: Option<u64>,
     /// For the log and the audit stream: no token, secret or password.
     pub cause: Option<String>,
 }
 
+/// What is wrong with one member of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// As the dialect calls it.
+    pub member: String,
+    /// Never what was sent.
+    pub problem: &'static str,
+}
+
 impl TokenError {
     pub fn new(code: ErrorCode) -> TokenError {
-        TokenError { code, description: None, throttled: None, cause: None }
+        TokenError { code, description: None, faults: Vec::new(), status: None, throttled: None, cause: None }
     }
 
     pub fn invalid_request(description: &'static str) -> TokenError {
@@ -250,6 +294,15 @@ impl TokenError {
 
     pub fn described(self, description: &'static str) -> TokenError {
         TokenError { description: Some(description), ..self }
+    }
+
+    /// At least one member is missing or wrong.
+    pub fn faulty(faults: Vec<Fault>) -> TokenError {
+        TokenError { faults, ..TokenError::new(ErrorCode::InvalidRequest) }
+    }
+
+    pub fn with_status(self, status: StatusCode) -> TokenError {
+        TokenError { status: Some(status), ..self }
     }
 
     pub fn because(self, cause: impl Into<String>) -> TokenError {

@@ -2,6 +2,7 @@
 
 mod claims;
 mod clients;
+mod dialects;
 mod hashes;
 mod service;
 mod users;
@@ -37,7 +38,7 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let endpoints = endpoints(settings, &authority.endpoints, &section.key("endpoints"));
+    let endpoints = endpoints(settings, authority, &section.key("endpoints"));
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
         if origin == "*" {
             section.problem("every page in the world could read what the endpoints answer", "list the origins");
@@ -85,12 +86,12 @@ fn issuer(text: &str, section: &Section<'_>) -> Option<String> {
 
 /// Somebody must be able to do what is allowed.
 fn warn_of_nobody(authority: &settings::Authority, section: &Section<'_>) {
-    use settings::Grant::{AuthorizationCode, Basic, Implicit, Password};
+    use settings::Grant::{ApiKey, AuthorizationCode, Basic, Implicit, Password};
     if authority.clients.is_empty() {
         section.key("clients").warn("no client may ask for a token", "list one, or name a clients_file");
     }
     let personal = |client: &settings::Client| {
-        client.grants.iter().any(|grant| matches!(grant, AuthorizationCode | Basic | Implicit | Password))
+        client.grants.iter().any(|grant| matches!(grant, ApiKey | AuthorizationCode | Basic | Implicit | Password))
     };
     if authority.users.is_empty() && authority.user_service.is_none() && authority.clients.iter().any(personal) {
         section.key("users").warn(
@@ -114,20 +115,24 @@ fn warn_of_one_address(settings: &Settings, section: &Section<'_>) {
     }
 }
 
-fn endpoints(all: &Settings, settings: &settings::Endpoints, section: &Section<'_>) -> Option<Endpoints> {
-    let path = |key: &'static str, given: &Option<String>, default: &str| match given.as_deref() {
-        Some("off") => Some(None),
-        given => {
-            let path = given.unwrap_or(default);
-            match urls::literal_path_fault(path) {
-                None => Some(Some(path.to_owned())),
-                Some(fault) => {
-                    section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
-                    None
-                }
-            }
+/// Outside, `None` if it is wrong; inside, `None` if it is switched off.
+fn path(key: &'static str, given: Option<&String>, default: &str, section: &Section<'_>) -> Option<Option<String>> {
+    let path = given.map_or(default, String::as_str);
+    if path == "off" {
+        return Some(None);
+    }
+    match urls::literal_path_fault(path) {
+        None => Some(Some(path.to_owned())),
+        Some(fault) => {
+            section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
+            None
         }
-    };
+    }
+}
+
+fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<'_>) -> Option<Endpoints> {
+    let settings = &authority.endpoints;
+    let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
     let token = path("token", &settings.token, "/oauth20/token");
     let revoke = path("revoke", &settings.revoke, "/oauth20/revoke");
@@ -136,20 +141,33 @@ fn endpoints(all: &Settings, settings: &settings::Endpoints, section: &Section<'
     if jwks == Some(None) {
         section.key("jwks").problem("the key set cannot be switched off: others verify our tokens with it", "");
     }
-    let endpoints =
-        Endpoints { authorize: authorize?, token: token?, revoke: revoke?, introspect: introspect?, jwks: jwks?? };
+    let redex = dialects::redex(settings.redex.as_ref(), &section.key("redex"));
+    let consinco = dialects::consinco(settings.consinco.as_ref(), authority, &section.key("consinco"));
+    let endpoints = Endpoints {
+        authorize: authorize?,
+        token: token?,
+        revoke: revoke?,
+        introspect: introspect?,
+        jwks: jwks??,
+        redex: redex?,
+        consinco: consinco?,
+    };
     let places = [
         ("authorize", endpoints.authorize.as_deref()),
         ("token", endpoints.token.as_deref()),
         ("revoke", endpoints.revoke.as_deref()),
         ("introspect", endpoints.introspect.as_deref()),
+        ("redex.token", endpoints.redex.token.as_deref()),
+        ("redex.refresh", endpoints.redex.refresh.as_deref()),
+        ("consinco.login", endpoints.consinco.login.as_deref()),
+        ("consinco.refresh", endpoints.consinco.refresh.as_deref()),
         ("jwks", Some(&*endpoints.jwks)),
     ];
     let open: Vec<(&str, &str)> = places.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
     let mut free = true;
     for (index, (key, path)) in open.iter().enumerate() {
         if let Some(taken) = taken_by(path, &open[..index], all) {
-            let section = section.key(*key);
+            let section = key.split('.').fold(section.clone(), |section, key| section.key(key));
             section.problem(format!("{} is already {taken}", section.shown(path)), "give one of them another path");
             free = false;
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Algorithm, Pairs, Rate, Span};
+use super::{Algorithm, Consinco, Pairs, Rate, Redex, Span};
 
 /// The local authority: token endpoints served by sidegate itself.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ pub struct Client {
     pub secret_hashes: Vec<String>,
     /// A JWK Set for `private_key_jwt` (RFC 7523).
     pub jwks_file: Option<PathBuf>,
-    /// authorization_code, client_credentials, password, refresh_token, implicit, basic.
+    /// authorization_code, client_credentials, password, refresh_token, api_key, implicit, basic.
     pub grants: Vec<Grant>,
     /// Compared byte for byte; only the port of a loopback address may vary.
     pub redirect_uris: Vec<String>,
@@ -98,6 +98,8 @@ pub enum Grant {
     RefreshToken,
     /// The token stands in the redirect (RFC 9700 advises against it).
     Implicit,
+    /// A key that stands for one user; the dialect redex asks for it.
+    ApiKey,
     /// Name and password on every request, on routes with `basic`.
     Basic,
 }
@@ -169,6 +171,8 @@ pub struct User {
     pub subject: Option<String>,
     /// As `sidegate hash` prints it.
     pub password_hash: Option<String>,
+    /// Hashes of generated API keys that stand for the user, as `sidegate hash --generate` prints them.
+    pub api_key_hashes: Vec<String>,
     /// false: refused, also at the next refresh. Default: true.
     pub enabled: Option<bool>,
     /// Claims of the user's tokens.
@@ -233,6 +237,10 @@ pub struct Endpoints {
     pub introspect: Option<String>,
     /// Default: /.well-known/jwks.json
     pub jwks: Option<String>,
+    /// The endpoints of this dialect; absent: not served.
+    pub redex: Option<Redex>,
+    /// The endpoints of this dialect; absent: not served.
+    pub consinco: Option<Consinco>,
 }
 
 /// Keys for tokens that are JWTs.

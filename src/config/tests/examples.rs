@@ -25,7 +25,7 @@ fn reference() -> String {
 }
 
 #[test]
-fn every_file_in_the_folder_is_a_configuration_and_only_the_quickstart_warns() {
+fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
     let made = Folder::new();
     made.certificate("server");
     made.certificate("client");
@@ -47,6 +47,8 @@ fn every_file_in_the_folder_is_a_configuration_and_only_the_quickstart_warns() {
         // The quickstart does for show what nobody should do for good.
         let shown: &[&str] = match file.file_name().unwrap().to_str().unwrap() {
             "quickstart.yaml" => &["authority.clients[0].grants[1]", "keys.generate"],
+            // The login of `consinco` is a password, as it was published.
+            "reference.yaml" => &["authority.clients[1].grants[0]"],
             _ => &[],
         };
         assert_eq!(warned, shown, "{}: {:?}", file.display(), loaded.warnings);
@@ -98,11 +100,18 @@ authority:
     redirect_uris: ['https://shop.example.com/callback']
     scopes: [orders, profile]
     default_scopes: [orders]
+  - {id: pos, public: true, grants: [password, refresh_token], scopes: [orders]}
   users:
   - username: ana
     subject: u-1001
     password_hash: $argon2id$v=19$m=19456,t=2,p=1$Qgbw/dPpvyY0Ocpbh1jzog$/uIgllbxaDmFH+9u0Xf1ZqjLWVrNneymPRVtiiCS4qQ
-    claims: {email: ana@example.com}
+    claims: {email: ana@example.com, user_id: 6, user_sequence: 8, external: false, company: '12'}
+  endpoints:
+    redex: {}
+    consinco:
+      client: pos
+      zone: America/Sao_Paulo
+      claims: {id: user_id, userSequence: user_sequence, isExt: external, username: email, company: company}
   scopes: {orders: See and place orders, profile: See your name}
 store: {memory: {}}
 ";

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::dialect::answer::{self, advise, fixed_status};
 use crate::model::{ErrorCode, TokenError, TokenGrant};
 
 /// Exactly these members in this order: the published schema forbids any other.
@@ -49,28 +50,13 @@ pub fn write_error(error: &TokenError, realm: &str) -> Response<Bytes> {
     {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(seconds) = error.throttled {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
-    }
-    response
-}
-
-/// 405: these endpoints take POST only.
-pub fn refuse_method(realm: &str) -> Response<Bytes> {
-    let mut response = write_error(&TokenError::invalid_request("only POST"), realm);
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    advise(status, error, headers);
     response
 }
 
 /// The table from errors to the wire.
 fn status(error: &TokenError) -> StatusCode {
-    if error.throttled.is_some() {
-        return StatusCode::TOO_MANY_REQUESTS;
-    }
-    match error.code {
+    fixed_status(error).unwrap_or(match error.code {
         // Also where the client did not use the header: RFC 6749 allows it, and HTTP asks for the challenge.
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
         ErrorCode::InvalidRequest
@@ -82,7 +68,7 @@ fn status(error: &TokenError) -> StatusCode {
         | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+    })
 }
 
 /// An answer of the token, introspection or revocation endpoint.
@@ -95,14 +81,5 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
 
 /// The same with nothing in it.
 pub fn empty(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    response
+    answer::answer(status, HeaderValue::from_static("application/json"), Vec::new())
 }
-
-/// Seconds after which a store that was away is worth another try.
-const RETRY_AFTER: u64 = 2;

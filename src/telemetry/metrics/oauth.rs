@@ -194,6 +194,26 @@ impl OauthMetrics {
                 self.issued.with_label_values(&[dialect, grant.as_str()]);
             }
         }
+        let (redex, consinco) = (&endpoints.redex, &endpoints.consinco);
+        for (dialect, begins, path, renews) in [
+            ("redex", GrantType::ApiKey, &redex.token, &redex.refresh),
+            ("consinco", GrantType::Password, &consinco.login, &consinco.refresh),
+        ] {
+            let served =
+                [(begins, path), (GrantType::RefreshToken, renews)].into_iter().filter(|(_, path)| path.is_some());
+            let served: Vec<GrantType> = served.map(|(grant, _)| grant).collect();
+            if served.is_empty() {
+                continue;
+            }
+            for grant in grants(&served) {
+                codes().for_each(|result| {
+                    self.requests.with_label_values(&request_labels(Endpoint::Token, dialect, grant, result));
+                });
+                grant.iter().for_each(|grant| {
+                    self.issued.with_label_values(&[dialect, grant.as_str()]);
+                });
+            }
+        }
     }
 
     /// Counts one answer of an endpoint. `result` is [`OK`], [`THROTTLED`], an OAuth error code, or one of

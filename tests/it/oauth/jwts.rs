@@ -3,7 +3,9 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::{Value, json};
 
-use super::house::{ISSUER, PASSWORD, as_app, authority, client, introspect, is_active, text, token, user};
+use super::house::{
+    ISSUER, PASSWORD, as_app, authority, client, code, introspect, is_active, redeem, text, token, user,
+};
 use crate::support::{Sidegate, get};
 
 /// Header and claims, unverified.
@@ -20,17 +22,26 @@ pub fn encoded(bytes: &[u8]) -> String {
 async fn start() -> Sidegate {
     let app = client(
         "app",
-        "grants: [client_credentials, password, refresh_token], scopes: [orders], audiences: [orders-api, \"https://b\"], \
-         access_token: { format: jwt, lifetime: 5m }, claims: { tenant: acme, sub: root, aud: x, sid: x, cnf: x }",
+        "grants: [authorization_code, client_credentials, password, refresh_token], scopes: [orders], audiences: [orders-api, \"https://b\"], \
+         access_token: { format: jwt, lifetime: 5m }, claims: { tenant: acme }, redirect_uris: [\"https://app.test/cb\"]",
     );
-    Sidegate::start(&authority(&[app], &[user("ana", "claims: { email: a@test, client_id: x }")], "")).await
+    Sidegate::start(&authority(&[app], &[user("ana", "claims: { email: a@test }")], "")).await
 }
 
 #[tokio::test]
 async fn s27_an_access_token_says_what_rfc_9068_asks_and_claims_replace_none_of_it() {
     let sidegate = start().await;
     let now = sidegate.time.now().0;
-    let reply = token(&sidegate, &as_app(&format!("grant_type=password&username=ana&password={PASSWORD}"))).await;
+    // As a directory may say it, which no check of the configuration has seen.
+    let code = code(&sidegate, |code| {
+        for name in ["iss", "aud", "exp", "iat", "nbf", "jti", "client_id", "sub", "scope", "sid", "cnf", "act"] {
+            code.granted.claims.insert(name.to_owned(), json!("mine"));
+        }
+        code.granted.claims.insert("email".to_owned(), json!("a@test"));
+        code.granted.audiences.push("https://b".to_owned());
+    })
+    .await;
+    let reply = token(&sidegate, &redeem(&code)).await;
     let (header, claims) = read(&text(&reply, "access_token"));
     assert_eq!((header["typ"].as_str(), header["alg"].as_str()), (Some("at+jwt"), Some("ES256")));
     assert_eq!(claims["iss"], ISSUER);
@@ -43,6 +54,7 @@ async fn s27_an_access_token_says_what_rfc_9068_asks_and_claims_replace_none_of_
     assert_eq!(reply.json()["expires_in"], 300);
     assert!(claims["auth_time"].as_u64().unwrap() <= issued);
     assert_eq!(BASE64URL.decode(claims["jti"].as_str().unwrap()).unwrap().len(), 16);
+    assert!(!claims.as_object().unwrap().values().any(|value| value == "mine"), "{claims}");
     assert!(is_active(&sidegate, &text(&reply, "access_token")).await);
 }
 

@@ -5,6 +5,7 @@ mod authorize;
 mod away;
 mod browser;
 mod codes;
+mod dialects;
 mod discovery;
 pub mod house;
 mod jwts;

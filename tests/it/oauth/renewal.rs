@@ -10,7 +10,7 @@ const GRANTS: &str = "grants: [password, refresh_token, client_credentials], sco
 fn yaml(more: &str) -> String {
     let app = client("app", &format!("{GRANTS}{more}"));
     let other = client("other", GRANTS);
-    let phone = public("phone", GRANTS);
+    let phone = public("phone", &GRANTS.replace(", client_credentials", ""));
     authority(&[app, other, phone], &[user("ana", "")], "")
 }
 

@@ -69,18 +69,14 @@ impl Table {
 fn yaml() -> String {
     let keys = scratch("table").join("jwks.json");
     std::fs::write(&keys, json!({"keys": [Pair::new("ES256", "k").jwk]}).to_string()).unwrap();
-    let all = "authorization_code, client_credentials, password, refresh_token";
+    let grants = "authorization_code, client_credentials, password, refresh_token";
+    let all = format!("grants: [{grants}], redirect_uris: [\"{REDIRECT}\"]");
     let clients = [
-        client(
-            "app",
-            &format!(
-                "grants: [{all}], scopes: [orders, refunds], default_scopes: [orders], redirect_uris: [\"{REDIRECT}\"]"
-            ),
-        ),
-        client("narrow", &format!("grants: [{all}], scopes: [orders], refresh_token: {{ scope: narrow }}")),
-        client("other", &format!("grants: [{all}], scopes: [orders]")),
+        client("app", &format!("{all}, scopes: [orders, refunds], default_scopes: [orders]")),
+        client("narrow", &format!("{all}, scopes: [orders], refresh_token: {{ scope: narrow }}")),
+        client("other", &format!("{all}, scopes: [orders]")),
         client("poor", "grants: [refresh_token]"),
-        client("gone", &format!("enabled: false, grants: [{all}]")),
+        client("gone", &format!("enabled: false, {all}")),
         public("phone", &format!("grants: [authorization_code, refresh_token], redirect_uris: [\"{REDIRECT}\"]")),
         format!("{{ id: keys, jwks_file: {}, grants: [client_credentials] }}", keys.display()),
     ];

@@ -99,7 +99,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
 
 /// What the grants of a client have to do with each other and with the rest of it.
 fn check_grants(client: &settings::Client, section: &Section<'_>, around: &Section<'_>) -> bool {
-    use settings::Grant::{AuthorizationCode, ClientCredentials, Implicit, Password, RefreshToken};
+    use settings::Grant::{ApiKey, AuthorizationCode, ClientCredentials, Implicit, Password, RefreshToken};
     let has = |grant| client.grants.contains(&grant);
     let place = |grant| {
         let index = client.grants.iter().position(|other| *other == grant);
@@ -127,7 +127,7 @@ fn check_grants(client: &settings::Client, section: &Section<'_>, around: &Secti
         );
         sound = false;
     }
-    if has(RefreshToken) && !has(AuthorizationCode) && !has(Password) {
+    if has(RefreshToken) && !has(AuthorizationCode) && !has(Password) && !has(ApiKey) {
         place(RefreshToken).warn(
             "no other grant of this client comes with a refresh token",
             "add authorization_code, or leave refresh_token out",
@@ -164,6 +164,7 @@ fn grant(grant: &settings::Grant) -> GrantType {
         settings::Grant::Password => GrantType::Password,
         settings::Grant::RefreshToken => GrantType::RefreshToken,
         settings::Grant::Implicit => GrantType::Implicit,
+        settings::Grant::ApiKey => GrantType::ApiKey,
         settings::Grant::Basic => GrantType::Basic,
     }
 }

@@ -1,14 +1,14 @@
 //! Who may sign in, or who is asked about them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{claims, hashes, service};
 use crate::config::{
-    User, Users,
-    check::{names::Distinct, section::Section},
+    SecretHash, User, Users,
+    check::{names, names::Distinct, section::Section},
     settings,
 };
 
@@ -56,6 +56,15 @@ fn list(authority: &settings::Authority, section: &Section<'_>) -> Option<Users>
             check_one(user, &section)
         })
         .collect();
+    let mut keys = HashSet::new();
+    for (index, user) in authority.users.iter().enumerate() {
+        for (at, key) in user.api_key_hashes.iter().enumerate() {
+            if !keys.insert(key.to_ascii_lowercase()) {
+                section.key(index).key("api_key_hashes").key(at).problem("an API key stands for one user only", "");
+                return None;
+            }
+        }
+    }
     warn_of_prices(authority, section);
     let all: Option<Vec<User>> = checked.into_iter().collect();
     Some(Users::Listed(all?.into_iter().map(|user| (user.username.clone(), Arc::new(user))).collect::<HashMap<_, _>>()))
@@ -88,10 +97,19 @@ fn check_one(user: &settings::User, section: &Section<'_>) -> Option<User> {
             None
         }
     };
+    let api_keys = names::all(&user.api_key_hashes, &section.key("api_key_hashes"), |text, section| {
+        let hash = hashes::check(text, section)?;
+        if !matches!(hash, SecretHash::Sha256(_)) {
+            section.problem("not sha256:…: keys are found by it", "sidegate hash --generate makes a key and its hash");
+            return None;
+        }
+        Some(hash)
+    });
     Some(User {
         username: username.filter(|_| good)?.clone(),
         subject: user.subject.as_ref().or(username)?.clone(),
         password: password?,
+        api_keys: api_keys?,
         enabled: user.enabled.unwrap_or(true),
         claims: claims::check(&user.claims.0, &section.key("claims"))?,
     })

@@ -1,0 +1,72 @@
+//! What is the same for every dialect that is spoken to an authority outside.
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::answer::retry_after;
+use crate::model::{ErrorCode, Secret, TokenError, UnixTime};
+
+/// Which endpoint of a token API that has one for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A session begins.
+    Obtain,
+    /// A session goes on.
+    Renew,
+}
+
+/// A request as the dialect says it: a POST with this body.
+#[derive(Debug)]
+pub struct Said {
+    pub endpoint: Endpoint,
+    pub content_type: HeaderValue,
+    pub accept: HeaderValue,
+    pub body: Secret<Vec<u8>>,
+}
+
+/// The token API has no words for what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token API has no such request: {0}")]
+pub struct CannotSay(pub &'static str);
+
+/// An answer that has arrived whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    pub status: StatusCode,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+    /// When the request was sent: lifetimes are counted from there.
+    pub asked: UnixTime,
+}
+
+impl Heard<'_> {
+    /// Why nothing was given. `status` and `code` are what the answer says, in its head or in its body.
+    ///
+    /// Only a clear refusal is `invalid_grant`, which ends a session: whatever a server in trouble writes is not.
+    pub(super) fn refusal(&self, status: StatusCode, code: Option<ErrorCode>) -> TokenError {
+        let cause = format!("the authority answered {}", status.as_u16());
+        let code = match (status, code) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => {
+                let seconds = retry_after(self.headers).unwrap_or(PAUSE);
+                return TokenError::unavailable().throttled(seconds).because(cause);
+            }
+            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => {
+                ErrorCode::TemporarilyUnavailable
+            }
+            (status, _) if status.is_server_error() => ErrorCode::ServerError,
+            (_, Some(code)) => return TokenError::new(code).because(format!("{cause} {}", code.as_str())),
+            // These APIs have no other word for a token that is no longer good.
+            (StatusCode::UNAUTHORIZED, None) => ErrorCode::InvalidGrant,
+            (status, None) if status.is_client_error() => ErrorCode::InvalidRequest,
+            (_, None) => ErrorCode::ServerError,
+        };
+        TokenError::new(code).because(cause)
+    }
+
+    /// A success that nobody can use.
+    pub(super) fn unreadable(&self, why: &str) -> TokenError {
+        TokenError::new(ErrorCode::ServerError).because(format!("the authority's answer: {why}"))
+    }
+}
+
+/// Seconds to wait where a 429 does not say it.
+const PAUSE: u64 = 10;

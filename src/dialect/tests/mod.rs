@@ -1,0 +1,5 @@
+//! The golden files of `tests/golden`, and what must hold for any bytes.
+
+mod golden;
+mod properties;
+mod sample;
