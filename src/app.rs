@@ -191,7 +191,14 @@ impl App {
             inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
             new
         };
-        inner.gate.store(Arc::new(new));
+        let new = Arc::new(new);
+        inner.gate.store(new.clone());
+        // Only now: these are the keys that the old generation signs with, too.
+        if let (Some(endpoints), Some(authority)) = (new.endpoints(), &config.authority)
+            && let Err(error) = endpoints.grants.keys.reconfigure(&authority.signing)
+        {
+            tracing::error!(%error, "the signing keys could not be read again; those in force stay");
+        }
         inner.metrics.reloaded(true, inner.time.now().0);
         let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.succeeded += 1;
@@ -344,7 +351,7 @@ fn own(
         if old.settings.store != config.store || (old.settings.keys != config.keys && !made) {
             tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
         }
-        keys.reconfigure(signing)?;
+        keys.check()?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
         return Ok(Some((own, keys)));
     }

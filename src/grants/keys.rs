@@ -87,6 +87,17 @@ impl KeyKeeper {
         Ok(KeyKeeper { signing, place: Place::Store(kept, task) })
     }
 
+    /// Whether [`KeyKeeper::reconfigure`] would find good keys. Changes nothing.
+    ///
+    /// # Errors
+    /// If the folder holds none.
+    pub fn check(&self) -> Result<(), BoxError> {
+        if let Place::Folder(folder) = &self.place {
+            SigningKeys::new(&folder::read(folder)?)?;
+        }
+        Ok(())
+    }
+
     /// Takes over new settings; a folder is read again.
     ///
     /// # Errors

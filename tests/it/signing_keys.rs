@@ -193,6 +193,23 @@ async fn a_folder_is_rotated_by_the_command_and_read_again_by_a_reload() {
     assert_eq!(get(sidegate.public, "/", &second).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_signing_keys_as_they_were() {
+    let (upstream, folder) = (Upstream::start().await, scratch("signing-refused").join("keys"));
+    keys(&["new"], &folder);
+    let yaml = yaml(&upstream, &format!("folder: {}", folder.display()));
+    let sidegate = Sidegate::start(&yaml).await;
+    let before = kids(&jwks(&sidegate).await);
+    keys(&["rotate", "--now"], &folder);
+    let wrong = yaml.replacen("authority:\n", "authority:\n  pages: { theme: /nowhere/at/all }\n", 1);
+    let (app, wrong) = (sidegate.app.clone(), crate::support::sidegate::parse(&wrong));
+    let refused = tokio::task::spawn_blocking(move || app.reload(wrong)).await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("pages.theme"), "{refused}");
+    assert_eq!(kids(&jwks(&sidegate).await), before);
+    sidegate.reload(&yaml).await;
+    assert_ne!(kids(&jwks(&sidegate).await), before);
+}
+
 /// The store is a file, and so is the ring; both are made at the first start.
 fn on_disk(upstream: &Upstream, folder: &Path) -> String {
     let (store, ring) = (folder.join("sessions.redb"), folder.join("master.keys"));

@@ -14,9 +14,7 @@ from harness import Echo, Peer, Sidegate, upstream
 CLIENTS = Path(__file__).parent / "clients"
 USER, PASSWORD = "ana", "correct horse battery"
 # Of PASSWORD, by argon2id.
-PASSWORD_HASH = (
-    "$argon2id$v=19$m=19456,t=2,p=1$mDkkGA8i+tydV9l1ZTQbVg$eW6rx9bvE38H7XuUerLVsJuKLObp+qXXEpbyXnc6vLQ"
-)
+PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$mDkkGA8i+tydV9l1ZTQbVg$eW6rx9bvE38H7XuUerLVsJuKLObp+qXXEpbyXnc6vLQ"
 CALLBACK = "https://shop.test.example/callback"
 SECRETS = ["web-secret-2Vq8Zr5Tn1Xw7Ky4", "batch-secret-9Lm3Pb6Hd0Jc8Fg2"]
 

@@ -1,4 +1,4 @@
-"""Debian's slapd as the directory of users: binds, refusals, attributes, TLS, an outage, and names that want to be more."""
+"""Debian's slapd as the directory of users: binds, refusals, attributes, TLS, an outage, names that want to be more."""
 
 import base64
 import json

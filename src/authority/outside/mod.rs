@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Outside {
     Http(Box<http::Service>),
     #[cfg(feature = "ldap")]
-    Ldap(ldap::Directory),
+    Ldap(Box<ldap::Directory>),
 }
 
 /// Whom they vouch for.
@@ -33,7 +33,7 @@ impl Outside {
             Users::Listed(_) => None,
             Users::Http(settings) => Some(Outside::Http(Box::new(http::Service::new(settings)))),
             #[cfg(feature = "ldap")]
-            Users::Ldap(settings) => Some(Outside::Ldap(ldap::Directory::new(settings))),
+            Users::Ldap(settings) => Some(Outside::Ldap(Box::new(ldap::Directory::new(settings)))),
             #[cfg(not(feature = "ldap"))]
             Users::Ldap(_) => None, // the check of the configuration has refused it
         }

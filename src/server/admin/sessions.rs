@@ -85,6 +85,9 @@ impl View {
     }
 }
 
+/// Boxed: an answer is large, and a refusal rare.
+type Refused = Box<Response<Full<Bytes>>>;
+
 impl Admin {
     pub(super) async fn list_sessions(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let (query, sessions) = match self.asked(request) {
@@ -151,13 +154,13 @@ impl Admin {
         }
     }
 
-    fn asked(&self, request: &Request<Incoming>) -> Result<(Query, Arc<Sessions>), Box<Response<Full<Bytes>>>> {
+    fn asked(&self, request: &Request<Incoming>) -> Result<(Query, Arc<Sessions>), Refused> {
         let query = Query::read(request.uri().query().unwrap_or_default())
             .map_err(|wrong| refusal(StatusCode::BAD_REQUEST, "query_wrong", &wrong))?;
         Ok((query, self.sessions()?))
     }
 
-    async fn found(&self, id: &str) -> Result<(Session, Arc<Sessions>), Box<Response<Full<Bytes>>>> {
+    async fn found(&self, id: &str) -> Result<(Session, Arc<Sessions>), Refused> {
         let sessions = self.sessions()?;
         let unknown = || refusal(StatusCode::NOT_FOUND, "session_unknown", "there is no such session, or no longer");
         let id: SessionId = id.parse().map_err(|_| unknown())?;
@@ -165,7 +168,7 @@ impl Admin {
         Ok((session.ok_or_else(unknown)?, sessions))
     }
 
-    fn sessions(&self) -> Result<Arc<Sessions>, Box<Response<Full<Bytes>>>> {
+    fn sessions(&self) -> Result<Arc<Sessions>, Refused> {
         let gate = self.gate.load();
         let none = || refusal(StatusCode::NOT_FOUND, "authority_off", "the configuration has no `authority`");
         Ok(gate.proxy().auth().own().ok_or_else(none)?.sessions.clone())

@@ -26,18 +26,30 @@ pub(super) fn create(
     now: UnixTime,
 ) -> Result<Vec<SessionId>, Failure> {
     let new = Kept::new(session, ring)?;
+    let owners: Vec<[u8; 16]> = record::owners(&session.granted, ring).collect();
+    // The same step once more does not count itself.
+    let again = |old: Kept| old.state.revoked.is_none() && owners.contains(&old.owner);
+    let again = tables.find(session.id)?.is_some_and(again);
+    let mut live = 0;
+    for owner in &owners {
+        live += tables.live_of(*owner)?;
+    }
+    let superfluous = (live - u64::from(again).min(live) + 1).saturating_sub(most.max(1).into());
+    let superfluous = usize::try_from(superfluous).unwrap_or(usize::MAX);
     let mut others = Vec::new();
-    for owner in record::owners(&session.granted, ring) {
-        for entry in tables.live.range((owner, 0, [0; 16])..=(owner, u64::MAX, [u8::MAX; 16]))? {
+    for owner in owners {
+        // Of many sessions only the oldest are looked at, one more than go since one may be this session.
+        let oldest = tables.live.range((owner, 0, [0; 16])..=(owner, u64::MAX, [u8::MAX; 16]))?;
+        for entry in oldest.take(superfluous.saturating_add(1)) {
             let (_, created, id) = entry?.0.value();
             others.push((created, SessionId(id)));
         }
     }
     others.retain(|(_, id)| *id != session.id);
     others.sort_unstable();
-    let superfluous = (others.len() + 1).saturating_sub(most.max(1) as usize);
+    others.truncate(superfluous);
     let mut superseded = Vec::new();
-    for (_, id) in others.drain(..superfluous) {
+    for (_, id) in others {
         match tables.find(id) {
             Ok(Some(mut other)) => {
                 let alive = other.state.is_alive(now);

@@ -16,6 +16,8 @@ pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("side
 pub(super) const SESSIONS: TableDefinition<Id, &[u8]> = TableDefinition::new("sessions");
 /// Sessions that were not revoked: owner, when they were created, id.
 pub(super) const LIVE: TableDefinition<([u8; 16], u64, Id), ()> = TableDefinition::new("live sessions");
+/// How many of those an owner has, to know it without a look at each.
+pub(super) const LIVE_OF: TableDefinition<Id, u64> = TableDefinition::new("count of live sessions");
 pub(super) const BY_USER: TableDefinition<Pair, ()> = TableDefinition::new("sessions by user");
 pub(super) const BY_CLIENT: TableDefinition<Pair, ()> = TableDefinition::new("sessions by client");
 /// When to look whether a session is over; it may have been prolonged since.
@@ -30,6 +32,7 @@ pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new(
 pub(super) struct Tables<'t> {
     pub sessions: Table<'t, Id, &'static [u8]>,
     pub live: Table<'t, ([u8; 16], u64, Id), ()>,
+    live_of: Table<'t, Id, u64>,
     by_user: Table<'t, Pair, ()>,
     by_client: Table<'t, Pair, ()>,
     pub ends: Table<'t, (u64, Id), ()>,
@@ -47,6 +50,7 @@ impl<'t> Tables<'t> {
         Ok(Tables {
             sessions: transaction.open_table(SESSIONS)?,
             live: transaction.open_table(LIVE)?,
+            live_of: transaction.open_table(LIVE_OF)?,
             by_user: transaction.open_table(BY_USER)?,
             by_client: transaction.open_table(BY_CLIENT)?,
             ends: transaction.open_table(ENDS)?,
@@ -73,7 +77,7 @@ impl<'t> Tables<'t> {
         self.changed = true;
         self.sessions.insert(id.0, bytes.as_slice())?;
         if kept.state.revoked.is_none() {
-            self.live.insert((kept.owner, kept.state.created.0, id.0), ())?;
+            self.set_live(id, kept, true)?;
         }
         for user in kept.users {
             self.by_user.insert((user, id.0), ())?;
@@ -89,7 +93,7 @@ impl<'t> Tables<'t> {
         self.changed = true;
         self.sessions.insert(id.0, bytes.as_slice())?;
         if kept.state.revoked.is_some() {
-            self.live.remove((kept.owner, kept.state.created.0, id.0))?;
+            self.set_live(id, kept, false)?;
         }
         Ok(())
     }
@@ -98,11 +102,30 @@ impl<'t> Tables<'t> {
     pub(super) fn remove(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
         self.changed = true;
         self.sessions.remove(id.0)?;
-        self.live.remove((kept.owner, kept.state.created.0, id.0))?;
+        self.set_live(id, kept, false)?;
         for user in kept.users {
             self.by_user.remove((user, id.0))?;
         }
         self.by_client.remove((digest16(kept.state.client.as_bytes()), id.0))?;
+        Ok(())
+    }
+
+    /// How many sessions of this owner were not revoked.
+    pub(super) fn live_of(&self, owner: [u8; 16]) -> Result<u64, Failure> {
+        Ok(self.live_of.get(owner)?.map_or(0, |count| count.value()))
+    }
+
+    fn set_live(&mut self, id: SessionId, kept: &Kept, live: bool) -> Result<(), Failure> {
+        let key = (kept.owner, kept.state.created.0, id.0);
+        let was = if live { self.live.insert(key, ())?.is_some() } else { self.live.remove(key)?.is_some() };
+        if was == live {
+            return Ok(());
+        }
+        let before = self.live_of(kept.owner)?;
+        match if live { before.saturating_add(1) } else { before.saturating_sub(1) } {
+            0 => self.live_of.remove(kept.owner)?.map(drop),
+            count => self.live_of.insert(kept.owner, count)?.map(drop),
+        };
         Ok(())
     }
 }
