@@ -32,13 +32,33 @@ impl Trail {
             (None, _) => Event::Granted,
         });
         let mut entry = Entry::new(event, Some(cx));
-        entry.client = self.client.as_deref();
-        entry.subject = self.subject.as_deref();
+        entry.client = self.client.as_deref().map(glimpse);
+        entry.subject = self.subject.as_deref().map(glimpse);
         entry.session = self.session.as_ref().map(|id| id as _);
         entry.grant = Some(self.grant);
         entry.generations = self.generations;
         entry.reason = refused.map(|error| error.cause.as_deref().unwrap_or(error.code.as_str()));
         entry.deprecated = self.grant == GrantType::Password;
         entry.write();
+    }
+}
+
+/// As much of a name as the names of the configuration can have: whoever proved nothing does not fill the log.
+fn glimpse(name: &str) -> &str {
+    &name[..name.floor_char_boundary(LONGEST)]
+}
+
+/// Bytes.
+const LONGEST: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nobody_can_have_is_cut_in_the_audit_stream() {
+        assert_eq!(glimpse("ana"), "ana");
+        assert_eq!(glimpse(&"a".repeat(60_000)).len(), 255);
+        assert_eq!(glimpse(&"é".repeat(200)).len(), 254);
     }
 }

@@ -66,7 +66,7 @@ pub async fn serve(yaml: &str) -> (SocketAddr, Arc<AtomicBool>) {
     (address, away)
 }
 
-fn context(now: UnixTime) -> Context {
+pub fn context(now: UnixTime) -> Context {
     let connection = Connection {
         listener: "main".into(),
         head_limits: HeadLimits { bytes: 1, count: 1 },

@@ -1,6 +1,7 @@
 //! Authorization codes at the token endpoint.
 
 use serde_json::json;
+use sidegate::model::{ClientProof, Grant, PresentedClient, Secret, TokenRequest};
 
 use super::house::{
     REDIRECT, VERIFIER, as_app, assert_refused, authority, client, code, is_active, public, redeem, text, token, user,
@@ -29,6 +30,45 @@ async fn s12_a_verifier_and_a_challenge_go_together() {
     // Neither attempt has spent the code.
     assert_eq!(token(&sidegate, &ask(&with, &verifier)).await.status, 200);
     assert_eq!(token(&sidegate, &ask(&without, "")).await.status, 200);
+}
+
+/// S14 and S48.
+#[tokio::test]
+async fn a_code_that_comes_twice_ends_its_session_also_where_nobody_waits_for_the_answer() {
+    let sidegate = start().await;
+    let code = code(&sidegate, |code| code.client = "phone".to_owned()).await;
+    let body = format!(
+        "grant_type=authorization_code&code={code}&redirect_uri={REDIRECT}&code_verifier={VERIFIER}&client_id=phone"
+    );
+    let first = token(&sidegate, &body).await;
+    assert_eq!(first.status, 200);
+    let grants = sidegate.app.gate().endpoints().unwrap().grants.clone();
+    let request = TokenRequest {
+        client: PresentedClient { id: Some("phone".to_owned()), proof: ClientProof::None, by_header: false },
+        grant: Grant::AuthorizationCode {
+            code: Secret::new(code),
+            redirect_uri: Some(REDIRECT.to_owned()),
+            verifier: Some(Secret::new(VERIFIER.to_owned())),
+        },
+        scope: None,
+        resources: Vec::new(),
+    };
+    {
+        let cx = super::away::context(sidegate.time.now());
+        let mut second = std::pin::pin!(grants.issue(request, &cx));
+        // Begun, and given up.
+        assert!(futures_util::poll!(&mut second).is_pending());
+    }
+    let renewal = text(&first, "refresh_token");
+    let presented = sidegate::session::tokens::read_refresh(&renewal).unwrap();
+    for _ in 0..2000 {
+        let session = grants.sessions.find(presented.session).await.unwrap().unwrap();
+        if session.state.revoked.is_some() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    panic!("the session lives on");
 }
 
 #[tokio::test]
