@@ -84,8 +84,8 @@ impl Attempt<'_> {
         self.counts().into_iter().try_for_each(|(limiter, key)| limiter.look(key, self.at))
     }
 
-    /// Counts it as wrong until [`Attempt::right`] takes that back: guesses at the same time must not all be looked at
-    /// before the first one is counted.
+    /// Counts it as wrong until [`Attempt::give_back`] takes that back: guesses at the same time must not all be
+    /// looked at before the first one is counted.
     pub fn take(&self) -> Result<(), RetryAfter> {
         let counts = self.counts();
         for (place, (limiter, key)) in counts.iter().enumerate() {

@@ -17,7 +17,7 @@ use crate::{
 
 /// A session whose sealed part is still closed.
 pub(super) struct Kept {
-    /// Whose sessions are counted together (see [`owner`]).
+    /// Whose sessions are counted together (see [`owners`]).
     pub owner: [u8; 16],
     /// Subject and username.
     pub users: [[u8; 16]; 2],
