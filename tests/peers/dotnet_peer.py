@@ -104,8 +104,8 @@ class TheOldClient(Peer):
                 self.assertEqual(seen["refresh.issued"], seen["login.issued"])
 
     def test_json_by_the_data_contract_json_serializer(self):
-        names = """AccessToken TokenType ExpiresIn RefreshToken UserName Id Name Sequence UserCode PermissionRole Company
-            CompanyType IsExternal LoginId""".split()
+        names = """AccessToken TokenType ExpiresIn RefreshToken UserName Id Name Sequence UserCode PermissionRole
+            Company CompanyType IsExternal LoginId""".split()
         for transport in TRANSPORTS:
             with self.subTest(transport):
                 seen = self.lines("json", transport, "12", "maria", PASSWORD)
