@@ -184,6 +184,9 @@ impl App {
         }
         // The threads that run are those of the start, and upstreams have connections for each.
         config.workers = old.config().workers;
+        if old.endpoints().is_some() && config.authority.is_some() {
+            keep_store(&mut config, old.config());
+        }
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
@@ -327,6 +330,17 @@ fn build(
     Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
 }
 
+/// The store that is open, and its keys, stay as they are: the configuration in force says what is.
+fn keep_store(config: &mut Config, old: &Config) {
+    // A ring that was made at the start is now there to be read.
+    let made = matches!((&old.keys, &config.keys), (MasterKeys::Generate(_), MasterKeys::Given(_)));
+    if config.store != old.store || (config.keys != old.keys && !made) {
+        tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
+        config.store = old.store.clone();
+        config.keys = old.keys.clone();
+    }
+}
+
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
 fn own(
     config: &Arc<Config>,
@@ -346,11 +360,6 @@ fn own(
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
-        // A ring that was made at the start is now there to be read.
-        let made = matches!((&old.settings.keys, &config.keys), (MasterKeys::Generate(_), MasterKeys::Given(_)));
-        if old.settings.store != config.store || (old.settings.keys != config.keys && !made) {
-            tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
-        }
         keys.check()?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
         return Ok(Some((own, keys)));

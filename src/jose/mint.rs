@@ -55,6 +55,8 @@ pub enum MintError {
     NotGenerated(Algorithm),
     #[error("there is no current key")]
     NoCurrentKey,
+    #[error("the ring holds as many keys as it may; each leaves it 25 hours after it last signed")]
+    RingFull,
     #[error("the cryptographic library failed")]
     Crypto,
 }

@@ -90,10 +90,14 @@ impl Ring {
     /// `at_once` does not wait for that, so whoever keeps a copy of the key set may refuse new tokens for a while.
     ///
     /// # Errors
-    /// If no key can be made.
+    /// If no key can be made, or the ring holds as many as it may.
     pub fn rotate(&mut self, plan: &Plan, at_once: bool, now: UnixTime) -> Result<Begun, MintError> {
         self.advance(plan, now)?;
         if !self.keys.iter().any(|key| matches!(key.stage, Stage::Next { .. })) {
+            // Tokens of the previous ones are still good, so none of those can make room.
+            if self.keys.len() >= MOST_KEYS {
+                return Err(MintError::RingFull);
+            }
             self.keys.push(RingKey::make(plan.algorithm, Stage::Next { signs_from: now }, now)?);
         }
         let mut begun = Begun { signs_from: now };
@@ -204,6 +208,9 @@ struct Kept {
 /// configuration said when it was signed, and an hour for clocks and for copies of the key set.
 pub const KEPT: u64 = 25 * 3600;
 
+/// Keys of one ring. Rotations by themselves come at most once an hour, so they never get there.
+const MOST_KEYS: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +292,15 @@ mod tests {
         for bad in ["", "{}", "[{}]", "[1]"] {
             assert!(Ring::read(bad.as_bytes()).is_none());
         }
+    }
+
+    #[test]
+    fn rotations_by_hand_end_before_the_ring_is_too_long_to_be_read() {
+        let mut ring = Ring::default();
+        ring.advance(&PLAN, UnixTime(0)).unwrap();
+        let refused = (0..100).find_map(|at| ring.rotate(&PLAN, true, UnixTime(at)).err());
+        assert_eq!(refused, Some(MintError::RingFull));
+        assert_eq!(ring.keys().len(), MOST_KEYS);
+        ring.rotate(&PLAN, true, UnixTime(100 + KEPT)).unwrap();
     }
 }

@@ -210,6 +210,9 @@ fn signing(settings: &settings::Signing, section: &Section<'_>) -> Option<Signin
     };
     let s = Duration::from_secs;
     let rotate_after = section.span("rotate_after", settings.rotate_after, s(90 * DAY), s(0)..=s(3650 * DAY));
+    if !rotate_after.is_zero() && rotate_after < s(HOUR) {
+        section.key("rotate_after").problem("shorter than an hour: each key stays published for a day", "0s: never");
+    }
     Some(Signing {
         algorithm: algorithm?,
         folder: settings.folder.as_ref().map(|folder| section.resolve(folder)),

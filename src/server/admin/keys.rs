@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::{Admin, answer::stamp, json, refusal};
-use crate::grants::keys::RotateError;
+use crate::{grants::keys::RotateError, jose::mint::MintError};
 
 #[derive(Serialize)]
 struct Rotated {
@@ -35,6 +35,7 @@ impl Admin {
                     RotateError::InFolder => (StatusCode::CONFLICT, "keys_in_folder"),
                     RotateError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
                     RotateError::Contended => (StatusCode::SERVICE_UNAVAILABLE, "keys_contended"),
+                    RotateError::Mint(MintError::RingFull) => (StatusCode::CONFLICT, "keys_full"),
                     RotateError::Mint(_) => (StatusCode::INTERNAL_SERVER_ERROR, "keys_failed"),
                 };
                 refusal(status, code, &error.to_string())
