@@ -8,6 +8,8 @@ mod form;
 mod reply;
 mod steps;
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
@@ -31,6 +33,7 @@ use crate::{
         authorize::{Authorization, AuthorizeError, Failure, Parameters, Repeated, SignedIn, check, verify_intent},
     },
     model::Context,
+    rate::{Key, Limiter},
     telemetry::metrics,
 };
 
@@ -38,6 +41,8 @@ use crate::{
 pub(super) struct Authorize {
     pages: Pages,
     fetcher: Fetcher,
+    /// Questions to the verifier of intents, by address: nobody has signed in when it is asked.
+    intents: Limiter,
     cookies: Cookies,
     /// Where forms are sent: relative, so that it also fits below a prefix that a proxy in front takes away.
     action: String,
@@ -59,6 +64,7 @@ impl Authorize {
         Ok(Authorize {
             pages: Pages::new(settings.pages.theme.as_deref(), &settings.pages.title)?,
             fetcher: Fetcher::new(None),
+            intents: Limiter::new(INTENTS, Instant::now()),
             cookies: Cookies { secure: settings.issuer.starts_with("https:") },
             action: format!("./{}", path.rsplit('/').next().unwrap_or_default()),
         })
@@ -108,6 +114,10 @@ impl Visited<'_> {
         };
         // Whatever its bytes, it must come back from a form as it was.
         let Ok(text) = str::from_utf8(request) else { return self.unreadable(StatusCode::BAD_REQUEST) };
+        if self.asks_too_often(&asked) {
+            self.grants.metrics.rate_limited("sign_in");
+            return self.refuse(&asked.target, AuthorizeError::TemporarilyUnavailable.into(), Some(&asked));
+        }
         if let Err(refusal) = verify_intent(&asked, &settings.intent, &self.own.fetcher).await {
             return self.refuse(&asked.target, refusal, Some(&asked));
         }
@@ -120,6 +130,13 @@ impl Visited<'_> {
             }
             Some(user) => self.proceed(&asked, text, user).await,
         }
+    }
+
+    /// A flood of requests must not become one at the verifier.
+    fn asks_too_often(&self, asked: &Authorization) -> bool {
+        let asks = asked.intent.is_some() && self.grants.settings().intent.verifier.is_some();
+        let address = self.visit.cx.client.filter(|_| asks);
+        address.is_some_and(|address| self.own.intents.check(Key::address(address), self.visit.cx.started).is_err())
     }
 
     /// A form of ours, or a request that was posted (OpenID Connect Core, section 3.1.2.1).
@@ -207,5 +224,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// What one address may ask of the verifier of intents.
+const INTENTS: config::Rate = config::Rate { interval: Duration::from_millis(200), burst: 50 };
 /// The field that holds the sealed request.
 const FORM: &str = "form";

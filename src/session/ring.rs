@@ -19,6 +19,7 @@ struct Derived {
     code: hmac::Key,
     index: hmac::Key,
     seal: aead::LessSafeKey,
+    form: aead::LessSafeKey,
 }
 
 impl KeyRing {
@@ -89,15 +90,7 @@ impl KeyRing {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn seal(&self, plain: &[u8], associated: &[u8]) -> Result<Vec<u8>, SealError> {
-        let key = self.keys.first().ok_or(SealError::UnknownKey)?;
-        let mut nonce = [0; aead::NONCE_LEN];
-        rand::fill(&mut nonce).map_err(|_| SealError::Crypto)?;
-        let mut body = plain.to_vec();
-        let sealing = aead::Nonce::assume_unique_for_key(nonce);
-        key.seal
-            .seal_in_place_append_tag(sealing, aead::Aad::from(associated), &mut body)
-            .map_err(|_| SealError::Crypto)?;
-        Ok([&key.id.to_be_bytes()[..], &nonce, &body].concat())
+        self.seal_under(|key| &key.seal, plain, associated)
     }
 
     /// Opens what [`KeyRing::seal`] made for the same place.
@@ -105,6 +98,49 @@ impl KeyRing {
     /// # Errors
     /// If the key has left the ring, or a bit is not as it was.
     pub fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.open_under(|key| &key.seal, sealed, associated)
+    }
+
+    /// As [`KeyRing::seal`], for what travels through browsers: anybody can have as many of these made as they like, and
+    /// the nonces of a key are a limited good.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
+    pub fn seal_form(&self, plain: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_under(|key| &key.form, plain, purpose)
+    }
+
+    /// Opens what [`KeyRing::seal_form`] made for the same purpose.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`].
+    pub fn open_form(&self, sealed: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.open_under(|key| &key.form, sealed, purpose)
+    }
+
+    fn seal_under(
+        &self,
+        of: impl Fn(&Derived) -> &aead::LessSafeKey,
+        plain: &[u8],
+        associated: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let key = self.keys.first().ok_or(SealError::UnknownKey)?;
+        let mut nonce = [0; aead::NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| SealError::Crypto)?;
+        let mut body = plain.to_vec();
+        let sealing = aead::Nonce::assume_unique_for_key(nonce);
+        of(key)
+            .seal_in_place_append_tag(sealing, aead::Aad::from(associated), &mut body)
+            .map_err(|_| SealError::Crypto)?;
+        Ok([&key.id.to_be_bytes()[..], &nonce, &body].concat())
+    }
+
+    fn open_under(
+        &self,
+        of: impl Fn(&Derived) -> &aead::LessSafeKey,
+        sealed: &[u8],
+        associated: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         let (id, rest) = sealed.split_first_chunk::<4>().ok_or(SealError::Crypto)?;
         let (nonce, body) = rest.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or(SealError::Crypto)?;
         let id = u32::from_be_bytes(*id);
@@ -112,7 +148,7 @@ impl KeyRing {
         let mut body = body.to_vec();
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         let plain =
-            key.seal.open_in_place(nonce, aead::Aad::from(associated), &mut body).map_err(|_| SealError::Crypto)?;
+            of(key).open_in_place(nonce, aead::Aad::from(associated), &mut body).map_err(|_| SealError::Crypto)?;
         Ok(plain.to_vec())
     }
 }
@@ -125,8 +161,13 @@ impl Derived {
         };
         let (access, code) = (mac(b"sidegate access token v1"), mac(b"sidegate authorization code v1"));
         let index = mac(b"sidegate index v1");
-        let seal = aead::UnboundKey::from(master.expand(&[b"sidegate seal v1"], &aead::AES_256_GCM).expect("32 bytes"));
-        Derived { id, access, code, index, seal: aead::LessSafeKey::new(seal), master }
+        let aead = |info: &'static [u8]| {
+            let info = [info];
+            let key = master.expand(&info, &aead::AES_256_GCM).expect("HKDF gives 32 bytes");
+            aead::LessSafeKey::new(aead::UnboundKey::from(key))
+        };
+        let (seal, form) = (aead(b"sidegate seal v1"), aead(b"sidegate form v1"));
+        Derived { id, access, code, index, seal, form, master }
     }
 }
 

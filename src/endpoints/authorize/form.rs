@@ -55,11 +55,11 @@ impl Remembered {
 
 fn seal(content: &impl Serialize, purpose: &[u8], ring: &KeyRing) -> Result<String, SealError> {
     let plain = serde_json::to_vec(content).map_err(|_| SealError::Crypto)?;
-    Ok(BASE64URL.encode(ring.seal(&plain, purpose)?))
+    Ok(BASE64URL.encode(ring.seal_form(&plain, purpose)?))
 }
 
 fn open<T: DeserializeOwned>(sealed: &str, purpose: &[u8], ring: &KeyRing) -> Option<T> {
-    let plain = ring.open(&BASE64URL.decode(sealed).ok()?, purpose).ok()?;
+    let plain = ring.open_form(&BASE64URL.decode(sealed).ok()?, purpose).ok()?;
     serde_json::from_slice(&plain).ok()
 }
 

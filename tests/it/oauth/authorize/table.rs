@@ -266,6 +266,32 @@ async fn an_intent_is_asked_for_at_its_verifier_and_travels_with_the_grant() {
     assert_eq!(said["error"], "temporarily_unavailable");
 }
 
+#[tokio::test]
+async fn a_flood_of_requests_does_not_become_one_at_the_verifier_of_intents() {
+    let asked = Arc::new(AtomicU16::new(0));
+    let counts = asked.clone();
+    let verifier = Upstream::answering(move |_| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        Response::new(Full::default())
+    })
+    .await;
+    let (_sidegate, browser) =
+        start(&format!("  intent: {{ verifier_url: \"http://{}/intents\" }}\n", verifier.address)).await;
+    let query = "client_id=bank&response_type=code&state=xyz&itype=payments&intentid=i-1";
+    let mut pages = 0;
+    let refused = loop {
+        let reply = browser.get(query).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        pages += 1;
+        assert!(pages < 2000, "nobody stops the flood");
+    };
+    let (_, said) = assert_redirect(&refused, 302);
+    assert_eq!(said["error"], "temporarily_unavailable");
+    assert_eq!(asked.load(Ordering::Relaxed), pages);
+}
+
 fn payload(jwt: &str) -> serde_json::Value {
     let payload = BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()
