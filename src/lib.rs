@@ -7,10 +7,7 @@
 //!              │
 //!              ▼
 //!            gate          the clock is read once; every error becomes one answer; one log line, one histogram
-//!              ├──► endpoints   a path of ours: dialect::read_request ─► grants::issue ─► dialect::write_reply
-//!              │                                                        │
-//!              │                                    authority (who vouches), session (one atomic step each)
-//!              │
+//!              ├──► endpoints   a path of ours: see below
 //!              ▼
 //!            proxy         one Host, one canonical path ─► route ─► admit ─► strip and set headers
 //!              │                                                    │
@@ -27,7 +24,7 @@
 //! At a path of the local authority the gate turns the other way:
 //!
 //! ```text
-//!            gate ─► endpoints    path ─► mount: media type, size, one reading in a dialect
+//!            gate ─► endpoints    path ─► mount ─► dialect::read_request … dialect::write_reply
 //!                        │
 //!                        ▼
 //!                     grants      who the client is, what it may have ─► tokens; sign-in and consent before a code
