@@ -239,7 +239,8 @@ class Flow(Person):
     def test_the_keyboard_is_enough(self):
         page = self.open_page()
         page.goto(self.link())
-        page.keyboard.type("alice")  # the first field has the focus
+        page.locator("[name=username]:focus").wait_for()  # the first field has the focus by itself, a moment later
+        page.keyboard.type("alice")
         page.keyboard.press("Tab")
         page.keyboard.type(PASSWORD)
         page.keyboard.press("Enter")
@@ -258,6 +259,7 @@ class Flow(Person):
     def test_tab_goes_through_a_form_from_top_to_bottom(self):
         page = self.open_page()
         page.goto(self.link())
+        page.locator("[name=username]:focus").wait_for()
         order = []
         for _ in range(4):
             order.append(page.evaluate("document.activeElement.name || document.activeElement.innerText"))

@@ -26,14 +26,19 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 BINARY = os.environ["SIDEGATE_BIN"]
 WORK = Path(tempfile.mkdtemp(dir=os.environ.get("SIDEGATE_TEST_DIR")))
 LONG = os.environ.get("SIDEGATE_TEST_LONG") == "1"
+GIVEN = set()
 PATIENCE = 20.0  # seconds until something that must happen counts as not happening
 
 
 def free_port():
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody listens on, and that was not given to anybody else here."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 def eventually(what, probe, patience=PATIENCE, pause=0.05):
