@@ -1,8 +1,7 @@
 //! Tokens of our own: opaque ones by the session store, JWTs by our keys and then the state of their session.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
 use crate::{
     authority::Authority,
     config::{self, LOCAL, LOCAL_ISSUER},
-    jose::{Liveness, Peek, SigningKeys},
+    jose::{Liveness, Peek, SigningKeys, verify},
     model::Context,
     session::{Access, Session, SessionId, Sessions, StoreError, ring::digest16},
     telemetry::reason::Reason,
@@ -204,19 +203,5 @@ pub(super) fn claims(issuer: &str, session: &Session, scope: String) -> Map<Stri
 
 /// RFC 9068, section 4: `at+jwt` and nothing else, so that neither an ID token nor an internal one passes.
 fn rules(settings: &config::Authority) -> config::Issuer {
-    config::Issuer {
-        name: LOCAL.into(),
-        issuer: settings.issuer.clone(),
-        keys: config::KeySource::None,
-        // What our keys may be for, also those from before a change; each key is good for its own only.
-        algorithms: vec![Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA],
-        token_types: vec!["at+jwt".to_owned()],
-        token_type_required: true,
-        leeway: Duration::from_secs(30),
-        required: false,
-        ca_file: None,
-        refresh_interval: Duration::ZERO,
-        max_stale: Duration::ZERO,
-        introspection: None,
-    }
+    config::Issuer { name: LOCAL.into(), ..verify::rules(&settings.issuer, &["at+jwt"], true) }
 }
