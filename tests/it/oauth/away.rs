@@ -18,8 +18,8 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
-        record::RevocationReason, ring::KeyRing,
+        Code, Created, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError,
+        memory::Memory, record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -106,7 +106,7 @@ impl SessionStore for Store {
         self.inside.now()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.step(self.inside.create(session, most))
     }
 
