@@ -10,7 +10,7 @@ use super::{
     members::{self, Members},
     spoken::{CannotSay, Endpoint, Said},
 };
-use crate::model::{ClientProof, ErrorCode, Grant, PresentedClient, Secret, TokenError, TokenRequest};
+use crate::model::{ClientProof, ErrorCode, Grant, PresentedClient, TokenError, TokenRequest};
 
 /// Reads a request to one of the two endpoints.
 ///
@@ -65,7 +65,7 @@ pub fn write_request(request: &TokenRequest) -> Result<Said, CannotSay> {
         ("ClientId", id),
         ("ClientSecret", secret.expose()),
     ]);
-    Ok(Said { endpoint, content_type: json(), accept: json(), body: Secret::new(body) })
+    Ok(Said::posted(endpoint, json(), json(), body))
 }
 
 /// As the published samples have it, without a charset.
