@@ -169,8 +169,7 @@ pub fn write_request(request: &TokenRequest, speech: &Speech) -> Result<Said, Ca
         Format::Json => Media::ApplicationJson,
         Format::Xml => Media::ApplicationXml,
     };
-    let accept = HeaderValue::from_static(media.as_str());
-    Ok(Said { endpoint, content_type: media.content_type(), accept, body: Secret::new(body) })
+    Ok(Said::posted(endpoint, media.content_type(), HeaderValue::from_static(media.as_str()), body))
 }
 
 const MODELS: &str = "http://schemas.datacontract.org/2004/07/AuthenticationServer.Models";

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Redex,
-    model::{ClientProof, ErrorCode, Grant, PresentedClient, Secret, TokenError, TokenRequest},
+    model::{ClientProof, ErrorCode, Grant, PresentedClient, TokenError, TokenRequest},
 };
 
 /// Reads a request to one of the two endpoints.
@@ -73,7 +73,7 @@ pub fn write_request(request: &TokenRequest) -> Result<Said, CannotSay> {
         ("ClientId", id),
         ("ClientSecret", secret.expose()),
     ]);
-    Ok(Said { endpoint, content_type: json(), accept: json(), body: Secret::new(body) })
+    Ok(Said::posted(endpoint, json(), json(), body))
 }
 
 /// As the published samples have it, without a charset.
