@@ -143,6 +143,12 @@ impl Auth {
             self.metrics.rate_limited(inquiry.way.word());
             return Err(undecided(&AskError::Limited));
         }
+        // Behind the limit: whoever makes tokens up costs no more looks at the store than questions.
+        if let Some(own) = &self.own
+            && own.is_refresh_token(token).await?
+        {
+            return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
+        }
         let answer = asker.ask(token, digest.bytes(), now).await;
         self.metrics.asked(&inquiry.way, &issuer.settings.name, result_label(asker, &answer));
         match answer {

@@ -270,7 +270,7 @@ fn what_a_probe_sends_and_reads_is_what_servers_can_take_and_give() {
              /user/id; in a name ~ is written ~0 and / is written ~1",
             "1:145: issuers[0].probe.claims.b: \"/a~2\" is not a JSON pointer to a member; write for example /user/id; \
              in a name ~ is written ~0 and / is written ~1",
-            "1:165: issuers[0].probe.require.id: \"id\" is not a JSON pointer to a member; write for example /user/id; \
+            "1:166: issuers[0].probe.require.id: \"id\" is not a JSON pointer to a member; write for example /user/id; \
              in a name ~ is written ~0 and / is written ~1",
         ]
     );
