@@ -5,7 +5,6 @@ pub mod bearer;
 pub mod cache;
 mod intern;
 pub mod introspect;
-pub mod jwks;
 pub mod own;
 pub mod policy;
 pub mod profile;
@@ -24,7 +23,6 @@ use self::{
     cache::VerdictCache,
     intern::Interned,
     introspect::Introspector,
-    jwks::Provider,
     own::Own,
     policy::Policy,
     profile::{MintFailed, Profiles},
@@ -33,6 +31,7 @@ use self::{
 use crate::{
     config,
     jose::mint::Minter,
+    jwks::Provider,
     model::{Context, UnixTime},
     rate::Limiter,
     telemetry::{metrics::Metrics, reason::Reason},

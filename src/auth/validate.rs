@@ -12,12 +12,12 @@ use super::{
     Auth, Issuer, Refusal,
     cache::TokenDigest,
     introspect::{IntrospectError, Introspection},
-    jwks::{KeysUnavailable, Refetch},
     policy::Policy,
     verdict::Verdict,
 };
 use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
+    jwks::{KeysUnavailable, Refetch},
     model::{Context, UnixTime},
     rate::Key,
     session::tokens::{is_access_token, is_other_token},

@@ -22,6 +22,7 @@ mod include;
 mod load;
 mod master_ring;
 mod place;
+mod remote;
 mod report;
 mod schema;
 mod secrecy;
@@ -38,6 +39,7 @@ pub use self::{
     environment::Environment,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
+    remote::*,
     schema::schema,
 };
 
@@ -54,6 +56,7 @@ pub struct Config {
     /// Where their sessions are kept, and under which keys.
     pub store: Store,
     pub keys: MasterKeys,
+    pub refresh: Refresh,
     pub internal_jwt: Option<InternalJwt>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
@@ -235,6 +238,8 @@ pub enum Credential {
         audience: String,
     },
     Original,
+    /// What the authority outside gave for the session.
+    AuthorityToken,
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),
     None,

@@ -14,7 +14,7 @@ use super::{
     xml,
 };
 use crate::{
-    config::Consinco,
+    config::{Consinco, Format},
     model::{ClientProof, ErrorCode, Grant, PresentedClient, Secret, TokenError, TokenGrant, TokenRequest},
 };
 
@@ -110,12 +110,6 @@ pub struct Speech {
     pub company: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Json,
-    Xml,
-}
-
 /// Says a request to an authority that knows this API.
 ///
 /// # Errors
@@ -168,7 +162,7 @@ pub fn write_request(request: &TokenRequest, speech: &Speech) -> Result<Said, Ca
         Format::Xml => Media::ApplicationXml,
     };
     let accept = HeaderValue::from_static(media.as_str());
-    Ok(Said { endpoint, content_type: media.content_type(), accept, body: Secret::new(body) })
+    Ok(Said { endpoint, content_type: media.content_type(), accept, authorization: None, body: Secret::new(body) })
 }
 
 const MODELS: &str = "http://schemas.datacontract.org/2004/07/AuthenticationServer.Models";

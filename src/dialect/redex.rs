@@ -65,7 +65,7 @@ pub fn write_request(request: &TokenRequest) -> Result<Said, CannotSay> {
         ("ClientId", id),
         ("ClientSecret", secret.expose()),
     ]);
-    Ok(Said { endpoint, content_type: json(), accept: json(), body: Secret::new(body) })
+    Ok(Said { endpoint, content_type: json(), accept: json(), authorization: None, body: Secret::new(body) })
 }
 
 /// As the published samples have it, without a charset.

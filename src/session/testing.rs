@@ -56,6 +56,7 @@ pub fn granted(name: &str) -> Granted {
         credential: None,
         salt: [3; 16],
         master_key: 1,
+        outside: false,
     }
 }
 
@@ -74,8 +75,10 @@ pub fn session(name: &str, now: UnixTime) -> Session {
             retries: 0,
             revoked: None,
             access: Vec::new(),
+            vouched: None,
         },
         granted: granted(name),
+        held: None,
     }
 }
 
@@ -88,6 +91,7 @@ pub fn code(name: &str, expires: UnixTime) -> Code {
         challenge: Some("a challenge".to_owned()),
         nonce: None,
         granted: granted(name),
+        held: None,
     }
 }
 
@@ -105,6 +109,7 @@ pub fn access(now: UnixTime) -> Access {
         generation: 0,
         scope: None,
         audiences: None,
+        foreign: false,
     }
 }
 

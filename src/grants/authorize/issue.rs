@@ -68,6 +68,7 @@ impl Grants {
             challenge: asked.challenge.clone(),
             nonce: asked.nonce.clone(),
             granted: self.granted_for(asked, user)?,
+            held: None,
         };
         self.sessions.put_code(id, code).await?;
         Ok(Secret::new(asked.target.location(&[("code", made.token.expose())], &self.settings().issuer)))
