@@ -141,6 +141,12 @@ impl Auth {
             self.metrics.rate_limited("introspection");
             return Err(Refusal::new(Reason::Undecided, "introspection_limited"));
         }
+        // Behind the limit: whoever makes tokens up costs no more looks at the store than questions.
+        if let Some(own) = &self.own
+            && own.is_refresh_token(token).await?
+        {
+            return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
+        }
         let answer = introspector.introspect(token, digest.bytes(), now).await;
         self.metrics.introspection(&issuer.settings.name, result_label(&answer));
         let (keep, keep_refusal) = match &issuer.settings.introspection {

@@ -6,9 +6,9 @@ use url::Url;
 
 use crate::{
     config::{self, RemoteApi, RemoteAuthentication, RemoteEndpoints},
-    dialect::{self, Endpoint, Heard, Said},
+    dialect::{self, Content, Endpoint, Heard, Said},
     fetch::{Bounds, Call, FetchError, Fetcher},
-    model::{ClientProof, Grant, PresentedClient, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+    model::{ClientProof, Grant, PresentedClient, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
 };
 
 /// The authority of one generation of the configuration.
@@ -36,8 +36,8 @@ impl Remote {
         let request = self.request(grant, now)?;
         let said = dialect::write_request(&self.settings.api, &request)
             .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
-        let url = self.url(said.endpoint).await?;
-        let call = call(said);
+        let mut url = self.url(said.endpoint).await?;
+        let call = call(said, &mut url);
         let bounds = Bounds { timeout: self.settings.timeout, bytes: ANSWER_BYTES };
         let called = self.fetcher.call(&url, call, bounds).await.map_err(unreachable)?;
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
@@ -54,7 +54,13 @@ impl Remote {
             }
         };
         let client = PresentedClient { id: Some(self.settings.client_id.clone()), proof, by_header };
-        Ok(TokenRequest { client, grant, scope: Some(self.settings.scopes.clone()), resources: Vec::new() })
+        Ok(TokenRequest {
+            client,
+            grant,
+            scope: Some(self.settings.scopes.clone()),
+            resources: Vec::new(),
+            refresh_form: RefreshForm::Full,
+        })
     }
 
     async fn url(&self, endpoint: Endpoint) -> Result<Url, TokenError> {
@@ -71,14 +77,18 @@ impl Remote {
     }
 }
 
-fn call(said: Said) -> Call {
-    let headers = [(header::CONTENT_TYPE, Some(said.content_type)), (header::ACCEPT, Some(said.accept))];
+/// The request as it goes out; a GET puts its members into `url`, which is then as secret as they are.
+fn call(said: Said, url: &mut Url) -> Call {
+    let (method, content_type, body) = match said.content {
+        Content::Body { content_type, body } => (Method::POST, Some(content_type), Bytes::from_owner(Body(body))),
+        Content::Query(query) => {
+            url.set_query(Some(query.expose()));
+            (Method::GET, None, Bytes::new())
+        }
+    };
+    let headers = [(header::CONTENT_TYPE, content_type), (header::ACCEPT, Some(said.accept))];
     let headers = headers.into_iter().chain([(header::AUTHORIZATION, said.authorization)]);
-    Call {
-        method: Method::POST,
-        headers: headers.filter_map(|(name, value)| Some((name, value?))).collect(),
-        body: Bytes::from_owner(Body(said.body)),
-    }
+    Call { method, headers: headers.filter_map(|(name, value)| Some((name, value?))).collect(), body }
 }
 
 /// Wiped once it is sent.

@@ -15,7 +15,7 @@ pub mod xml;
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-pub use self::spoken::{CannotSay, Endpoint, Heard, Said, read_reply, write_request};
+pub use self::spoken::{CannotSay, Content, Endpoint, Heard, Said, read_reply, write_request};
 use crate::{
     config,
     model::{TokenError, TokenGrant, TokenRequest},
@@ -54,7 +54,7 @@ impl Dialect {
     ) -> Result<TokenRequest, TokenError> {
         match self {
             Dialect::OAuth2 => oauth2::read_request(head, body),
-            Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body),
+            Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body, &options.redex),
             Dialect::Consinco(endpoint) => consinco::read_request(endpoint, head, body, &options.consinco),
         }
     }

@@ -17,15 +17,41 @@ pub enum Endpoint {
     Renew,
 }
 
-/// A request as the dialect says it: a POST with this body.
+/// A request as the dialect says it.
 #[derive(Debug)]
 pub struct Said {
     pub endpoint: Endpoint,
-    pub content_type: HeaderValue,
+    /// Below the base URL of the authority, where the dialect knows more places than [`Endpoint`] does.
+    pub path: Option<String>,
     pub accept: HeaderValue,
-    /// Where the client proves itself in the head; marked sensitive.
+    /// A credential that does not stand in the content.
     pub authorization: Option<HeaderValue>,
-    pub body: Secret<Vec<u8>>,
+    pub content: Content,
+}
+
+/// Where the request has its members.
+#[derive(Debug)]
+pub enum Content {
+    /// A POST with this body.
+    Body { content_type: HeaderValue, body: Secret<Vec<u8>> },
+    /// A GET with this query, which is a secret like any body: nothing may note the URL.
+    Query(Secret<String>),
+}
+
+impl Said {
+    /// A POST to an endpoint whose place the configuration knows.
+    pub(super) fn posted(endpoint: Endpoint, content_type: HeaderValue, accept: HeaderValue, body: Vec<u8>) -> Said {
+        let content = Content::Body { content_type, body: Secret::new(body) };
+        Said { endpoint, path: None, accept, authorization: None, content }
+    }
+
+    /// The body; empty for a GET.
+    pub fn body(&self) -> &[u8] {
+        match &self.content {
+            Content::Body { body, .. } => body.expose(),
+            Content::Query(_) => &[],
+        }
+    }
 }
 
 /// Says `request` to an authority that speaks `api`.

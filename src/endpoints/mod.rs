@@ -9,7 +9,7 @@ mod revoke;
 mod served;
 mod token;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -111,7 +111,7 @@ pub struct Refused {
 
 impl From<TokenError> for Refused {
     fn from(error: TokenError) -> Refused {
-        let cause = error.cause.or_else(|| error.description.map(str::to_owned));
+        let cause = error.cause.or_else(|| error.description.map(Cow::into_owned));
         Refused { code: error.code.as_str(), cause, throttled: error.throttled.is_some() }
     }
 }

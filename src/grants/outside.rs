@@ -5,18 +5,13 @@ use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::Map;
 
-use super::{
-    Grants, audiences_for,
-    opening::{First, Start},
-    scope_for,
-    trail::Trail,
-};
+use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
     authority::{Denied, Identity},
     config::{Account, Client, RESERVED_CLAIMS},
-    model::{Context, ErrorCode, Grant, GrantType, Scope, TokenError, TokenGrant},
+    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
-    session::{Held, Session, SessionId},
+    session::{Held, Session},
 };
 
 /// What the client has sent, once it is known who it is.
@@ -24,6 +19,7 @@ pub(super) struct Asked {
     pub grant: Grant,
     pub scope: Option<Scope>,
     pub resources: Vec<String>,
+    pub refresh_form: RefreshForm,
 }
 
 /// What the authority outside said yes to.
@@ -42,7 +38,7 @@ impl Grants {
         trail: &mut Trail,
         cx: &Context,
     ) -> Result<TokenGrant, TokenError> {
-        let Asked { grant, scope, resources } = request;
+        let Asked { grant, scope, resources, refresh_form } = request;
         let kind = grant.kind();
         if kind == GrantType::ClientCredentials && client.is_public() {
             return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("public_client"));
@@ -58,11 +54,9 @@ impl Grants {
         if kind == GrantType::ClientCredentials {
             granted.username = None;
         }
-        let id = SessionId::random()?;
-        trail.session = Some(id);
-        let Start { opening, reply } = self.start(client, id, granted, Some(vouched.held), &First::default())?;
-        let tokens = self.sessions.open(opening).await?;
-        Ok(TokenGrant { refresh_token: tokens.refresh, ..reply })
+        let (session, given) = self.open(client, granted, Some(vouched.held), refresh_form).await?;
+        trail.session = Some(session);
+        Ok(given)
     }
 
     /// Asks the authority, with what was presented or with the account that belongs to it.

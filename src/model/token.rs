@@ -1,6 +1,6 @@
 //! What is asked of a token endpoint and what it answers, whatever dialect it was said in.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -128,11 +128,29 @@ pub enum ClientProof {
     Assertion(Secret<String>),
 }
 
+/// What the refresh tokens of a session look like, from its first to its last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshForm {
+    #[default]
+    Full,
+    /// 36 characters, for clients that have sized their columns by that.
+    Compact,
+}
+
+impl RefreshForm {
+    pub fn is_full(&self) -> bool {
+        *self == RefreshForm::Full
+    }
+}
+
 /// A request to a token endpoint, read from whatever dialect.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub client: PresentedClient,
     pub grant: Grant,
+    /// For a session that begins here. One that goes on keeps its own, and that of a code was named before.
+    pub refresh_form: RefreshForm,
     /// `None`: not given.
     pub scope: Option<Scope>,
     /// RFC 8707.
@@ -251,7 +269,7 @@ impl ErrorCode {
 pub struct TokenError {
     pub code: ErrorCode,
     /// For the developer of a client; never what was sent. Only %x20-21, %x23-5B, %x5D-7E (RFC 6749, section 5.2).
-    pub description: Option<&'static str>,
+    pub description: Option<Cow<'static, str>>,
     /// What is wrong with single members of the request, for dialects that tell it.
     pub faults: Vec<Fault>,
     /// What HTTP itself says, whatever the dialect and the code: 405, 408, 413 or 415.
@@ -276,7 +294,7 @@ impl TokenError {
         TokenError { code, description: None, faults: Vec::new(), status: None, throttled: None, cause: None }
     }
 
-    pub fn invalid_request(description: &'static str) -> TokenError {
+    pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> TokenError {
         TokenError::new(ErrorCode::InvalidRequest).described(description)
     }
 
@@ -292,8 +310,8 @@ impl TokenError {
         TokenError::new(ErrorCode::TemporarilyUnavailable)
     }
 
-    pub fn described(self, description: &'static str) -> TokenError {
-        TokenError { description: Some(description), ..self }
+    pub fn described(self, description: impl Into<Cow<'static, str>>) -> TokenError {
+        TokenError { description: Some(description.into()), ..self }
     }
 
     /// At least one member is missing or wrong.

@@ -28,7 +28,7 @@ pub use self::{
     family::{Outcome, Rotate},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
-    store::{Filter, SessionStore, Spent, StoreError},
+    store::{Created, Filter, SessionStore, Spent, StoreError},
     vouched::{Exchanged, Renewed},
     watched::{Showing, Watched},
 };

@@ -40,8 +40,8 @@ fn status(error: &TokenError) -> StatusCode {
 
 /// There always is one: in XML it is all that a client sees.
 fn description(error: &TokenError) -> Cow<'static, str> {
-    if let Some(description) = error.description {
-        return description.into();
+    if let Some(description) = &error.description {
+        return description.clone();
     }
     if let Some(fault) = error.faults.first() {
         return format!("{}: {}", fault.member, fault.problem).into();

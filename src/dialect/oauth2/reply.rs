@@ -21,10 +21,10 @@ struct Success<'a> {
 }
 
 #[derive(Serialize)]
-struct Failure {
+struct Failure<'a> {
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_description: Option<&'static str>,
+    error_description: Option<&'a str>,
 }
 
 pub fn write_grant(grant: &TokenGrant) -> Response<Bytes> {
@@ -43,7 +43,8 @@ pub fn write_grant(grant: &TokenGrant) -> Response<Bytes> {
 
 pub fn write_error(error: &TokenError, realm: &str) -> Response<Bytes> {
     let status = status(error);
-    let mut response = answer(status, &Failure { error: error.code.as_str(), error_description: error.description });
+    let failure = Failure { error: error.code.as_str(), error_description: error.description.as_deref() };
+    let mut response = answer(status, &failure);
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED
         && let Ok(challenge) = HeaderValue::try_from(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))

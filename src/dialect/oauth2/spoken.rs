@@ -60,13 +60,8 @@ pub fn write_request(request: &TokenRequest, parameters: &[(String, String)]) ->
         form.append_pair(name, value);
     });
     let authorization = prove(request, &mut form)?;
-    Ok(Said {
-        endpoint,
-        content_type: HeaderValue::from_static(FORM),
-        accept: HeaderValue::from_static("application/json"),
-        authorization,
-        body: Secret::new(form.finish().into_bytes()),
-    })
+    let (content_type, accept) = (HeaderValue::from_static(FORM), HeaderValue::from_static("application/json"));
+    Ok(Said { authorization, ..Said::posted(endpoint, content_type, accept, form.finish().into_bytes()) })
 }
 
 /// By one method only (RFC 6749, section 2.3).

@@ -128,7 +128,7 @@ fn write(envelope: Envelope, status: StatusCode, content: Result<Data<'_>, &Toke
 fn items(error: &TokenError) -> Vec<Item<'_>> {
     if error.faults.is_empty() {
         let code = error.code.as_str();
-        return vec![Item { key: code, message: error.description.unwrap_or(code) }];
+        return vec![Item { key: code, message: error.description.as_deref().unwrap_or(code) }];
     }
     error.faults.iter().map(|fault| Item { key: &fault.member, message: fault.problem }).collect()
 }
