@@ -96,7 +96,9 @@ fn warn_of_nobody(authority: &settings::Authority, section: &Section<'_>) {
     let personal = |client: &settings::Client| {
         client.grants.iter().any(|grant| matches!(grant, ApiKey | AuthorizationCode | Basic | Implicit | Password))
     };
-    if authority.users.is_empty() && authority.user_service.is_none() && authority.clients.iter().any(personal) {
+    let vouches = authority.remote.as_ref().is_some_and(|remote| remote.accounts != Some(settings::Accounts::Mapped));
+    let nobody = authority.users.is_empty() && authority.user_service.is_none() && !vouches;
+    if nobody && authority.clients.iter().any(personal) {
         section.key("users").warn(
             "clients have grants for users, and there is nobody who could sign in",
             "list users, or name a users_file or a user_service",
