@@ -326,3 +326,29 @@ mod base64_digest {
 /// Access tokens of one session that are good at once; a further one pushes the oldest out. Many workers of one client may
 /// refresh at once, and each answer must be good.
 pub const MOST_ACCESS_TOKENS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testing::session;
+
+    #[test]
+    fn a_session_that_was_kept_before_there_were_forms_has_full_refresh_tokens() {
+        let full = session("ada", UnixTime(1000)).state;
+        let written = serde_json::to_value(&full).unwrap();
+        assert_eq!(written.get("form"), None);
+        assert_eq!(serde_json::from_value::<State>(written).unwrap(), full);
+        let compact = State { form: RefreshForm::Compact, ..full };
+        let written = serde_json::to_string(&compact).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&written).unwrap(), compact);
+    }
+
+    #[test]
+    fn a_compact_id_is_its_family_and_no_full_one() {
+        let id = SessionId::draw(RefreshForm::Compact).unwrap();
+        assert_eq!(SessionId::compact(id.family()), id);
+        assert_ne!(id.0[..8], [0; 8]);
+        let full = SessionId::draw(RefreshForm::Full).unwrap();
+        assert_ne!(SessionId::compact(full.family()), full);
+    }
+}

@@ -205,7 +205,7 @@ fn rules(issuer: String, keys: KeySource, remote: &settings::Remote, section: &S
         ca_file: remote.ca_file.as_ref().map(|file| section.resolve(file)),
         refresh_interval: Duration::from_secs(300),
         max_stale: Duration::from_secs(24 * 3600),
-        introspection: None,
+        inquiry: None,
     }
 }
 
