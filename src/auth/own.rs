@@ -13,7 +13,7 @@ use crate::{
     jose::{Peek, SigningKeys, verify},
     model::Context,
     refresh::Renewals,
-    session::{Access, Session, SessionId, Sessions, StoreError, Watched, ring::digest16},
+    session::{Access, Session, SessionId, Sessions, StoreError, Watched, ring::digest16, tokens::may_be_compact},
     telemetry::reason::Reason,
 };
 
@@ -81,10 +81,10 @@ impl Own {
         Ok((session, live))
     }
 
-    /// Whether `token` is a refresh token of ours. A compact one has no sign of its own: only the salt of its family tells
-    /// it from what others hand out, so the store is asked.
-    pub(super) async fn is_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
-        Ok(self.sessions.find_any_refresh(token).await.map_err(unavailable)?.is_some())
+    /// Whether `token` is a compact refresh token of ours. It has no sign of its own: only the salt of its family tells it
+    /// from what others hand out, so the store is asked.
+    pub(super) async fn is_compact_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
+        Ok(may_be_compact(token) && self.sessions.find_any_refresh(token).await.map_err(unavailable)?.is_some())
     }
 
     /// The token that was handed out with the newest refresh token has come: so the client has both.
