@@ -9,11 +9,11 @@ use sidegate::{
     auth::{
         Auth, Issuer,
         bearer::{self, Candidate},
-        jwks::Provider,
         policy::Policy,
     },
     config::{self, Config, Environment, TokenPlace},
     jose::Minter,
+    jwks::Provider,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time},
     telemetry::metrics::Metrics,
 };

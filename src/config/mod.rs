@@ -23,6 +23,7 @@ mod inquiry;
 mod load;
 mod master_ring;
 mod place;
+mod remote;
 mod report;
 mod schema;
 mod secrecy;
@@ -40,6 +41,7 @@ pub use self::{
     inquiry::*,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
+    remote::*,
     schema::schema,
 };
 
@@ -56,6 +58,7 @@ pub struct Config {
     /// Where their sessions are kept, and under which keys.
     pub store: Store,
     pub keys: MasterKeys,
+    pub refresh: Refresh,
     pub internal_jwt: Option<InternalJwt>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
@@ -227,6 +230,8 @@ pub enum Credential {
         audience: String,
     },
     Original,
+    /// What the authority outside gave for the session.
+    AuthorityToken,
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),
     None,

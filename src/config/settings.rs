@@ -4,6 +4,7 @@ mod authority;
 mod dialects;
 mod issuers;
 mod listeners;
+mod remote;
 mod routes;
 mod running;
 mod store;
@@ -12,7 +13,9 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::{authority::*, dialects::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*};
+pub use self::{
+    authority::*, dialects::*, issuers::*, listeners::*, remote::*, routes::*, running::*, store::*, upstreams::*,
+};
 pub use super::units::{Pairs, Size, Span};
 
 /// The configuration of sidegate.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub store: Store,
     /// The master keys of `authority`.
     pub keys: Keys,
+    /// When what is about to expire is renewed.
+    pub refresh: Refresh,
     /// The token that upstreams with `credential: internal_jwt` receive.
     pub internal_jwt: Option<InternalJwt>,
     /// Where requests go.
