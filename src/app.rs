@@ -363,7 +363,7 @@ fn own(
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
-        let renewals = renewals(config, &old.sessions, old.renewals.as_deref());
+        let renewals = renewals(config, &old.sessions, &authority, metrics, old.renewals.as_deref());
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
@@ -382,7 +382,7 @@ fn own(
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
-    let renewals = renewals(config, &sessions, None);
+    let renewals = renewals(config, &sessions, &authority, metrics, None);
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
 }
