@@ -1,6 +1,7 @@
 //! Settings → [`Config`], or every problem at once.
 
 mod authority;
+mod declared;
 mod files;
 mod internal_jwt;
 mod issuers;
@@ -45,7 +46,8 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
     let (health, admin) = sides::check(settings, root, listeners.as_deref().unwrap_or_default());
     let issuers = issuers::check(settings, &root.key("issuers"));
-    let authority = authority::check(settings, &root.key("authority"));
+    let dialects = declared::check(&settings.dialects, &root.key("dialects"));
+    let authority = authority::check(settings, dialects.as_deref(), &root.key("authority"));
     let store = store::store(settings, &root.key("store"));
     let keys = store::keys(settings, store.as_ref(), &root.key("keys"));
     let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
@@ -63,6 +65,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         trusted_proxies: trusted_proxies?,
         issuers: issuers?,
         authority: authority?,
+        dialects: dialects?,
         store: store?,
         keys: keys?,
         internal_jwt: internal_jwt?,

@@ -14,6 +14,7 @@ use crate::model::Secret;
 
 mod authority;
 mod check;
+mod declared;
 mod decode;
 mod dialects;
 mod environment;
@@ -26,6 +27,7 @@ mod report;
 mod schema;
 mod secrecy;
 pub mod settings;
+mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ mod units;
 
 pub use self::{
     authority::*,
+    declared::*,
     dialects::*,
     environment::Environment,
     load::{Loaded, load, load_str},
@@ -51,6 +54,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// Token endpoints of our own.
     pub authority: Option<Authority>,
+    /// Token APIs that the configuration tells of.
+    pub dialects: Vec<Arc<DeclaredDialect>>,
     /// Where their sessions are kept, and under which keys.
     pub store: Store,
     pub keys: MasterKeys,

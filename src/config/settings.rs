@@ -1,6 +1,7 @@
 //! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
 mod authority;
+mod declared;
 mod dialects;
 mod issuers;
 mod listeners;
@@ -12,7 +13,9 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::{authority::*, dialects::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*};
+pub use self::{
+    authority::*, declared::*, dialects::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*,
+};
 pub use super::units::{Pairs, Size, Span};
 
 /// The configuration of sidegate.
@@ -32,6 +35,8 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// Token endpoints of our own; absent: off.
     pub authority: Option<Authority>,
+    /// Token APIs of your own, which `authority` serves or speaks.
+    pub dialects: Vec<DeclaredDialect>,
     /// Where the sessions of `authority` are kept.
     pub store: Store,
     /// The master keys of `authority`.

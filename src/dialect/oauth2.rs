@@ -8,8 +8,9 @@ mod tests;
 
 use http::{header, request::Parts};
 
-use self::form::{Form, Malformed};
+use self::form::Malformed;
 pub use self::reply::{answer, empty, write_error, write_grant};
+pub(super) use self::{client::basic, form::Form};
 use crate::model::{ErrorCode, Grant, PresentedClient, Scope, Secret, TokenError, TokenRequest};
 
 /// A question about one token: revoke it (RFC 7009), or tell of it (RFC 7662).
