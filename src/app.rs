@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::{Auth, Issuer, introspect::Introspector, jwks::Provider, own::Own},
+    auth::{Auth, Issuer, ask::Asker, jwks::Provider, own::Own},
     authority::Authority,
     config::{self, Address, Config, MasterKeys, Store},
     endpoints::{
@@ -395,7 +395,7 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         None => Issuer {
             settings: settings.clone(),
             keys: Provider::start(settings.clone(), time.clone(), background),
-            introspector: Introspector::new(settings, background.clone()).map(Arc::new),
+            asker: Asker::new(settings, background.clone()).map(Arc::new),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP client for key sets, discovery documents, introspection and call-outs: bounded in time and size, no redirects.
+//! The HTTP client for key sets, discovery documents, introspection, probes and call-outs: bounded in time and size, no redirects.
 
 #[cfg(test)]
 pub mod testing;
@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::Full;
@@ -145,6 +145,23 @@ impl Fetcher {
         self.exchange(url, request, body.to_string().into(), bounds, |_| true).await
     }
 
+    /// Sends a request without a body, and reads the answer of a status that is `wanted`, not yet parsed.
+    ///
+    /// # Errors
+    /// If there is none within `bounds`, or the status is another one (a redirect is not followed).
+    pub async fn probe(
+        &self,
+        url: &Url,
+        method: &Method,
+        headers: HeaderMap,
+        bounds: Bounds,
+        wanted: impl Fn(StatusCode) -> bool,
+    ) -> Result<Bytes, FetchError> {
+        let mut request = Request::builder().method(method);
+        request.headers_mut().ok_or(FetchError::Url)?.extend(headers);
+        self.exchange(url, request, Bytes::new(), bounds, wanted).await.map(|(_, body)| body)
+    }
+
     /// The body of a 200.
     async fn send(
         &self,
@@ -167,12 +184,10 @@ impl Fetcher {
         wanted: impl Fn(StatusCode) -> bool,
     ) -> Result<(StatusCode, Bytes), FetchError> {
         let uri: Uri = url.as_str().parse().map_err(|_| FetchError::Url)?;
-        let request = request
-            .uri(uri)
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(body))
-            .map_err(|_| FetchError::Url)?;
+        let mut request = request.uri(uri).body(Full::new(body)).map_err(|_| FetchError::Url)?;
+        for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, OURSELVES)] {
+            request.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        }
         let response = match url.scheme() {
             "http" => self.plain.request(request),
             "https" => self.secure()?.request(request),
@@ -269,3 +284,5 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+const OURSELVES: &str = concat!("sidegate/", env!("CARGO_PKG_VERSION"));

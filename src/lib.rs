@@ -13,7 +13,7 @@
 //!              │                                                    │
 //!              │                                                    ▼
 //!              │                                    auth   token digest ─► cache ─► verdict ─► policy
-//!              │                                            │ (unknown: keys of the issuer, or introspection)
+//!              │                                            │ (unknown: keys of the issuer, or a question to it)
 //!              ▼                                            ▼
 //!            proxy::upstream   pooled connections, streamed both ways        jose, fetch
 //!              │

@@ -304,11 +304,12 @@ impl Own {
             granted,
             idle: client.idle.as_secs(),
             absolute: client.absolute.as_secs(),
-            refresh: false,
+            refresh: None,
             access: None,
             most: self.authority.settings().sessions_per_user,
         };
-        self.sessions.open(opening).await.map_err(unavailable)?;
+        let opened = self.sessions.open(opening).await.map_err(unavailable)?;
+        opened.ok_or(Refusal::new(Reason::Undecided, "no_free_session_id"))?;
         let mut entry = entry(Event::Granted, client, cx);
         entry.subject = Some(&subject);
         entry.session = Some(&id);

@@ -1,13 +1,15 @@
 //! Bearer token → [`Verdict`] → [`Principal`]. Nothing else can make a `Principal`.
 
+pub mod ask;
 pub mod basic;
 pub mod bearer;
 pub mod cache;
 mod intern;
-pub mod introspect;
+mod introspect;
 pub mod jwks;
 pub mod own;
 pub mod policy;
+mod probe;
 pub mod profile;
 mod validate;
 pub mod verdict;
@@ -20,10 +22,10 @@ use std::{
 use http::HeaderValue;
 
 use self::{
+    ask::Asker,
     bearer::Candidate,
     cache::VerdictCache,
     intern::Interned,
-    introspect::Introspector,
     jwks::Provider,
     own::Own,
     policy::Policy,
@@ -81,17 +83,17 @@ pub struct Auth {
     negative_ttl: Duration,
     audiences: Interned<[Box<str>]>,
     texts: Interned<str>,
-    /// Questions to introspection endpoints, by address of the client.
+    /// Questions to issuers, by address of the client.
     questions: Limiter,
     metrics: Arc<Metrics>,
 }
 
-/// One trusted issuer with its keys and its introspection endpoint.
+/// One trusted issuer with its keys, and the way to ask it.
 #[derive(Clone)]
 pub struct Issuer {
     pub settings: config::Issuer,
     pub keys: Arc<Provider>,
-    pub introspector: Option<Arc<Introspector>>,
+    pub asker: Option<Arc<Asker>>,
 }
 
 impl Auth {
@@ -223,5 +225,5 @@ impl Auth {
     }
 }
 
-/// What one address may ask of introspection endpoints: tokens that are cached cost nothing of it.
+/// What one address may have asked of issuers: tokens that are cached cost nothing of it.
 const QUESTIONS: config::Rate = config::Rate { interval: Duration::from_millis(10), burst: 200 };

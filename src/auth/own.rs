@@ -73,6 +73,12 @@ impl Own {
         Ok((session, live))
     }
 
+    /// Whether `token` is a refresh token of ours. A compact one has no sign of its own: only the salt of its family tells
+    /// it from what others hand out, so the store is asked.
+    pub(super) async fn is_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
+        Ok(self.sessions.find_any_refresh(token).await.map_err(unavailable)?.is_some())
+    }
+
     /// The token that was handed out with the newest refresh token has come: so the client has both.
     fn acknowledge(&self, session: &Session, access: &Access) {
         let state = &session.state;

@@ -1,4 +1,4 @@
-//! A token that the cache does not know: by keys if it is a JWT, by introspection if it is not.
+//! A token that the cache does not know: by keys if it is a JWT, by a question to its issuer if it is not.
 
 use std::{
     hash::{Hash, Hasher},
@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Auth, Issuer, Refusal,
+    ask::{Answer, AskError, Asker},
     cache::TokenDigest,
-    introspect::{IntrospectError, Introspection},
     jwks::{KeysUnavailable, Refetch},
     policy::Policy,
     verdict::Verdict,
@@ -112,7 +112,7 @@ impl Auth {
         let mut last = Refusal::new(Reason::TokenInvalid, "not_a_jwt");
         for &index in &policy.issuers {
             // The local authority has no place among them, and knew its own by their form.
-            if self.issuers.get(index).is_none_or(|issuer| issuer.introspector.is_none()) {
+            if self.issuers.get(index).is_none_or(|issuer| issuer.asker.is_none()) {
                 continue;
             }
             match self.ask(index, token, digest, cx).await {
@@ -128,42 +128,47 @@ impl Auth {
     async fn ask(&self, index: usize, token: &str, digest: TokenDigest, cx: &Context) -> Result<Arc<Verdict>, Refusal> {
         let now = cx.now;
         let issuer = &self.issuers[index];
-        let Some(introspector) = &issuer.introspector else {
+        let Some(asker) = &issuer.asker else {
             return Err(Refusal::new(Reason::IssuerRefused, "no_introspection"));
         };
+        let inquiry = asker.inquiry();
         let refused = digest.at_issuer(index);
         if let Some(refusal) = self.cache.refused(refused, now) {
             return Err(refusal);
         }
+        let undecided = |error: &AskError| Refusal::new(Reason::Undecided, asker.code(error));
         // Random tokens must not become a flood at the issuer.
         let limited = cx.client.is_some_and(|address| self.questions.check(Key::address(address), cx.started).is_err());
         if limited {
-            self.metrics.rate_limited("introspection");
-            return Err(Refusal::new(Reason::Undecided, "introspection_limited"));
+            self.metrics.rate_limited(inquiry.way.word());
+            return Err(undecided(&AskError::Limited));
         }
-        let answer = introspector.introspect(token, digest.bytes(), now).await;
-        self.metrics.introspection(&issuer.settings.name, result_label(&answer));
-        let (keep, keep_refusal) = match &issuer.settings.introspection {
-            Some(settings) => (settings.cache_ttl, settings.negative_ttl),
-            None => Default::default(),
-        };
+        // Behind the limit: whoever makes tokens up costs no more looks at the store than questions.
+        if let Some(own) = &self.own
+            && own.is_refresh_token(token).await?
+        {
+            return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
+        }
+        let answer = asker.ask(token, digest.bytes(), now).await;
+        self.metrics.asked(&inquiry.way, &issuer.settings.name, result_label(asker, &answer));
         match answer {
-            Ok(Introspection::Active(claims)) => {
-                let verdict = Arc::new(self.verdict_of_answer(index, &claims, now.plus(keep.as_secs()), now));
-                if !keep.is_zero() {
+            Ok(Answer::Active(claims)) => {
+                let verdict =
+                    Arc::new(self.verdict_of_answer(index, &claims, now.plus(inquiry.cache_ttl.as_secs()), now));
+                if !inquiry.cache_ttl.is_zero() {
                     self.cache.keep(digest, verdict.clone());
                 }
                 Ok(verdict)
             }
-            Ok(Introspection::Inactive) => {
+            Ok(Answer::Inactive) => {
                 let refusal = Refusal::new(Reason::TokenRevoked, "inactive");
                 // What was good a moment ago is not any more.
                 self.cache.forget(digest);
-                self.cache.keep_refusal(refused, refusal, now, keep_refusal);
+                self.cache.keep_refusal(refused, refusal, now, inquiry.negative_ttl);
                 Err(refusal)
             }
-            Ok(Introspection::Refused(error)) => Err(refusal_of(error)),
-            Err(error) => Err(Refusal::new(Reason::Undecided, error.code())),
+            Ok(Answer::Refused(error)) => Err(refusal_of(error)),
+            Err(error) => Err(undecided(&error)),
         }
     }
 
@@ -284,11 +289,11 @@ pub(super) fn refusal_of(error: JwtError) -> Refusal {
     Refusal::new(reason, error.code())
 }
 
-fn result_label(answer: &Result<Introspection, IntrospectError>) -> &'static str {
+fn result_label(asker: &Asker, answer: &Result<Answer, AskError>) -> &'static str {
     match answer {
-        Ok(Introspection::Active(_)) => "active",
-        Ok(Introspection::Inactive) => "inactive",
-        Ok(Introspection::Refused(_)) => "refused",
-        Err(error) => error.code(),
+        Ok(Answer::Active(_)) => "active",
+        Ok(Answer::Inactive) => "inactive",
+        Ok(Answer::Refused(_)) => "refused",
+        Err(error) => asker.code(error),
     }
 }

@@ -98,12 +98,12 @@ pub fn hash_slowly(secret: &Secret<String>, cost: Cost) -> Result<String, BoxErr
     Ok(hash.map_err(|error| error.to_string())?.to_string())
 }
 
-/// A secret of 256 random bits, and its hash.
+/// A secret of 216 random bits, and its hash. In 36 characters: no more of a key or secret goes into `redex`.
 ///
 /// # Errors
 /// If there is no randomness.
 pub fn generate() -> Result<(Secret<String>, String), BoxError> {
-    let mut random = Zeroizing::new([0; 32]);
+    let mut random = Zeroizing::new([0; 27]);
     rand::fill(random.as_mut()).map_err(|_| "there is no randomness")?;
     let secret = Secret::new(BASE64URL.encode(random.as_ref()));
     let digest = digest::digest(&digest::SHA256, secret.expose().as_bytes());
@@ -149,7 +149,7 @@ mod tests {
         assert!(hash_slowly(&secret, Cost { memory: 1, ..cost }).is_err());
 
         let (secret, hash) = generate().unwrap();
-        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(secret.expose().len(), 36);
         assert_eq!(hash, crate::authority::tests::generated(secret.expose()));
     }
 

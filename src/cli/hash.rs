@@ -22,7 +22,7 @@ pub struct Wanted {
     /// Read the password from this file instead of standard input; one newline at its end is not part of it.
     #[arg(long, value_name = "FILE", conflicts_with = "generate")]
     file: Option<PathBuf>,
-    /// Make a secret of 256 random bits: prints it once, and its hash on the next line.
+    /// Make a secret or an API key, 216 random bits in 36 characters: prints it once, and its hash on the next line.
     #[arg(long)]
     generate: bool,
     /// KiB of memory for one check.

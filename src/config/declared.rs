@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 pub use self::template::{Kind, Malformed, Part, Place, Template};
-use crate::model::{ErrorCode, GrantType};
+use crate::model::{ErrorCode, GrantType, RefreshForm};
 
 /// A token API.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct DeclaredDialect {
     pub codes: Vec<(ErrorCode, String)>,
     pub descriptions: Vec<(ErrorCode, String)>,
     pub times: Times,
+    /// Of sessions that begin here.
+    pub refresh_form: RefreshForm,
     /// Seconds that an access token lives whose answer does not say it.
     pub lifetime: u64,
 }

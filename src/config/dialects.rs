@@ -2,6 +2,8 @@
 
 use jiff::tz::TimeZone;
 
+use crate::model::RefreshForm;
+
 /// PascalCase JSON in an envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redex {
@@ -11,6 +13,8 @@ pub struct Redex {
     pub refresh: Option<String>,
     pub envelope: Envelope,
     pub expires_in: NumberForm,
+    /// Of sessions that begin here.
+    pub refresh_form: RefreshForm,
 }
 
 /// Which revision of the published page the envelope is taken from.

@@ -20,6 +20,7 @@ mod dialects;
 mod environment;
 mod expand;
 mod include;
+mod inquiry;
 mod load;
 mod master_ring;
 mod place;
@@ -39,6 +40,7 @@ pub use self::{
     declared::*,
     dialects::*,
     environment::Environment,
+    inquiry::*,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
     schema::schema,
@@ -163,7 +165,8 @@ pub struct Issuer {
     pub ca_file: Option<PathBuf>,
     pub refresh_interval: Duration,
     pub max_stale: Duration,
-    pub introspection: Option<Introspection>,
+    /// How tokens are judged that its keys cannot judge.
+    pub inquiry: Option<Inquiry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -176,17 +179,6 @@ pub enum KeySource {
     Shared(Secret<Vec<u8>>),
     /// Opaque tokens only.
     None,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Introspection {
-    pub endpoint: Url,
-    pub client_id: String,
-    pub client_secret: Secret<String>,
-    pub cache_ttl: Duration,
-    pub negative_ttl: Duration,
-    pub max_concurrent: usize,
-    pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

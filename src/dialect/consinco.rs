@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     config::Consinco,
-    model::{ClientProof, ErrorCode, Grant, PresentedClient, Secret, TokenError, TokenGrant, TokenRequest},
+    model::{
+        ClientProof, ErrorCode, Grant, PresentedClient, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest,
+    },
 };
 
 /// Reads a request to one of the two endpoints. It names no client: its sessions are those of the configured one.
@@ -51,7 +53,7 @@ pub fn read_request(
         }
     };
     let client = PresentedClient { id: Some(options.client.clone()), proof: ClientProof::None, by_header: false };
-    Ok(TokenRequest { client, grant, scope: None, resources: Vec::new() })
+    Ok(TokenRequest { client, grant, refresh_form: RefreshForm::Full, scope: None, resources: Vec::new() })
 }
 
 /// A member by its name in JSON and in XML.

@@ -55,7 +55,7 @@ pub fn read_request(place: &DeclaredPlace, head: &Parts, body: &[u8]) -> Result<
     };
     let client = client(endpoint, place, head, &mut take)?;
     let grant = grant(endpoint.grant, take).ok_or_else(|| TokenError::new(ErrorCode::InvalidRequest))?;
-    Ok(TokenRequest { client, grant, scope, resources: Vec::new() })
+    Ok(TokenRequest { client, grant, scope, resources: Vec::new(), refresh_form: place.dialect.refresh_form })
 }
 
 /// The endpoints that take requests in the form of this one. Never empty.

@@ -66,7 +66,7 @@ impl Dialect {
     ) -> Result<TokenRequest, TokenError> {
         match self {
             Dialect::OAuth2 => oauth2::read_request(head, body),
-            Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body),
+            Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body, &options.redex),
             Dialect::Consinco(endpoint) => consinco::read_request(endpoint, head, body, &options.consinco),
             Dialect::Declared(place) => declared::read_request(&options.declared[place], head, body),
         }

@@ -11,7 +11,7 @@ use http::{header, request::Parts};
 use self::form::Malformed;
 pub use self::reply::{answer, empty, write_error, write_grant};
 pub(super) use self::{client::basic, form::Form};
-use crate::model::{ErrorCode, Grant, PresentedClient, Scope, Secret, TokenError, TokenRequest};
+use crate::model::{ErrorCode, Grant, PresentedClient, RefreshForm, Scope, Secret, TokenError, TokenRequest};
 
 /// A question about one token: revoke it (RFC 7009), or tell of it (RFC 7662).
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(super) fn read_request(head: &Parts, body: &[u8]) -> Result<TokenRequest, To
         }
         _ => return Err(TokenError::new(ErrorCode::UnsupportedGrantType)),
     };
-    Ok(TokenRequest { client, grant, scope, resources: form.resources })
+    Ok(TokenRequest { client, grant, refresh_form: RefreshForm::Full, scope, resources: form.resources })
 }
 
 /// Reads a request to the revocation or the introspection endpoint. The hint of a token's type is not needed: every

@@ -10,13 +10,21 @@ use super::{
     members::{self, Members},
     spoken::{CannotSay, Endpoint, Said},
 };
-use crate::model::{ClientProof, ErrorCode, Grant, PresentedClient, TokenError, TokenRequest};
+use crate::{
+    config::Redex,
+    model::{ClientProof, ErrorCode, Grant, PresentedClient, TokenError, TokenRequest},
+};
 
 /// Reads a request to one of the two endpoints.
 ///
 /// # Errors
 /// What is wrong with its form; 415 if it is not JSON.
-pub fn read_request(endpoint: Endpoint, head: &Parts, body: &[u8]) -> Result<TokenRequest, TokenError> {
+pub fn read_request(
+    endpoint: Endpoint,
+    head: &Parts,
+    body: &[u8],
+    options: &Redex,
+) -> Result<TokenRequest, TokenError> {
     if Media::of(&head.headers) != Some(Media::ApplicationJson) {
         let error = TokenError::invalid_request("Content-Type must be application/json");
         return Err(error.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
@@ -41,7 +49,7 @@ pub fn read_request(endpoint: Endpoint, head: &Parts, body: &[u8]) -> Result<Tok
     };
     let client =
         PresentedClient { id: Some(id.expose().clone()), proof: ClientProof::Secret(secret), by_header: false };
-    Ok(TokenRequest { client, grant, scope: None, resources: Vec::new() })
+    Ok(TokenRequest { client, grant, refresh_form: options.refresh_form, scope: None, resources: Vec::new() })
 }
 
 /// Says a request to an authority that knows this API.

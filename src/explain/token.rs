@@ -8,12 +8,14 @@ use serde_json::Value;
 use super::{Detail, Mark, own, steps::Teller, verdict::Place};
 use crate::{
     auth::{
-        Issuer, basic,
+        Issuer,
+        ask::Asker,
+        basic,
         bearer::{self, Candidate},
         policy::{Condition, Policy},
         verdict::{Claim, Verdict},
     },
-    config::{self, Preflight, TokenPlace},
+    config::{self, Preflight, TokenPlace, Way},
     gate::Gate,
     jose::{JwtError, Peek, peek},
     model::{Secret, UnixTime},
@@ -83,10 +85,11 @@ fn validation(gate: &Gate, token: &str, policy: &Policy, now: UnixTime) -> (Stri
         Ok(peek) => peek,
         Err(JwtError::NotAJwt) => {
             let trusted = policy.issuers.iter().filter_map(|&index| issuers.get(index));
-            let asked: Vec<String> = trusted.filter(|issuer| issuer.introspector.is_some()).map(name_of).collect();
+            let asked: Vec<String> =
+                trusted.filter_map(|issuer| Some(asked_of(issuer.asker.as_ref()?, issuer))).collect();
             let says = match asked.is_empty() {
-                true => "not a JWT, and no issuer of this route introspects".to_owned(),
-                false => format!("not a JWT; introspection was asked of {}", asked.join(", ")),
+                true => "not a JWT, and no issuer of this route introspects or has a probe".to_owned(),
+                false => format!("not a JWT; {}", asked.join(", ")),
             };
             return ("active".to_owned(), vec![Detail::plain(says)]);
         }
@@ -102,7 +105,8 @@ fn validation(gate: &Gate, token: &str, policy: &Policy, now: UnixTime) -> (Stri
     details.extend(times(&peek, &issuer.settings, now));
     let keys = issuer.keys.status();
     if issuer.settings.keys == config::KeySource::None {
-        details.push(Detail::plain("the issuer has no keys here, so it can only be asked by introspection"));
+        let by = issuer.asker.as_ref().map_or("introspection", |asker| asker.inquiry().way.word());
+        details.push(Detail::plain(format!("the issuer has no keys here, so it can only be asked by {by}")));
         return ("active".to_owned(), details);
     }
     details.push(Detail::plain(format!("{} key(s) of the issuer are known", keys.keys)));
@@ -190,6 +194,13 @@ fn list<T: AsRef<str>>(texts: &[T], between: &str) -> String {
     match texts.is_empty() {
         true => "nothing".to_owned(),
         false => texts.iter().map(|text| format!("`{}`", text.as_ref())).collect::<Vec<_>>().join(between),
+    }
+}
+
+fn asked_of(asker: &Asker, issuer: &Issuer) -> String {
+    match &asker.inquiry().way {
+        Way::Introspection(_) => format!("introspection was asked of {}", name_of(issuer)),
+        Way::Probe(_) => format!("a probe asked {}", name_of(issuer)),
     }
 }
 

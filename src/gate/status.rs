@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
-    config::{Authority, Users},
+    config::{Authority, Users, Way},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     session::StoreError,
@@ -65,6 +65,7 @@ pub struct IssuerStatus {
     /// Seconds since the keys were fetched.
     pub key_age: Option<u64>,
     pub introspection: bool,
+    pub probe: bool,
     pub last_error: Option<String>,
 }
 
@@ -157,11 +158,12 @@ impl Gate {
             .iter()
             .map(|issuer| {
                 let keys = issuer.keys.status();
+                let way = issuer.settings.inquiry.as_ref().map(|inquiry| &inquiry.way);
                 IssuerStatus {
                     name: issuer.settings.name.to_string(),
                     issuer: issuer.settings.issuer.clone(),
                     required: issuer.settings.required,
-                    usable: keys.keys > 0 || issuer.introspector.is_some(),
+                    usable: keys.keys > 0 || issuer.asker.is_some(),
                     ever_loaded: keys.ever_loaded,
                     keys: keys.keys,
                     skipped: keys
@@ -170,7 +172,8 @@ impl Gate {
                         .map(|skipped| format!("{}: {}", skipped.kid.as_deref().unwrap_or("(no kid)"), skipped.reason))
                         .collect(),
                     key_age: keys.last_success.map(|at| at.until(now).as_secs()),
-                    introspection: issuer.introspector.is_some(),
+                    introspection: matches!(way, Some(Way::Introspection(_))),
+                    probe: matches!(way, Some(Way::Probe(_))),
                     last_error: keys.last_error,
                 }
             })

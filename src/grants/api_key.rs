@@ -4,7 +4,7 @@
 use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
     config::Client,
-    model::{GrantType, Secret, TokenError, TokenGrant},
+    model::{GrantType, RefreshForm, Secret, TokenError, TokenGrant},
 };
 
 impl Grants {
@@ -12,6 +12,7 @@ impl Grants {
         &self,
         client: &Client,
         key: &Secret<String>,
+        form: RefreshForm,
         trail: &mut Trail,
     ) -> Result<TokenGrant, TokenError> {
         let user = self.authority.user_of_key(key);
@@ -19,7 +20,7 @@ impl Grants {
         trail.subject = Some(user.subject.clone());
         let granted =
             self.granted_by(user, GrantType::ApiKey, scope_for(client, None)?, audiences_for(&client.audiences, &[])?)?;
-        let (session, grant) = self.open(client, granted).await?;
+        let (session, grant) = self.open(client, granted, form).await?;
         trail.session = Some(session);
         Ok(grant)
     }

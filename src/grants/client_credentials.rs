@@ -3,7 +3,7 @@
 use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
     config::Client,
-    model::{ErrorCode, Scope, TokenError, TokenGrant},
+    model::{ErrorCode, RefreshForm, Scope, TokenError, TokenGrant},
 };
 
 impl Grants {
@@ -22,7 +22,7 @@ impl Grants {
         let audiences = audiences_for(&client.audiences, resources)?;
         let granted = self.granted_to(client, scope, audiences)?;
         trail.subject = Some(granted.subject.clone());
-        let (session, grant) = self.open(client, granted).await?;
+        let (session, grant) = self.open(client, granted, RefreshForm::Full).await?;
         trail.session = Some(session);
         Ok(grant)
     }

@@ -41,7 +41,7 @@ impl Grants {
             return Err(TokenError::invalid_grant().because("account_changed"));
         }
         self.check_still_granted(client, &code.granted)?;
-        let first = First { resources: redemption.resources, nonce: code.nonce.as_deref() };
+        let first = First { resources: redemption.resources, nonce: code.nonce.as_deref(), ..First::default() };
         let Start { opening, reply } = self.start(client, id, code.granted, &first)?;
         let (spent, tokens) = self.sessions.redeem(opening).await?;
         match spent {

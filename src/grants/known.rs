@@ -16,7 +16,7 @@ use crate::{
         Access, Session, SessionId,
         record::RevocationReason,
         ring::digest16,
-        tokens::{Presented, is_access_token, read_refresh},
+        tokens::{Presented, is_access_token},
     },
     telemetry::audit::{Entry, Event},
 };
@@ -178,11 +178,8 @@ impl Grants {
             let Some(opaque) = self.sessions.ring().read_access(token) else { return Ok(None) };
             return self.find_access(opaque.session, opaque.digest, None).await;
         }
-        if let Some(presented) = read_refresh(token) {
-            let Some(session) = self.sessions.find(presented.session).await? else { return Ok(None) };
-            let ring = self.sessions.ring();
-            let good = ring.is_refresh_token(&presented, &session.state.client, &session.granted);
-            return Ok(good.then_some(Known::Refresh { session, presented }));
+        if let Some((presented, session)) = self.sessions.find_any_refresh(token).await? {
+            return Ok(Some(Known::Refresh { session, presented }));
         }
         let Some((session, jti)) = self.read_jwt(token) else { return Ok(None) };
         self.find_access(session, digest16(jti.as_bytes()), Some(jti)).await

@@ -70,7 +70,7 @@ impl Grants {
         if !client.may(kind) {
             return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("grant_not_allowed"));
         }
-        let (scope, resources) = (request.scope.as_ref(), &*request.resources);
+        let (scope, resources, form) = (request.scope.as_ref(), &*request.resources, request.refresh_form);
         match &request.grant {
             Grant::AuthorizationCode { code, redirect_uri, verifier } => {
                 let (redirect_uri, verifier) = (redirect_uri.as_deref(), verifier.as_ref());
@@ -80,13 +80,13 @@ impl Grants {
             Grant::Password { username, password, company } => {
                 self.password(
                     &client,
-                    Typed { username, password, company: company.as_deref(), scope, resources },
+                    Typed { username, password, company: company.as_deref(), scope, resources, form },
                     trail,
                     cx,
                 )
                 .await
             }
-            Grant::ApiKey { key } => self.api_key(&client, key, trail).await,
+            Grant::ApiKey { key } => self.api_key(&client, key, form, trail).await,
             Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
         }
     }

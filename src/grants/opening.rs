@@ -9,7 +9,7 @@ use super::{Grants, mint::About};
 use crate::{
     authority::Identity,
     config::Client,
-    model::{GrantType, Scope, TokenError, TokenGrant},
+    model::{GrantType, RefreshForm, Scope, TokenError, TokenGrant},
     session::{Granted, Opening, SessionId},
 };
 
@@ -19,11 +19,12 @@ pub(super) struct Start {
     pub reply: TokenGrant,
 }
 
-/// What the first access token is narrowed to, and what stands in the ID token.
+/// What the first access token is narrowed to, what stands in the ID token, and the form of refresh tokens.
 #[derive(Default)]
 pub(super) struct First<'a> {
     pub resources: &'a [String],
     pub nonce: Option<&'a str>,
+    pub form: RefreshForm,
 }
 
 impl Grants {
@@ -76,15 +77,25 @@ impl Grants {
         })
     }
 
-    /// Begins and keeps a session; its tokens.
+    /// Begins and keeps a session; its tokens, the refresh token in `form`.
     ///
     /// # Errors
     /// If the store is not available, or nothing can be signed: then nothing was given.
-    pub async fn open(&self, client: &Client, granted: Granted) -> Result<(SessionId, TokenGrant), TokenError> {
-        let id = SessionId::random()?;
-        let Start { opening, reply } = self.start(client, id, granted, &First::default())?;
-        let tokens = self.sessions.open(opening).await?;
-        Ok((id, TokenGrant { refresh_token: tokens.refresh, ..reply }))
+    pub async fn open(
+        &self,
+        client: &Client,
+        granted: Granted,
+        form: RefreshForm,
+    ) -> Result<(SessionId, TokenGrant), TokenError> {
+        for _ in 0..MOST_DRAWS {
+            let id = SessionId::draw(form)?;
+            let first = First { form, ..First::default() };
+            let Start { opening, reply } = self.start(client, id, granted.clone(), &first)?;
+            if let Some(tokens) = self.sessions.open(opening).await? {
+                return Ok((id, TokenGrant { refresh_token: tokens.refresh, ..reply }));
+            }
+        }
+        Err(TokenError::unavailable().because("no_free_session_id"))
     }
 
     /// Everything about a new session that may fail, before anything is kept.
@@ -140,7 +151,7 @@ impl Grants {
             granted,
             idle: client.idle.as_secs(),
             absolute: absolute.as_secs(),
-            refresh,
+            refresh: refresh.then_some(first.form),
             access: Some(minted.access),
             most,
         };
@@ -156,5 +167,8 @@ fn may_refresh(client: &Client, grant: GrantType) -> bool {
     }
 }
 
+/// Ids that are drawn for one session. A compact one is another's once in 2^64 draws for each session that there is, so
+/// the second draw is already for a store that is not as it should be.
+const MOST_DRAWS: usize = 4;
 /// A token that has stood in a URI lives no longer.
 const LONGEST_IMPLICIT: Duration = Duration::from_secs(600);

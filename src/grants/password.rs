@@ -7,7 +7,7 @@ use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
     authority::{Denied, Identity},
     config::Client,
-    model::{Context, GrantType, Scope, Secret, TokenError, TokenGrant},
+    model::{Context, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
 };
 
 /// What the client has sent.
@@ -18,6 +18,7 @@ pub(super) struct Typed<'a> {
     pub company: Option<&'a str>,
     pub scope: Option<&'a Scope>,
     pub resources: &'a [String],
+    pub form: RefreshForm,
 }
 
 impl Grants {
@@ -43,7 +44,7 @@ impl Grants {
         }
         trail.subject = Some(user.subject.clone());
         let granted = self.granted_by(user, GrantType::Password, scope, audiences)?;
-        let (session, grant) = self.open(client, granted).await?;
+        let (session, grant) = self.open(client, granted, typed.form).await?;
         trail.session = Some(session);
         Ok(grant)
     }

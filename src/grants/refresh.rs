@@ -123,6 +123,7 @@ impl Grants {
             }
             Refreshed::Refused(Outcome::Refused(Refused::Expired)) => refused("expired"),
             Refreshed::Refused(Outcome::Refused(Refused::Revoked)) => refused("revoked"),
+            Refreshed::Refused(Outcome::Refused(Refused::LastGeneration)) => refused("last_generation"),
             Refreshed::Refused(_) => refused("token_unknown"),
         }
     }

@@ -37,7 +37,7 @@ pub fn issuer(keys: KeySource) -> Issuer {
         ca_file: None,
         refresh_interval: Duration::from_secs(300),
         max_stale: Duration::from_secs(86400),
-        introspection: None,
+        inquiry: None,
     }
 }
 

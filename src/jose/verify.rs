@@ -156,7 +156,7 @@ pub fn rules(issuer: &str, token_types: &[&str], required: bool) -> Issuer {
         ca_file: None,
         refresh_interval: Duration::ZERO,
         max_stale: Duration::ZERO,
-        introspection: None,
+        inquiry: None,
     }
 }
 

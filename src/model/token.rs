@@ -128,11 +128,29 @@ pub enum ClientProof {
     Assertion(Secret<String>),
 }
 
+/// What the refresh tokens of a session look like, from its first to its last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshForm {
+    #[default]
+    Full,
+    /// 36 characters, for clients that have sized their columns by that.
+    Compact,
+}
+
+impl RefreshForm {
+    pub fn is_full(&self) -> bool {
+        *self == RefreshForm::Full
+    }
+}
+
 /// A request to a token endpoint, read from whatever dialect.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub client: PresentedClient,
     pub grant: Grant,
+    /// For a session that begins here. One that goes on keeps its own, and that of a code was named before.
+    pub refresh_form: RefreshForm,
     /// `None`: not given.
     pub scope: Option<Scope>,
     /// RFC 8707.

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use super::{
-    Filter, SessionStore, Spent,
+    Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
     memory::Memory,
     record::{Revocation, RevocationReason, Session, SessionId, State},
     redb::Redb,
     testing::{CLIENT, DAY, HOUR, Scratch, access, code, ring, rotate, session},
 };
-use crate::model::{Time, UnixTime};
+use crate::model::{RefreshForm, Time, UnixTime};
 
 /// A store under test, its clock, and how to open it anew if it promises to outlive its process.
 struct Bench {
@@ -54,6 +54,7 @@ macro_rules! conforms {
 
 conforms!(
     a_session_is_found_as_it_was_kept_until_its_absolute_end,
+    an_id_is_given_once,
     the_current_generation_rotates,
     the_parent_is_a_concurrent_use_then_a_lost_answer_then_a_replay,
     the_parent_of_an_acknowledged_successor_is_a_replay_after_ten_seconds,
@@ -81,7 +82,7 @@ impl Bench {
         let mut session = session(name, self.time.now());
         change(&mut session);
         let id = session.id;
-        assert_eq!(self.store.create(session, 1000).await.unwrap(), []);
+        assert_eq!(self.store.create(session, 1000).await.unwrap(), Created::Now(vec![]));
         id
     }
 
@@ -92,6 +93,11 @@ impl Bench {
     async fn state(&self, id: SessionId) -> State {
         self.store.find(id).await.unwrap().unwrap().state
     }
+}
+
+/// It was, and these had to go for it.
+fn kept(superseded: &[SessionId]) -> Created {
+    Created::Now(superseded.to_vec())
 }
 
 /// `times` of what `attempt` makes, at once, on all threads.
@@ -120,6 +126,40 @@ async fn a_session_is_found_as_it_was_kept_until_its_absolute_end(bench: Bench) 
     assert!(bench.store.find(kept.id).await.unwrap().is_some(), "the tombstone stays");
     bench.time.advance(100);
     assert_eq!(bench.store.find(kept.id).await.unwrap(), None);
+}
+
+async fn an_id_is_given_once(bench: Bench) {
+    let mut first = session("ada", bench.time.now());
+    first.id = SessionId::compact([7; 8]);
+    first.state.form = RefreshForm::Compact;
+    assert_eq!(bench.store.create(first.clone(), 1).await.unwrap(), kept(&[]));
+    assert_eq!(bench.store.create(first.clone(), 1).await.unwrap(), kept(&[]), "the same step once more");
+    assert_eq!(bench.store.find(first.id).await.unwrap(), Some(first.clone()));
+    let another = |name: &str, salt| {
+        let mut another = Session { id: first.id, ..session(name, first.state.created) };
+        another.granted.salt = [salt; 16];
+        another
+    };
+    let older = bench.open("grace", |_| ()).await;
+    // The owner's other sessions stay, too.
+    for other in [another("ada", 4), another("grace", 4)] {
+        assert_eq!(bench.store.create(other, 1).await.unwrap(), Created::Taken);
+    }
+    assert_eq!(bench.store.find(first.id).await.unwrap(), Some(first.clone()));
+    assert!(bench.state(older).await.revoked.is_none());
+    assert_eq!(bench.present(first.id, 1).await, Outcome::Rotated { generation: 2 });
+    bench.store.revoke(first.id, RevocationReason::Operator).await.unwrap();
+    assert_eq!(bench.store.create(another("ada", 4), 1).await.unwrap(), Created::Taken, "a tombstone keeps its id");
+    bench.time.advance(DAY as i64);
+    bench.store.purge().await.unwrap();
+    let created = at_once(16, |number| {
+        let (store, mut other) = (bench.store.clone(), another("ada", number as u8));
+        (other.state.absolute, other.state.idle_until) = (bench.time.now().plus(DAY), bench.time.now().plus(HOUR));
+        async move { store.create(other, 1).await.unwrap() }
+    })
+    .await;
+    assert_eq!(created.iter().filter(|created| **created == kept(&[])).count(), 1);
+    assert_eq!(created.iter().filter(|created| **created == Created::Taken).count(), 15);
 }
 
 async fn the_current_generation_rotates(bench: Bench) {
@@ -173,7 +213,7 @@ async fn a_token_ahead_of_the_store_heals_it(bench: Bench) {
     assert_eq!(bench.present(id, 7).await, Outcome::Healed { generation: 8 });
     assert_eq!(bench.present(id, 7).await, Outcome::Retried { generation: 8 });
     assert_eq!(bench.present(id, 8).await, Outcome::Rotated { generation: 9 });
-    assert_eq!(bench.present(id, u64::MAX).await, Outcome::Refused(Refused::Unknown));
+    assert_eq!(bench.present(id, u64::MAX).await, Outcome::Refused(Refused::LastGeneration));
 }
 
 async fn what_is_not_otherwise_good_changes_nothing(bench: Bench) {
@@ -298,9 +338,9 @@ async fn the_oldest_session_makes_room_for_one_too_many(bench: Bench) {
     // One that has ended makes room, too.
     bench.store.revoke(opened[1], RevocationReason::Client).await.unwrap();
     let next = session("ada", bench.time.now());
-    assert_eq!(bench.store.create(next.clone(), 3).await.unwrap(), []);
+    assert_eq!(bench.store.create(next.clone(), 3).await.unwrap(), Created::Now(vec![]));
     bench.time.advance(2);
-    assert_eq!(bench.store.create(session("ada", bench.time.now()), 3).await.unwrap(), [opened[0]]);
+    assert_eq!(bench.store.create(session("ada", bench.time.now()), 3).await.unwrap(), kept(&[opened[0]]));
     let reason = bench.state(opened[0]).await.revoked.map(|revoked| revoked.reason);
     assert_eq!(reason, Some(RevocationReason::Superseded));
     bench.time.advance(2);
@@ -318,10 +358,10 @@ async fn sessions_of_users_and_clients_are_counted_apart(bench: Bench) {
     bench.time.advance(2);
     let mut of_client = session("ada", bench.time.now());
     (of_client.granted.subject, of_client.granted.username) = ("same".to_owned(), None);
-    assert_eq!(bench.store.create(of_client.clone(), 1).await.unwrap(), []);
+    assert_eq!(bench.store.create(of_client.clone(), 1).await.unwrap(), Created::Now(vec![]));
     bench.time.advance(2);
     let next = Session { id: SessionId::random().unwrap(), ..of_client.clone() };
-    assert_eq!(bench.store.create(next, 1).await.unwrap(), [of_client.id]);
+    assert_eq!(bench.store.create(next, 1).await.unwrap(), Created::Now(vec![of_client.id]));
     assert!(bench.state(user).await.revoked.is_none());
 }
 

@@ -6,7 +6,7 @@ use super::{
     family::{Outcome, Rotate},
     memory::Memory,
     record::{Code, RevocationReason, Session, SessionId},
-    store::{Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::model::{Time, UnixTime};
 
@@ -29,7 +29,7 @@ impl SessionStore for Elsewhere {
         self.0.now()
     }
 
-    fn create(&self, _: Session, _: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, _: Session, _: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         elsewhere()
     }
 

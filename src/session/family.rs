@@ -2,7 +2,7 @@
 //! store runs inside its own transaction, in its own time.
 
 use super::record::{Access, MOST_ACCESS_TOKENS, Revocation, RevocationReason, State};
-use crate::model::UnixTime;
+use crate::model::{RefreshForm, UnixTime};
 
 /// What is asked of the step. MAC, client authentication and everything else that may fail was checked before it.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub enum Refused {
     Expired,
     OtherClient,
     Revoked,
+    /// No further token of the family has a name.
+    LastGeneration,
 }
 
 impl State {
@@ -63,8 +65,8 @@ impl State {
         if step.presented >= self.generation {
             let healed = step.presented > self.generation;
             let next = if step.stable { step.presented } else { step.presented.saturating_add(1) };
-            if next > LAST_GENERATION {
-                return Outcome::Refused(Refused::Unknown);
+            if next > last_generation(self.form) {
+                return Outcome::Refused(Refused::LastGeneration);
             }
             self.acknowledged = step.presented;
             self.generation = next;
@@ -123,8 +125,14 @@ impl State {
     }
 }
 
-/// The last generation that a token can name; no client lives to see it.
-pub const LAST_GENERATION: u64 = (1 << 63) - 1;
+/// The last generation that a token can name. In the full form no client lives to see it.
+pub const fn last_generation(form: RefreshForm) -> u64 {
+    match form {
+        RefreshForm::Full => (1 << 63) - 1,
+        RefreshForm::Compact => u16::MAX as u64,
+    }
+}
+
 /// Seconds after a rotation in which the parent is a concurrent use, whatever became of its successor.
 pub const CONCURRENT: u64 = 10;
 /// Seconds in which the parent is a lost answer, as long as the successor was never used.

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
-    store::{Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::{
     model::UnixTime,
@@ -50,7 +50,7 @@ impl SessionStore for Measured {
         self.inside.now()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.step(StoreOperation::Open, self.inside.create(session, most))
     }
 

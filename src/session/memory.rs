@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use super::{
     family::{Outcome, Refused, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
-    store::{Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::model::{Time, UnixTime};
 
@@ -64,8 +64,11 @@ impl Memory {
 }
 
 impl Kept {
-    fn create(&mut self, session: Session, most: u32, now: UnixTime) -> Vec<SessionId> {
+    fn create(&mut self, session: Session, most: u32, now: UnixTime) -> Created {
         self.purge_if_due(now);
+        if self.sessions.get(&session.id).is_some_and(|kept| !kept.is_same(&session)) {
+            return Created::Taken;
+        }
         let mine = self.live.entry(Owner::of(&session)).or_default();
         mine.insert((session.state.created, session.id));
         let mut superseded = Vec::new();
@@ -81,7 +84,7 @@ impl Kept {
             }
         }
         self.sessions.insert(session.id, session);
-        superseded
+        Created::Now(superseded)
     }
 
     /// Takes a session that has ended out of those that count.
@@ -124,7 +127,7 @@ impl SessionStore for Memory {
         self.time.now()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.step(|kept, now| kept.create(session, most, now))
     }
 
@@ -180,7 +183,7 @@ impl SessionStore for Memory {
                 if std::mem::replace(spent, true) {
                     return Spent::Before;
                 }
-                Spent::Now(kept.create(session, most, now))
+                kept.create(session, most, now).into()
             }
             _ => Spent::Unknown,
         })

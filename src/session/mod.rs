@@ -27,5 +27,5 @@ pub use self::{
     family::{Outcome, Rotate},
     record::{Access, Code, Granted, Revocation, Session, SessionId, State},
     sessions::{Opening, Refreshed, Sessions, Tokens},
-    store::{Filter, SessionStore, Spent, StoreError},
+    store::{Created, Filter, SessionStore, Spent, StoreError},
 };

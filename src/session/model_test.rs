@@ -12,7 +12,7 @@ use super::{
     redb::Redb,
     testing::{CLIENT, DAY, HOUR, Scratch, access, granted, ring},
 };
-use crate::model::{Time, UnixTime};
+use crate::model::{RefreshForm, Time, UnixTime};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -99,13 +99,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(form: RefreshForm) -> World {
         let scratch = Scratch::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (time, path) = (Time::default(), scratch.path("sessions.redb"));
         let model =
             Model { generation: 1, rotated_at: UnixTime(0), acknowledged: 0, idle_until: UnixTime(0), revoked: false };
-        let (id, absolute) = (SessionId::random().unwrap(), UnixTime(0));
+        let (id, absolute) = (SessionId::draw(form).unwrap(), UnixTime(0));
         let tokens = BTreeMap::new();
         let mut world =
             World { time, path, sessions: None, runtime, id, absolute, model, saved: None, tokens, _scratch: scratch };
@@ -116,11 +116,11 @@ impl World {
             granted: granted("ada"),
             idle: HOUR,
             absolute: DAY,
-            refresh: true,
+            refresh: Some(form),
             access: Some(access(world.time.now())),
             most: 10,
         };
-        let first = world.runtime.block_on(world.sessions().open(opening)).unwrap().refresh.unwrap();
+        let first = world.runtime.block_on(world.sessions().open(opening)).unwrap().unwrap().refresh.unwrap();
         world.tokens.insert(1, first.expose().clone());
         let state = world.session().unwrap().state;
         world.absolute = state.absolute;
@@ -253,8 +253,11 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
-    fn whatever_happens_to_a_family_it_keeps_what_was_promised(events in prop::collection::vec(event(), 1..40)) {
-        let mut world = World::new();
+    fn whatever_happens_to_a_family_it_keeps_what_was_promised(
+        form in prop::sample::select(vec![RefreshForm::Full, RefreshForm::Compact]),
+        events in prop::collection::vec(event(), 1..40),
+    ) {
+        let mut world = World::new(form);
         for event in &events {
             world.happen(event);
         }

@@ -7,10 +7,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{GrantType, Scope, UnixTime};
+use crate::model::{GrantType, RefreshForm, Scope, UnixTime};
 
-/// 128 random bits: the name of a session and of its family of refresh tokens. Not a secret by itself: no token can be
-/// made from it.
+/// The name of a session and of its family of refresh tokens: 128 random bits, or 64 where its refresh tokens must be
+/// short. Not a secret by itself: no token can be made from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub [u8; 16]);
 
@@ -21,6 +21,36 @@ impl SessionId {
         let mut id = [0; 16];
         rand::fill(&mut id)?;
         Ok(SessionId(id))
+    }
+
+    /// An id for a session whose refresh tokens are of `form`. A compact one may be another session's: whoever keeps it
+    /// must find that out.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn draw(form: RefreshForm) -> Result<SessionId, aws_lc_rs::error::Unspecified> {
+        match form {
+            RefreshForm::Full => SessionId::random(),
+            RefreshForm::Compact => {
+                let mut family = [0; 8];
+                rand::fill(&mut family)?;
+                Ok(SessionId::compact(family))
+            }
+        }
+    }
+
+    /// The id that a compact refresh token stands for. Under no key, which may leave the ring before the session ends; and
+    /// reversible, since the next token is made from the id.
+    pub fn compact(family: [u8; 8]) -> SessionId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&family);
+        SessionId(id)
+    }
+
+    /// The part of a compact id that a refresh token carries.
+    pub(super) fn family(self) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
     }
 }
 
@@ -63,6 +93,9 @@ pub struct State {
     pub idle_until: UnixTime,
     /// The generation of the current refresh token; the first is 1, and 0 stands for "there is none".
     pub generation: u64,
+    /// The form of its refresh tokens, whichever dialect it goes on in.
+    #[serde(default, skip_serializing_if = "RefreshForm::is_full")]
+    pub form: RefreshForm,
     pub rotated_at: UnixTime,
     /// The newest generation that is known to have reached the client.
     pub acknowledged: u64,
@@ -166,6 +199,11 @@ pub struct Code {
 }
 
 impl Session {
+    /// Whether `other` was made by the same step, whatever has become of it since.
+    pub(super) fn is_same(&self, other: &Session) -> bool {
+        self.id == other.id && self.state.created == other.state.created && self.granted.salt == other.granted.salt
+    }
+
     /// Whether anything can still come of the session at `now`.
     pub fn is_alive(&self, now: UnixTime) -> bool {
         self.state.is_alive(now)
@@ -215,3 +253,29 @@ mod base64_digest {
 /// Access tokens of one session that are good at once; a further one pushes the oldest out. Many workers of one client may
 /// refresh at once, and each answer must be good.
 pub const MOST_ACCESS_TOKENS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testing::session;
+
+    #[test]
+    fn a_session_that_was_kept_before_there_were_forms_has_full_refresh_tokens() {
+        let full = session("ada", UnixTime(1000)).state;
+        let written = serde_json::to_value(&full).unwrap();
+        assert_eq!(written.get("form"), None);
+        assert_eq!(serde_json::from_value::<State>(written).unwrap(), full);
+        let compact = State { form: RefreshForm::Compact, ..full };
+        let written = serde_json::to_string(&compact).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&written).unwrap(), compact);
+    }
+
+    #[test]
+    fn a_compact_id_is_its_family_and_no_full_one() {
+        let id = SessionId::draw(RefreshForm::Compact).unwrap();
+        assert_eq!(SessionId::compact(id.family()), id);
+        assert_ne!(id.0[..8], [0; 8]);
+        let full = SessionId::draw(RefreshForm::Full).unwrap();
+        assert_ne!(SessionId::compact(full.family()), full);
+    }
+}

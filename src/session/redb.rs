@@ -30,7 +30,7 @@ use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
-    store::{Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
 };
 use crate::model::{BoxError, Time, UnixTime};
 
@@ -169,7 +169,7 @@ impl SessionStore for Redb {
         self.time.now()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.step(move |tables, ring, now| steps::create(tables, &session, most, ring, now))
     }
 

@@ -4,7 +4,7 @@ use aws_lc_rs::{aead, digest, hkdf, hmac, rand};
 
 use crate::{
     config::MasterRing,
-    model::{BoxError, Secret},
+    model::{BoxError, RefreshForm, Secret},
 };
 
 /// Every key that sessions need. The first master key is current; the others open what they once sealed.
@@ -45,9 +45,13 @@ impl KeyRing {
     }
 
     /// The key of the refresh tokens of one family; `None` if the ring has lost its master key.
-    pub(super) fn refresh_key(&self, master: u32, salt: &[u8; 16]) -> Option<hmac::Key> {
+    pub(super) fn refresh_key(&self, form: RefreshForm, master: u32, salt: &[u8; 16]) -> Option<hmac::Key> {
         let key = self.keys.iter().find(|key| key.id == master)?;
-        let info = [b"sidegate refresh token v1".as_slice(), salt];
+        let purpose: &[u8] = match form {
+            RefreshForm::Full => b"sidegate refresh token v1",
+            RefreshForm::Compact => b"sidegate compact refresh token v1",
+        };
+        let info = [purpose, salt];
         let okm = key.master.expand(&info, hmac::HMAC_SHA256).ok()?;
         Some(hmac::Key::from(okm))
     }

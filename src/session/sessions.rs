@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::{
-    Filter, SessionStore, Spent, StoreError,
+    Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
     liveness::Livenesses,
     record::{Access, Code, Granted, RevocationReason, Session, SessionId, State},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     jose::Liveness,
-    model::{Secret, UnixTime},
+    model::{RefreshForm, Secret, UnixTime},
 };
 
 /// Shared by all generations of the configuration.
@@ -34,8 +34,8 @@ pub struct Opening {
     /// Seconds; `idle` only counts with a refresh token.
     pub idle: u64,
     pub absolute: u64,
-    /// Whether a refresh token goes out.
-    pub refresh: bool,
+    /// Whether a refresh token goes out, and in which form: the one that `id` was drawn for.
+    pub refresh: Option<RefreshForm>,
     /// The access token that goes out, if one does.
     pub access: Option<Access>,
     /// Live sessions that the same subject (or client on its own behalf) may have.
@@ -77,19 +77,24 @@ impl Sessions {
         self.store.now()
     }
 
-    /// Keeps a new session.
+    /// Keeps a new session; `None` if its id is another's, which for a full one never happens.
     ///
     /// # Errors
     /// If the store is not available; then nothing was given.
-    pub async fn open(&self, opening: Opening) -> Result<Tokens, StoreError> {
+    pub async fn open(&self, opening: Opening) -> Result<Option<Tokens>, StoreError> {
         let (session, most, refresh) = self.session(opening)?;
         let (store, live) = (self.store.clone(), self.live.clone());
-        self.detached(async move {
-            store.create(session, most).await?.into_iter().for_each(|superseded| live.end(superseded));
-            Ok(())
+        let created = self.detached(async move {
+            let created = store.create(session, most).await?;
+            if let Created::Now(superseded) = &created {
+                superseded.iter().for_each(|id| live.end(*id));
+            }
+            Ok(created)
+        });
+        Ok(match created.await? {
+            Created::Now(_) => Some(Tokens { refresh }),
+            Created::Taken => None,
         })
-        .await?;
-        Ok(Tokens { refresh })
     }
 
     /// The same for a code that is redeemed: `None` if it was spent before or is over.
@@ -123,38 +128,49 @@ impl Sessions {
         let now = self.now();
         let Opening { id, client, granted, idle, absolute, refresh, access, most } = opening;
         let absolute = now.plus(absolute);
-        let token = if refresh {
-            // Before anything is kept: what can fail comes first.
-            let token = self.ring.refresh_token(id, 1, &client, &granted);
-            Some(token.ok_or_else(|| StoreError::Unreadable("the master key is not in the ring".to_owned()))?)
-        } else {
-            None
-        };
-        let generation = u64::from(refresh);
+        let generation = u64::from(refresh.is_some());
         let access = access.map(|access| Access { generation, expires: access.expires.min(absolute), ..access });
         let state = State {
             client,
             created: now,
             absolute,
-            idle_until: if refresh { now.plus(idle).min(absolute) } else { absolute },
+            idle_until: if refresh.is_some() { now.plus(idle).min(absolute) } else { absolute },
             generation,
+            form: refresh.unwrap_or_default(),
             rotated_at: now,
             acknowledged: 0,
             retries: 0,
             revoked: None,
             access: access.into_iter().collect(),
         };
-        Ok((Session { id, state, granted }, most, token))
+        let session = Session { id, state, granted };
+        let token = if refresh.is_some() {
+            // Before anything is kept: what can fail comes first.
+            let token = self.ring.refresh_token(&session, 1);
+            Some(token.ok_or_else(|| StoreError::Unreadable("the master key is not in the ring".to_owned()))?)
+        } else {
+            None
+        };
+        Ok((session, most, token))
     }
 
-    /// The session behind a refresh token whose MAC is right for `client`. `None`: nothing of the kind.
+    /// The session of `client` behind a refresh token whose MAC is right. `None`: nothing of the kind.
     ///
     /// # Errors
     /// If the store is not available.
     pub async fn find_refresh(&self, token: &str, client: &str) -> Result<Option<(Presented, Session)>, StoreError> {
+        let found = self.find_any_refresh(token).await?;
+        Ok(found.filter(|(_, session)| session.state.client == client))
+    }
+
+    /// The same, whichever client's it is.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn find_any_refresh(&self, token: &str) -> Result<Option<(Presented, Session)>, StoreError> {
         let Some(presented) = tokens::read_refresh(token) else { return Ok(None) };
         let Some(session) = self.find(presented.session).await? else { return Ok(None) };
-        let good = self.ring.is_refresh_token(&presented, client, &session.granted);
+        let good = self.ring.is_refresh_token(&presented, &session);
         Ok(good.then_some((presented, session)))
     }
 
@@ -186,7 +202,7 @@ impl Sessions {
                 return Ok(Refreshed::Refused(outcome));
             }
         };
-        match self.ring.refresh_token(session.id, generation, &session.state.client, &session.granted) {
+        match self.ring.refresh_token(session, generation) {
             Some(token) => Ok(Refreshed::Good { token, outcome }),
             // Its MAC was right a moment ago, so the key is there.
             None => Ok(Refreshed::Refused(Outcome::Refused(Refused::Unknown))),

@@ -15,9 +15,9 @@ pub trait SessionStore: Send + Sync {
     /// The store's time.
     fn now(&self) -> UnixTime;
 
-    /// Keeps a new session. If its subject (or, for a client on its own behalf, its client) then has more than `most`
-    /// live ones, the oldest of them are revoked as superseded and returned.
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>>;
+    /// Keeps a new session, unless its id is another's. If its subject (or, for a client on its own behalf, its client)
+    /// then has more than `most` live ones, the oldest of them are revoked as superseded.
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>>;
 
     /// The session, also after it was revoked, until its absolute end.
     fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>>;
@@ -68,6 +68,15 @@ pub trait SessionStore: Send + Sync {
 /// The version of a document, counted from 1, and its content.
 pub type Document = (u64, Vec<u8>);
 
+/// What became of an attempt to keep a new session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The session is kept; these were superseded by it. So it is when the same step is taken once more.
+    Now(Vec<SessionId>),
+    /// Another session has the id, or had it and is remembered: nothing has changed.
+    Taken,
+}
+
 /// What became of an attempt to spend a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spent {
@@ -77,6 +86,16 @@ pub enum Spent {
     Before,
     /// Unknown or over.
     Unknown,
+}
+
+/// An id is drawn for one code only: whatever session has it came of the code.
+impl From<Created> for Spent {
+    fn from(created: Created) -> Spent {
+        match created {
+            Created::Now(superseded) => Spent::Now(superseded),
+            Created::Taken => Spent::Before,
+        }
+    }
 }
 
 /// Which sessions to list.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::MasterRing,
-    model::{GrantType, Scope, Secret, UnixTime},
+    model::{GrantType, RefreshForm, Scope, Secret, UnixTime},
 };
 
 /// A folder of one test, removed with its content at the end.
@@ -69,6 +69,7 @@ pub fn session(name: &str, now: UnixTime) -> Session {
             absolute: now.plus(DAY),
             idle_until: now.plus(HOUR),
             generation: 1,
+            form: RefreshForm::Full,
             rotated_at: now,
             acknowledged: 0,
             retries: 0,

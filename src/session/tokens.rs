@@ -2,16 +2,18 @@
 //!
 //! - access: `sga1_` base64url(session id | 128 random bits | 64-bit MAC); the store holds a digest of the random part;
 //! - refresh: `sg1.` base64url(session id | generation, varint | 160-bit MAC); nothing of it is stored;
+//! - compact refresh: base64url(64 bits of the session id | generation, 16 bits | 136-bit MAC), 36 characters in all, under
+//!   a key of its own; every other token of ours has a character or a length that it has not;
 //! - code: `sgc1_` like an access token, under a key of its own.
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac, rand};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 
 use super::{
-    record::{Granted, SessionId},
+    record::{Session, SessionId},
     ring::{KeyRing, digest16},
 };
-use crate::model::Secret;
+use crate::model::{RefreshForm, Secret};
 
 /// An opaque token and what the store keeps of it.
 pub struct Made {
@@ -31,7 +33,8 @@ pub struct Opaque {
 pub struct Presented {
     pub session: SessionId,
     pub generation: u64,
-    mac: [u8; REFRESH_MAC],
+    pub form: RefreshForm,
+    mac: Vec<u8>,
 }
 
 /// Whether `token` looks like an access token of ours.
@@ -66,47 +69,75 @@ impl KeyRing {
     }
 
     /// The refresh token of one generation: the same one, whenever it is computed. `None` if the ring has lost the
-    /// family's master key.
-    pub fn refresh_token(
-        &self,
-        session: SessionId,
-        generation: u64,
-        client: &str,
-        granted: &Granted,
-    ) -> Option<Secret<String>> {
-        let mut content = session.0.to_vec();
-        push_varint(&mut content, generation);
-        let mac = self.refresh_mac(session, generation, client, granted)?;
-        content.extend_from_slice(&mac.as_ref()[..REFRESH_MAC]);
-        Some(Secret::new(format!("{REFRESH}{}", BASE64URL.encode(content))))
+    /// family's master key, or the form cannot name the generation.
+    pub fn refresh_token(&self, session: &Session, generation: u64) -> Option<Secret<String>> {
+        let form = session.state.form;
+        let mac = self.refresh_mac(session, generation)?;
+        let mac = mac.as_ref().get(..mac_length(form))?;
+        let token = match form {
+            RefreshForm::Full => {
+                let mut content = session.id.0.to_vec();
+                push_varint(&mut content, generation);
+                content.extend_from_slice(mac);
+                format!("{REFRESH}{}", BASE64URL.encode(content))
+            }
+            RefreshForm::Compact => {
+                let generation = u16::try_from(generation).ok()?;
+                BASE64URL.encode([&session.id.family()[..], &generation.to_be_bytes(), mac].concat())
+            }
+        };
+        Some(Secret::new(token))
     }
 
-    /// Whether the MAC of `presented` is right for `client` and the family that `granted` belongs to.
-    pub fn is_refresh_token(&self, presented: &Presented, client: &str, granted: &Granted) -> bool {
-        let mac = self.refresh_mac(presented.session, presented.generation, client, granted);
-        mac.is_some_and(|mac| {
-            aws_lc_rs::constant_time::verify_slices_are_equal(&mac.as_ref()[..REFRESH_MAC], &presented.mac).is_ok()
-        })
+    /// Whether the MAC of `presented` is right for the family of `session` and its client.
+    pub fn is_refresh_token(&self, presented: &Presented, session: &Session) -> bool {
+        let same = (presented.session, presented.form) == (session.id, session.state.form);
+        let mac = self.refresh_mac(session, presented.generation);
+        let mac = mac.as_ref().and_then(|mac| mac.as_ref().get(..mac_length(session.state.form)));
+        same && mac.is_some_and(|mac| verify_slices_are_equal(mac, &presented.mac).is_ok())
     }
 
-    fn refresh_mac(&self, session: SessionId, generation: u64, client: &str, granted: &Granted) -> Option<hmac::Tag> {
-        let key = self.refresh_key(granted.master_key, &granted.salt)?;
+    fn refresh_mac(&self, session: &Session, generation: u64) -> Option<hmac::Tag> {
+        let key = self.refresh_key(session.state.form, session.granted.master_key, &session.granted.salt)?;
         let mut mac = hmac::Context::with_key(&key);
         mac.update(b"rt");
-        mac.update(&session.0);
+        mac.update(&session.id.0);
         mac.update(&generation.to_be_bytes());
-        mac.update(client.as_bytes());
+        mac.update(session.state.client.as_bytes());
         Some(mac.sign())
     }
 }
 
 /// Takes a refresh token apart; `None` if it has not the form of one, in its one spelling.
 pub fn read_refresh(token: &str) -> Option<Presented> {
-    let encoded = token.strip_prefix(REFRESH).filter(|encoded| encoded.len() <= LONGEST_REFRESH)?;
+    let Some(encoded) = token.strip_prefix(REFRESH) else { return read_compact(token) };
+    let encoded = Some(encoded).filter(|encoded| encoded.len() <= LONGEST_REFRESH)?;
     let content = BASE64URL.decode(encoded).ok()?;
     let (id, rest) = content.split_first_chunk::<16>()?;
-    let (generation, rest) = take_varint(rest)?;
-    Some(Presented { session: SessionId(*id), generation, mac: rest.try_into().ok()? })
+    let (generation, mac) = take_varint(rest)?;
+    let form = RefreshForm::Full;
+    let presented = Presented { session: SessionId(*id), generation, form, mac: mac.to_vec() };
+    (mac.len() == mac_length(form)).then_some(presented)
+}
+
+/// Takes a compact refresh token apart: its length and alphabet are all that it is known by, and what others hand out
+/// (UUIDs above all) may share them. It fills its last character, so it has one spelling.
+fn read_compact(token: &str) -> Option<Presented> {
+    let mut content = [0; COMPACT];
+    // No more is decoded than a token of ours has.
+    (token.len() == COMPACT_CHARACTERS).then(|| BASE64URL.decode_slice(token, &mut content).ok())??;
+    let (family, rest) = content.split_first_chunk::<8>()?;
+    let (generation, mac) = rest.split_first_chunk::<2>()?;
+    let generation = u16::from_be_bytes(*generation).into();
+    Some(Presented { session: SessionId::compact(*family), generation, form: RefreshForm::Compact, mac: mac.to_vec() })
+}
+
+/// Bytes.
+fn mac_length(form: RefreshForm) -> usize {
+    match form {
+        RefreshForm::Full => REFRESH_MAC,
+        RefreshForm::Compact => COMPACT - 8 - 2,
+    }
 }
 
 fn make(
@@ -162,6 +193,9 @@ const REFRESH: &str = "sg1.";
 /// Bytes.
 const OPAQUE_MAC: usize = 8;
 const REFRESH_MAC: usize = 20;
+/// A compact refresh token, and the same in base64url.
+const COMPACT: usize = 27;
+const COMPACT_CHARACTERS: usize = 36;
 /// 40 bytes in base64url.
 const OPAQUE_CHARACTERS: usize = 54;
 /// Id, the longest varint and the MAC in base64url.

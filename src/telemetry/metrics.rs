@@ -16,6 +16,7 @@ use prometheus::{
 
 pub use self::oauth::*;
 use super::reason::Reason;
+use crate::config::Way;
 
 /// The media type of the text exposition format.
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -45,6 +46,7 @@ pub struct Metrics {
     jwks_last_success: GaugeVec,
     jwks_keys: IntGaugeVec,
     introspections: IntCounterVec,
+    probes: IntCounterVec,
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
@@ -156,6 +158,11 @@ impl Metrics {
                 "Questions put to an issuer's introspection endpoint.",
                 &["issuer", "result"],
             ),
+            probes: family.counters(
+                "probes_total",
+                "Tokens put to a server that judges its own.",
+                &["issuer", "result"],
+            ),
             reloads: family.counters("config_reloads_total", "Reloads of the configuration.", &["result"]),
             reload_successful: family
                 .gauges("config_last_reload_successful", "Whether the last reload was taken over.", &[])
@@ -177,7 +184,7 @@ impl Metrics {
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for scope in ["address", "principal", "introspection", "sign_in", "admin"] {
+        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin"] {
             metrics.rate_limited.with_label_values(&[scope]);
         }
         metrics
@@ -220,8 +227,13 @@ impl Metrics {
         self.rate_limited.with_label_values(&[scope]).inc();
     }
 
-    pub fn introspection(&self, issuer: &str, result: &'static str) {
-        self.introspections.with_label_values(&[issuer, result]).inc();
+    /// Counts one question to an issuer.
+    pub fn asked(&self, way: &Way, issuer: &str, result: &'static str) {
+        let family = match way {
+            Way::Introspection(_) => &self.introspections,
+            Way::Probe(_) => &self.probes,
+        };
+        family.with_label_values(&[issuer, result]).inc();
     }
 
     /// Notes the outcome of a reload; `at` is the wall clock in seconds since 1970.

@@ -14,7 +14,7 @@ pub enum Reason {
     TokenNotYetValid,
     /// Signature, algorithm, type or claims are not what they must be.
     TokenInvalid,
-    /// Introspection says no, or the key or session behind the token is gone.
+    /// Its issuer, asked, says no, or the key or session behind the token is gone.
     TokenRevoked,
     IssuerUnknown,
     KeyUnknown,
@@ -26,7 +26,7 @@ pub enum Reason {
     RateLimited,
     /// HTTP Basic, and nobody vouches for it.
     PasswordWrong,
-    /// No verdict could be had: keys or introspection out of reach.
+    /// No verdict could be had: keys or issuer out of reach.
     Undecided,
 }
 

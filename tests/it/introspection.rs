@@ -3,7 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::oauth::house::{authority, client, code, password, text, user};
+use crate::oauth::{
+    dialects::{API_KEY, by_key, in_data, keyed, renew},
+    house::{authority, client, code, password, text, user},
+};
 use crate::support::{
     Sidegate, Upstream, get,
     issuer::{AUDIENCE, NAME, Served, now, scratch},
@@ -306,4 +309,30 @@ async fn refresh_tokens_and_codes_of_our_own_are_shown_to_no_issuer() {
     }
     assert_eq!((idp.asked(), upstream.count()), (0, 0));
     assert_eq!(get(sidegate.public, "/", "opaque").await.status, 200);
+}
+
+/// It has no sign by which it could be told from the opaque tokens of others, UUIDs among them.
+#[tokio::test]
+async fn a_compact_token_as_a_bearer_token_is_shown_to_no_issuer() {
+    let (upstream, idp) = (Upstream::start().await, Served::start(200, active(json!({}))).await);
+    let yaml = keyed();
+    let (own, _) = yaml.split_once("upstreams:").unwrap();
+    let yaml = format!(
+        "{own}issuers:\n  - {}\nupstreams:\n  - {{ name: app, url: \"http://{}\" }}\n\
+         routes:\n  - {{ name: all, paths: [/, \"/*\"], upstream: app, policy: {{ audiences: [{}] }} }}\n",
+        asking("corp", NAME, &idp, ""),
+        upstream.address,
+        AUDIENCE,
+    );
+    let sidegate = Sidegate::start(&yaml).await;
+    let first = in_data(&by_key(&sidegate, API_KEY).await, "RefreshToken");
+    let second = in_data(&renew(&sidegate, &first).await, "RefreshToken");
+    for token in [first, second] {
+        assert_invalid_token(&get(sidegate.public, "/", &token).await);
+    }
+    assert_eq!((idp.asked(), upstream.count()), (0, 0));
+    for foreign in [API_KEY.replace('f', "e"), "A".repeat(36)] {
+        assert_eq!(get(sidegate.public, "/", &foreign).await.status, 200, "{foreign}");
+    }
+    assert_eq!(idp.asked(), 2);
 }

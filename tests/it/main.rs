@@ -23,6 +23,7 @@ mod operating;
 mod own_tokens;
 mod paths;
 mod policy;
+mod probe;
 mod reload;
 mod routing;
 mod secrets;

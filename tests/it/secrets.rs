@@ -110,6 +110,7 @@ impl Secrets {
             ["canary-introspection-77e", "canary-password-81c", "canary-shared-secret", "canary-environment-5f1"]
                 .map(Into::into)
                 .to_vec();
+        marks.push("canary-probe-a5".into());
         marks.extend([basic, client]);
         marks.extend(key.lines().filter(|line| !line.starts_with("-----")).map(Into::into));
         Secrets { directory, marks }
@@ -154,6 +155,10 @@ issuers:
     issuer: http://opaque.test
     algorithms: []
     introspection: {{ endpoint: "{idp}/introspect", client_id: sidegate, client_secret_file: introspection, negative_ttl: 1s }}
+  - name: probed
+    issuer: http://probed.test
+    algorithms: []
+    probe: {{ url: "{idp}/me", audiences: [orders-api], require: {{ /active: [true] }}, headers: {{ X-App: canary-probe-a5 }}, negative_ttl: 1s }}
   - {{ name: legacy, issuer: "http://old.test", hs_secret_file: hs, algorithms: [HS256] }}
   - {{ name: broken, issuer: "http://broken.test", jwks_uri: "{broken}" }}
 internal_jwt: {{ issuer: "http://sidegate.test", key_file: internal.pem }}
@@ -163,6 +168,7 @@ upstreams:
   - {{ name: away, url: "http://127.0.0.1:1", credential: {{ original: {{}} }} }}
 routes:
   - {{ name: app, paths: ["/app/*"], upstream: app, policy: {{ audiences: [orders-api] }} }}
+  - {{ name: probed, paths: ["/probed/*"], upstream: app, policy: {{ issuers: [probed], audiences: [orders-api] }} }}
   - {{ name: old, paths: ["/old/*"], upstream: old, policy: {{ audiences: [orders-api] }}, token: {{ query_parameter: access_token }} }}
   - {{ name: key, paths: ["/key/*"], upstream: app, policy: {{ audiences: [orders-api] }}, token: {{ header: X-Api-Token }} }}
   - {{ name: away, paths: ["/away/*"], upstream: away, policy: {{ audiences: [orders-api] }} }}
@@ -227,7 +233,7 @@ async fn no_secret_is_ever_written_or_answered() {
     };
     let mut statuses = Vec::new();
     for token in tokens {
-        for path in ["/app/x", "/old/x", "/away/x", "/watch/x", "/nowhere"] {
+        for path in ["/app/x", "/probed/x", "/old/x", "/away/x", "/watch/x", "/nowhere"] {
             statuses.push(note(send(public, with_cookie(request("GET", path, token))).await));
         }
         let mut by_header = request("POST", "/key/x", "");
@@ -268,6 +274,7 @@ async fn no_secret_is_ever_written_or_answered() {
         idp.set(status, body);
         let token = secrets.marked(format!("canary-opaque-{status}-{}", idp.asked()));
         note(send(public, request("GET", "/app/x", &token)).await);
+        note(send(public, request("GET", "/probed/x", &token)).await);
     }
 
     reload_with_mistakes(&mut secrets, &program, admin, &mut note, &config(&issuer, &upstream, &idp, &broken)).await;

@@ -19,7 +19,7 @@ use crate::{
         Content, DeclaredDialect, DeclaredEndpoint, DeclaredResponse, Format, MediaType, Message, Place, Presence,
         Times, settings,
     },
-    model::{ErrorCode, GrantType},
+    model::{ErrorCode, GrantType, RefreshForm},
 };
 
 /// Each of them, or `None` if one is wrong.
@@ -72,6 +72,10 @@ fn check_dialect(settings: &settings::DeclaredDialect, section: &Section<'_>) ->
         codes: codes?,
         descriptions: descriptions?,
         times: times?,
+        refresh_form: match settings.refresh_token_length {
+            Some(settings::RefreshTokenLength::Compact) => RefreshForm::Compact,
+            None | Some(settings::RefreshTokenLength::Full) => RefreshForm::Full,
+        },
         lifetime: section.span("lifetime", settings.lifetime, s(60), s(1)..=s(365 * 24 * 3600)).as_secs(),
     };
     warn_of_one_word(&dialect, section);

@@ -1,5 +1,7 @@
 //! Who is believed.
 
+mod inquiry;
+
 use std::time::Duration;
 
 use url::Url;
@@ -11,7 +13,7 @@ use super::{
     urls,
 };
 use crate::config::{
-    Introspection, Issuer, KeySource, LOCAL,
+    Issuer, KeySource, LOCAL,
     settings::{self, Algorithm, Settings},
 };
 
@@ -53,8 +55,7 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Vec<Is
 fn check_one(settings: &settings::Issuer, section: &Section<'_>) -> Option<Issuer> {
     let name = names::label(settings.name.as_ref(), section, "corp");
     let issuer = section.required("issuer", settings.issuer.as_ref(), "https://idp.example.com");
-    let introspection =
-        settings.introspection.as_ref().map(|settings| check_introspection(settings, &section.key("introspection")));
+    let inquiry = inquiry::check(settings, section);
     let keys = check_keys(settings, issuer, section);
     let algorithms = keys.as_ref().and_then(|keys| check_algorithms(settings, keys, &section.key("algorithms")));
     let ca_file = match &settings.ca_file {
@@ -78,10 +79,7 @@ fn check_one(settings: &settings::Issuer, section: &Section<'_>) -> Option<Issue
         ca_file: ca_file?,
         refresh_interval,
         max_stale,
-        introspection: match introspection {
-            Some(introspection) => Some(introspection?),
-            None => None,
-        },
+        inquiry: inquiry?,
     })
 }
 
@@ -117,7 +115,8 @@ fn check_keys(settings: &settings::Issuer, issuer: Option<&String>, section: &Se
         }
         return Some(KeySource::Shared(secret));
     }
-    if settings.introspection.is_some() && settings.algorithms.as_deref() == Some(&[]) {
+    let asked = settings.introspection.is_some() || settings.probe.is_some();
+    if asked && settings.algorithms.as_deref() == Some(&[]) {
         return Some(KeySource::None);
     }
     discovery_url(issuer?, &section.key("issuer")).map(KeySource::Discovery)
@@ -207,28 +206,4 @@ fn token_types(types: Option<&[String]>, section: &Section<'_>) -> Option<(Vec<S
     })?;
     let required = !checked.is_empty();
     Some((checked, required))
-}
-
-fn check_introspection(settings: &settings::Introspection, section: &Section<'_>) -> Option<Introspection> {
-    let endpoint = section
-        .required("endpoint", settings.endpoint.as_ref(), "https://idp.example.com/introspect")
-        .and_then(|url| urls::trusted(url, &section.key("endpoint")));
-    let client_id = section.required("client_id", settings.client_id.as_ref(), "sidegate");
-    let client_secret = section
-        .required("client_secret_file", settings.client_secret_file.as_ref(), "secrets/introspection")
-        .and_then(|file| files::secret_text(file, &section.key("client_secret_file")));
-    let (ms, s) = (Duration::from_millis, Duration::from_secs);
-    let cache_ttl = section.span("cache_ttl", settings.cache_ttl, s(60), s(0)..=s(HOUR));
-    let negative_ttl = section.span("negative_ttl", settings.negative_ttl, s(10), s(0)..=s(HOUR));
-    let max_concurrent = section.number("max_concurrent", settings.max_concurrent, 32, 1..=10_000);
-    let timeout = section.span("timeout", settings.timeout, s(5), ms(100)..=s(60));
-    Some(Introspection {
-        endpoint: endpoint?,
-        client_id: client_id?.clone(),
-        client_secret: client_secret?,
-        cache_ttl,
-        negative_ttl,
-        max_concurrent,
-        timeout,
-    })
 }

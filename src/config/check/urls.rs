@@ -6,6 +6,22 @@ use super::section::Section;
 
 /// A URL that secrets or keys travel to: https, or http on this machine.
 pub(super) fn trusted(text: &str, section: &Section<'_>) -> Option<Url> {
+    let url = web(text, section)?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        section.problem(
+            format!(
+                "{} is not https, so whoever is in between could exchange what is read from it",
+                section.shown(text)
+            ),
+            "use https; http is accepted on this machine only",
+        );
+        return None;
+    }
+    Some(url)
+}
+
+/// An http or https URL with nothing in it that is not sent as part of its request line.
+pub(super) fn web(text: &str, section: &Section<'_>) -> Option<Url> {
     let url = match Url::parse(text) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
         _ => {
@@ -19,16 +35,6 @@ pub(super) fn trusted(text: &str, section: &Section<'_>) -> Option<Url> {
     }
     if url.fragment().is_some() {
         section.problem("a fragment (#…) is never sent", "leave it out");
-        return None;
-    }
-    if url.scheme() == "http" && !is_loopback(&url) {
-        section.problem(
-            format!(
-                "{} is not https, so whoever is in between could exchange what is read from it",
-                section.shown(text)
-            ),
-            "use https; http is accepted on this machine only",
-        );
         return None;
     }
     Some(url)

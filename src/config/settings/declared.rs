@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Pairs, Span};
+use super::{Pairs, RefreshTokenLength, Span};
 pub use crate::config::shape::Shape;
 
 /// A token API: what its requests, its answers and its errors look like. It can be served and spoken.
@@ -28,6 +28,8 @@ pub struct DeclaredDialect {
     pub descriptions: Pairs<String>,
     /// How moments are written.
     pub times: DeclaredTimes,
+    /// Of sessions that begin here: compact, which is 36 characters, or full. Default: full.
+    pub refresh_token_length: Option<RefreshTokenLength>,
     /// How long an access token lives whose answer does not say it, where the dialect is spoken. Default: 1m.
     pub lifetime: Option<Span>,
 }

@@ -17,6 +17,16 @@ pub struct Redex {
     pub envelope: Option<Envelope>,
     /// text, as the published samples show it, or number. Default: text.
     pub expires_in: Option<NumberForm>,
+    /// Of sessions that begin here: compact, which is 36 characters, or full. Default: compact.
+    pub refresh_token_length: Option<RefreshTokenLength>,
+}
+
+/// How long refresh tokens may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshTokenLength {
+    Compact,
+    Full,
 }
 
 /// Which revision of the published page.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Span;
+use super::{Pairs, Span};
 
 /// Who issues tokens that are believed, and where its keys are.
 ///
@@ -42,6 +42,8 @@ pub struct Issuer {
     pub max_stale: Option<Span>,
     /// RFC 7662, for opaque tokens.
     pub introspection: Option<Introspection>,
+    /// Instead of introspection, for an old server that has none: a request with the token, whose answer is the verdict.
+    pub probe: Option<Probe>,
 }
 
 /// A signature algorithm of RFC 7518 or RFC 8037.
@@ -79,6 +81,54 @@ pub struct Introspection {
     pub max_concurrent: Option<usize>,
     /// For one question. Default: 5s.
     pub timeout: Option<Span>,
+}
+
+/// Asks an old server about its own tokens by a request that carries the token; its status, and members of its JSON
+/// answer, are the verdict. What is neither a yes nor a no (a failure, a redirect, another status) is 503, and is asked
+/// again.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Probe {
+    /// A cheap page of the server that needs a token: https, or http in the same pod.
+    pub url: Option<String>,
+    /// GET, HEAD or POST (without a body). Default: GET.
+    pub method: Option<ProbeMethod>,
+    /// Where the token stands: Authorization (as Bearer); another header carries the bare token. Default: Authorization.
+    pub header: Option<String>,
+    /// Other headers that the server wants, by name.
+    pub headers: Pairs<String>,
+    /// Statuses that mean yes, of 200 to 299. Default: 200.
+    pub accept: Option<Vec<u32>>,
+    /// Statuses that mean no, of 200 to 499. Default: 401 and 403.
+    pub refuse: Option<Vec<u32>>,
+    /// Members of the JSON answer that must have one of these values, by JSON pointer (RFC 6901); an empty list: any.
+    /// An answer without such a member, or with another value, is a no.
+    pub require: Pairs<Vec<serde_json::Value>>,
+    /// Claim: JSON pointer of the member that it is read from.
+    pub claims: Pairs<String>,
+    /// `sub` where the answer has none.
+    pub subject: Option<String>,
+    /// `aud` where the answer has none; needed unless `claims` has `aud`.
+    pub audiences: Option<Vec<String>>,
+    /// `scope` where the answer has none.
+    pub scopes: Option<Vec<String>>,
+    /// An answer is kept for this long at most; never beyond `exp`. Default: 60s.
+    pub cache_ttl: Option<Span>,
+    /// A no is kept for this long. Default: 10s.
+    pub negative_ttl: Option<Span>,
+    /// Questions at once; more: 503. Default: 32.
+    pub max_concurrent: Option<usize>,
+    /// For one question. Default: 5s.
+    pub timeout: Option<Span>,
+}
+
+/// How a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ProbeMethod {
+    Get,
+    Head,
+    Post,
 }
 
 /// The token that upstreams with `credential: internal_jwt` receive.

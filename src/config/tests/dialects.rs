@@ -1,6 +1,7 @@
 //! The dialects beside `oauth2`.
 
 use super::*;
+use crate::model::RefreshForm;
 
 fn house(endpoints: &str) -> String {
     config(&format!(
@@ -34,6 +35,14 @@ fn they_are_served_where_they_are_named() {
 }
 
 #[test]
+fn refresh_tokens_of_redex_are_compact_unless_they_are_asked_to_be_full() {
+    let form = |source: &str| endpoints(source).redex.refresh_form;
+    assert_eq!(form("{ redex: {} }"), RefreshForm::Compact);
+    assert_eq!(form("{ redex: { refresh_token_length: compact } }"), RefreshForm::Compact);
+    assert_eq!(form("{ redex: { refresh_token_length: full } }"), RefreshForm::Full);
+}
+
+#[test]
 fn what_could_not_work_is_a_problem() {
     for (given, wrong) in [
         ("consinco: { client: app, claims: { id: a, userSequence: b, isExt: c } }", "is not public"),
@@ -46,6 +55,7 @@ fn what_could_not_work_is_a_problem() {
         ("redex: { token: /oauth20/token }", "is already endpoints.token"),
         ("redex: { token: 'no-slash' }", "does not start with /"),
         ("redex: { envelope: older }", "older"),
+        ("redex: { refresh_token_length: 40 }", "refresh_token_length"),
     ] {
         let found = problems(&house(&format!("{{ {given} }}")));
         assert!(found.len() == 1 && found[0].contains(wrong), "{given}: {found:?}");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::super::{
-    Environment, KeyPath, KeySource,
+    Environment, Inquiry, KeyPath, KeySource, Way,
     decode::{RENAMED, decode},
     load, schema,
     settings::Settings,
@@ -61,6 +61,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "internal-jwt",
         "introspection",
         "observe",
+        "probe",
         "reference",
         "sidecar",
         "tls",
@@ -77,7 +78,8 @@ fn an_issuer_of_opaque_tokens_has_no_keys() {
     let environment: Environment = [("SIDEGATE_SECRETS_DIR", here)].into_iter().collect();
     let config = load(&folder().join("introspection.yaml"), &environment).unwrap().config;
     assert_eq!(config.issuers[0].keys, KeySource::None);
-    assert_eq!(config.issuers[0].introspection.as_ref().unwrap().client_secret.expose(), "0123456789abcdef");
+    let Some(Inquiry { way: Way::Introspection(introspection), .. }) = &config.issuers[0].inquiry else { panic!() };
+    assert_eq!(introspection.client_secret.expose(), "0123456789abcdef");
 }
 
 /// What the reference gives as a default is the default: the same file without it means the same.

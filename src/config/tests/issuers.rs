@@ -144,6 +144,145 @@ fn introspection_needs_an_endpoint_and_a_client() {
     );
 }
 
+fn probe(more: &str) -> String {
+    issuer(&format!("issuer: old, algorithms: [], probe: {{{more}}}"))
+}
+
+const ME: &str = "url: 'http://127.0.0.1:3000/me', audiences: [api]";
+
+#[test]
+fn a_probe_needs_a_url_and_an_audience() {
+    assert_eq!(problems(&probe(ME)), Vec::<String>::new());
+    assert_eq!(
+        problems(&probe("url: 'http://127.0.0.1:3000/me', claims: {aud: /for}, scopes: [a], subject: s")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        problems(&probe("")),
+        [
+            "1:60: issuers[0].probe.url: missing; write for example url: http://127.0.0.1:3000/api/me",
+            "1:60: issuers[0].probe.audiences: missing, so no route would accept its tokens: policies demand an \
+             audience; write for example audiences: [orders-api], or read it from the answer with claims: {aud: \
+             /audience}",
+        ]
+    );
+    assert_eq!(
+        problems(&probe("url: 'unix:/run/a', audiences: [''], scopes: ['a b'], subject: ''")),
+        [
+            "1:66: issuers[0].probe.url: \"unix:/run/a\" is not an https URL",
+            "1:93: issuers[0].probe.audiences[0]: \"\" cannot be one of them; write one name an item",
+            "1:107: issuers[0].probe.scopes[0]: \"a b\" cannot be one of them; write one name an item",
+            "1:124: issuers[0].probe.subject: empty; write for example subject: old-server",
+        ]
+    );
+}
+
+#[test]
+fn an_issuer_is_asked_in_one_way() {
+    let both = "issuer: old, algorithms: [], introspection: {}, probe: {}";
+    assert_eq!(
+        problems(&issuer(both)),
+        ["1:79: issuers[0].probe: the issuer has introspection, which says the same better; leave the probe out, or \
+          introspection where the server does not really have it"]
+    );
+    // Keys and a probe are fine together: the keys judge what is a JWT.
+    let source = issuer(&format!("issuer: 'https://a.example', probe: {{{ME}}}"));
+    assert_eq!(problems(&source), Vec::<String>::new());
+}
+
+#[test]
+fn a_probe_over_plain_http_is_warned_of_beyond_this_machine() {
+    let warnings = |url: &str| {
+        let loaded = load_with(&probe(&format!("url: '{url}', audiences: [api]")), &[]).unwrap();
+        loaded.warnings.iter().map(|warning| warning.to_string().replace("c.yaml:", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("https://old.example/me?x=1"), Vec::<String>::new());
+    assert_eq!(warnings("http://[::1]:3000/me"), Vec::<String>::new());
+    assert_eq!(
+        warnings("http://old.internal/me"),
+        ["1:66: issuers[0].probe.url: this is plain http, so whoever is in between reads every token and can say yes \
+          to any; use https, or run sidegate beside the server and ask it on 127.0.0.1"]
+    );
+}
+
+#[test]
+fn the_statuses_of_a_probe_can_mean_what_they_are_said_to() {
+    let with = |more: &str| problems(&probe(&format!("{ME}, {more}")));
+    assert_eq!(with("accept: [200, 204], refuse: [203, 302, 401, 404]"), Vec::<String>::new());
+    assert_eq!(
+        with("accept: []"),
+        ["1:120: issuers[0].probe.accept: empty, so no token could be valid; leave the key out for the default"]
+    );
+    assert_eq!(
+        with("accept: [302, 401, 700000, 200], refuse: [99, 200, 429, 500]"),
+        [
+            "1:121: issuers[0].probe.accept[0]: 302 does not mean yes; use statuses of 200 to 299",
+            "1:126: issuers[0].probe.accept[1]: 401 does not mean yes; use statuses of 200 to 299",
+            "1:131: issuers[0].probe.accept[2]: 700000 is not a status of HTTP",
+            "1:154: issuers[0].probe.refuse[0]: 99 is not a status of HTTP",
+            "1:163: issuers[0].probe.refuse[2]: 429 says that the server is busy, and nothing of the token; leave it out",
+            "1:168: issuers[0].probe.refuse[3]: 500 does not mean no; use statuses of 200 to 499; a failing server says \
+             nothing of the token",
+        ]
+    );
+}
+
+#[test]
+fn a_status_of_a_probe_has_one_meaning() {
+    assert_eq!(
+        problems(&probe(&format!("{ME}, refuse: [401, 200]"))),
+        ["1:126: issuers[0].probe.refuse[1]: 200 stands in accept, too; let it stand in one of the two"]
+    );
+}
+
+#[test]
+fn what_a_probe_sends_and_reads_is_what_servers_can_take_and_give() {
+    let with = |more: &str| problems(&probe(&format!("{ME}, {more}")));
+    let good = "method: POST, header: X-Token, headers: {X-App: a, Accept: '*/*'}, claims: {sub: /a~1b/0, x: /}, \
+                require: {/active: [true, 1, yes], /id: []}, max_concurrent: 1, timeout: 100ms, cache_ttl: 0s";
+    assert_eq!(with(good), Vec::<String>::new());
+    assert_eq!(
+        with("method: HEAD, claims: {sub: /id}"),
+        [
+            "1:120: issuers[0].probe.method: the answer to HEAD has no body, so no member of it can be read; use GET, or \
+          leave claims and require out"
+        ]
+    );
+    assert_eq!(
+        with("header: Host, headers: {authorization: x, Te: y, X-A: a, x-a: b, X-B: \"\\x01canary\"}"),
+        [
+            "1:120: issuers[0].probe.header: host belongs to a single connection or frames the message",
+            "1:158: issuers[0].probe.headers.Te: te belongs to a single connection or frames the message",
+            "1:174: issuers[0].probe.headers.x-a: this header stands here in another spelling, too",
+            "1:182: issuers[0].probe.headers.X-B: the value holds a character that no header may hold",
+        ]
+    );
+    assert_eq!(
+        with("header: X-Token, headers: {x-token: canary}"),
+        ["1:148: issuers[0].probe.headers.x-token: this header carries the token"]
+    );
+    assert_eq!(
+        with("claims: {sub: '', a: user/id, b: /a~2}, require: {id: [1]}"),
+        [
+            "1:126: issuers[0].probe.claims.sub: \"\" is not a JSON pointer to a member; write for example /user/id; in a \
+             name ~ is written ~0 and / is written ~1",
+            "1:133: issuers[0].probe.claims.a: \"user/id\" is not a JSON pointer to a member; write for example \
+             /user/id; in a name ~ is written ~0 and / is written ~1",
+            "1:145: issuers[0].probe.claims.b: \"/a~2\" is not a JSON pointer to a member; write for example /user/id; \
+             in a name ~ is written ~0 and / is written ~1",
+            "1:166: issuers[0].probe.require.id: \"id\" is not a JSON pointer to a member; write for example /user/id; \
+             in a name ~ is written ~0 and / is written ~1",
+        ]
+    );
+}
+
+#[test]
+fn the_headers_of_a_probe_are_never_shown() {
+    let source = probe(&format!("{ME}, headers: {{X-App: canary}}"));
+    let config = load_with(&source, &[]).unwrap().config;
+    assert!(!format!("{:?}", config.issuers).contains("canary"));
+}
+
 #[test]
 fn a_secret_loses_one_newline_and_is_one_line() {
     let folder = Folder::new();
@@ -160,7 +299,8 @@ fn a_secret_loses_one_newline_and_is_one_line() {
         ));
         load_str(&source, "c.yaml", folder.path(), &Environment::default())
     };
-    let good = with("spaces").unwrap().config.issuers.remove(0).introspection.unwrap();
+    let good = with("spaces").unwrap().config.issuers.remove(0).inquiry.unwrap();
+    let Way::Introspection(good) = good.way else { panic!("{good:?}") };
     assert_eq!(good.client_secret.expose(), " 0123456789 ");
     for (file, message) in [
         ("newline", "the file is empty".to_owned()),

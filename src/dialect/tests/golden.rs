@@ -40,7 +40,7 @@ fn redex_is_served_and_spoken_as_its_golden_files_show() {
 
 fn check_redex(file: &File, options: &Redex) {
     let endpoint = if file.head.uri.path().ends_with("/refresh") { Endpoint::Renew } else { Endpoint::Obtain };
-    let read = redex::read_request(endpoint, &file.head, &file.body);
+    let read = redex::read_request(endpoint, &file.head, &file.body, &sample::redex());
     if let (Ok(request), true) = (&read, file.is_request_spoken()) {
         let said = redex::write_request(request).unwrap();
         assert_eq!((said.endpoint, compact(said.body())), (endpoint, compact(&file.body)), "{}", file.name);

@@ -9,7 +9,10 @@ use super::sample;
 use crate::{
     config::{Envelope, JsonNames, NumberForm},
     dialect::{Content, Endpoint, Heard, Said, consinco, redex, xml},
-    model::{ClientProof, ErrorCode, Grant, PresentedClient, Scope, Secret, TokenError, TokenGrant, TokenRequest},
+    model::{
+        ClientProof, ErrorCode, Grant, PresentedClient, RefreshForm, Scope, Secret, TokenError, TokenGrant,
+        TokenRequest,
+    },
 };
 
 const TYPES: [&str; 5] = ["application/json", "text/json", "application/xml", "text/xml", "text/plain"];
@@ -92,7 +95,7 @@ fn texts() -> impl Strategy<Value = String> {
 fn request(client: &str, grant: Grant) -> TokenRequest {
     let proof = ClientProof::Secret(Secret::new("s".into()));
     let client = PresentedClient { id: Some(client.into()), proof, by_header: false };
-    TokenRequest { client, grant, scope: None, resources: Vec::new() }
+    TokenRequest { client, grant, refresh_form: RefreshForm::Full, scope: None, resources: Vec::new() }
 }
 
 /// The texts of a grant, for comparison: secrets do not print.
@@ -138,7 +141,7 @@ proptest! {
     fn no_bytes_make_a_reader_panic(body in bodies(), media in select(TYPES.to_vec()), accept in "[ -~]{0,40}", status in 100_u16..600) {
         let head = head(media, Some(&accept));
         for endpoint in ENDPOINTS {
-            let _ = redex::read_request(endpoint, &head, &body);
+            let _ = redex::read_request(endpoint, &head, &body, &sample::redex());
             let read = consinco::read_request(endpoint, &head, &body, &sample::consinco());
             if let Err(error) = read {
                 let answer = consinco::write_reply(&Err(error), &head, &sample::consinco(), "realm");
@@ -169,7 +172,7 @@ proptest! {
         for grant in [token(), Grant::ApiKey { key: Secret::new(one.clone()) }] {
             let request = request(&client, grant);
             let said = redex::write_request(&request).unwrap();
-            let read = redex::read_request(said.endpoint, &said_head(&said), said.body()).unwrap();
+            let read = redex::read_request(said.endpoint, &said_head(&said), said.body(), &sample::redex()).unwrap();
             prop_assert_eq!(parts(&read.grant), parts(&request.grant));
             prop_assert_eq!(read.client.id, request.client.id);
         }

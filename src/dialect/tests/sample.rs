@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     config::{Consinco, DeclaredDialect, Envelope, Environment, Issued, JsonNames, NumberForm, Redex, load_str},
-    model::{Scope, Secret, TokenGrant, UnixTime},
+    model::{RefreshForm, Scope, Secret, TokenGrant, UnixTime},
 };
 
 /// 2021-01-28T10:41:08-03:00.
@@ -55,7 +55,13 @@ fn claims(claims: Value) -> Arc<Map<String, Value>> {
 }
 
 pub fn redex() -> Redex {
-    Redex { token: None, refresh: None, envelope: Envelope::Current, expires_in: NumberForm::Text }
+    Redex {
+        token: None,
+        refresh: None,
+        envelope: Envelope::Current,
+        expires_in: NumberForm::Text,
+        refresh_form: RefreshForm::Compact,
+    }
 }
 
 pub fn consinco() -> Consinco {

@@ -7,7 +7,7 @@ use super::{Authorization, AuthorizeError, Refusal, ResponseType};
 use crate::{
     authority::Identity,
     grants::Grants,
-    model::{Context, ErrorCode, Secret, TokenError, UnixTime},
+    model::{Context, ErrorCode, RefreshForm, Secret, TokenError, UnixTime},
     session::{Code, Granted, SessionId},
     telemetry::audit::{Entry, Event},
 };
@@ -75,7 +75,7 @@ impl Grants {
 
     /// RFC 6749, section 4.2.2.
     async fn token(&self, asked: &Authorization, user: &SignedIn, cx: &Context) -> Result<Secret<String>, TokenError> {
-        let (session, given) = self.open(&asked.client, self.granted_for(asked, user)?).await?;
+        let (session, given) = self.open(&asked.client, self.granted_for(asked, user)?, RefreshForm::Full).await?;
         self.metrics.oauth.issued("oauth2", asked.grant());
         let mut entry = Entry::new(Event::Granted, Some(cx));
         entry.client = Some(&asked.client.id);

@@ -123,18 +123,33 @@ fn a_token_that_is_not_otherwise_good_revokes_nothing() {
 
 #[test]
 fn a_token_ahead_of_the_store_heals_it_however_far() {
-    for ahead in [3, 1000, LAST_GENERATION - 1] {
+    for ahead in [3, 1000, last_generation(RefreshForm::Full) - 1] {
         let mut state = rotated_to(2);
         assert_eq!(present(&mut state, ahead, 20), Outcome::Healed { generation: ahead + 1 });
         assert_eq!((state.acknowledged, state.retries), (ahead, 0));
         assert_eq!(present(&mut state, ahead, 25), Outcome::Retried { generation: ahead + 1 });
     }
-    for beyond in [LAST_GENERATION, LAST_GENERATION + 1, u64::MAX] {
+    for beyond in [last_generation(RefreshForm::Full), last_generation(RefreshForm::Full) + 1, u64::MAX] {
         let mut state = rotated_to(2);
         let before = state.clone();
-        assert_eq!(present(&mut state, beyond, 20), Outcome::Refused(Refused::Unknown));
+        assert_eq!(present(&mut state, beyond, 20), Outcome::Refused(Refused::LastGeneration));
         assert_eq!(state, before);
     }
+}
+
+#[test]
+fn a_compact_family_ends_with_generation_65535() {
+    let mut state = State { form: RefreshForm::Compact, generation: 65_534, ..family() };
+    assert_eq!(present(&mut state, 65_534, 20), Outcome::Rotated { generation: 65_535 });
+    assert_eq!(present(&mut state, 65_534, 25), Outcome::Retried { generation: 65_535 });
+    let before = state.clone();
+    assert_eq!(present(&mut state, 65_535, 30), Outcome::Refused(Refused::LastGeneration));
+    assert_eq!(state, before);
+    let step = Rotate { stable: true, ..rotate(65_535, NOW.plus(30)) };
+    assert_eq!(state.rotate(&step, NOW.plus(30)), Outcome::Rotated { generation: 65_535 }, "needs no further one");
+    assert!(matches!(present(&mut state, 65_533, 31), Outcome::Reused { current: 65_535, .. }));
+    let mut state = State { form: RefreshForm::Compact, ..rotated_to(2) };
+    assert_eq!(present(&mut state, 65_535, 20), Outcome::Refused(Refused::LastGeneration), "healing ends there too");
 }
 
 #[test]

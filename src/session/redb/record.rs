@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// A session whose sealed part is still closed.
+#[derive(Clone)]
 pub(super) struct Kept {
     /// Whose sessions are counted together (see [`owners`]).
     pub owner: [u8; 16],

@@ -14,7 +14,7 @@ use crate::{
         family::{Outcome, Refused, Rotate},
         record::{Code, RevocationReason, Session, SessionId},
         ring::KeyRing,
-        store::Spent,
+        store::{Created, Spent},
     },
 };
 
@@ -24,12 +24,18 @@ pub(super) fn create(
     most: u32,
     ring: &KeyRing,
     now: UnixTime,
-) -> Result<Vec<SessionId>, Failure> {
+) -> Result<Created, Failure> {
     let new = Kept::new(session, ring)?;
     let owners: Vec<[u8; 16]> = record::owners(&session.granted, ring).collect();
+    let old = match tables.find(session.id) {
+        Ok(None) => None,
+        Ok(Some(old)) if is_same(&old, session, ring)? => Some(old),
+        // What cannot be read is somebody's as well.
+        Ok(Some(_)) | Err(Failure::Unreadable(_)) => return Ok(Created::Taken),
+        Err(error) => return Err(error),
+    };
     // The same step once more does not count itself.
-    let again = |old: Kept| old.state.revoked.is_none() && owners.contains(&old.owner);
-    let again = tables.find(session.id)?.is_some_and(again);
+    let again = old.is_some_and(|old| old.state.revoked.is_none() && owners.contains(&old.owner));
     let mut live = 0;
     for owner in &owners {
         live += tables.live_of(*owner)?;
@@ -66,7 +72,15 @@ pub(super) fn create(
         tables.update(*id, other)?;
     }
     tables.insert(session.id, &new)?;
-    Ok(superseded.into_iter().filter(|(_, _, alive)| *alive).map(|(id, ..)| id).collect())
+    Ok(Created::Now(superseded.into_iter().filter(|(_, _, alive)| *alive).map(|(id, ..)| id).collect()))
+}
+
+fn is_same(old: &Kept, session: &Session, ring: &KeyRing) -> Result<bool, Failure> {
+    match old.clone().open(session.id, ring) {
+        Ok(old) => Ok(old.is_same(session)),
+        Err(Failure::Unreadable(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn rotate(tables: &mut Tables<'_>, id: SessionId, step: &Rotate, now: UnixTime) -> Result<Outcome, Failure> {
@@ -127,9 +141,9 @@ pub(super) fn spend_code(
         return Ok(Spent::Before);
     }
     code.spent = true;
-    let superseded = create(tables, session, most, ring, now)?;
+    let created = create(tables, session, most, ring, now)?;
     tables.codes.insert(session.id.0, code.bytes().as_slice())?;
-    Ok(Spent::Now(superseded))
+    Ok(created.into())
 }
 
 pub(super) fn use_once(

@@ -163,7 +163,7 @@ async fn what_was_kept_under_an_older_master_key_is_found_and_counted_after_a_ro
     let listed = store.list(of_ada, None, 10).await.unwrap();
     assert!(listed.len() == 2 && listed.is_sorted_by_key(|session| session.id));
     assert_eq!(store.load("keys").await.unwrap(), Some((1, b"content".to_vec())));
-    assert_eq!(store.create(session("ada", time.now()), 2).await.unwrap(), [old.id]);
+    assert_eq!(store.create(session("ada", time.now()), 2).await.unwrap(), Created::Now(vec![old.id]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,7 +8,7 @@ use crate::{
     session::{
         memory::Memory,
         store::Document,
-        testing::{CLIENT, DAY, HOUR, access, granted, ring},
+        testing::{CLIENT, DAY, HOUR, access, granted, ring, session},
     },
 };
 
@@ -26,7 +26,7 @@ fn opening(most: u32) -> Opening {
         granted: granted("ada"),
         idle: HOUR,
         absolute: DAY,
-        refresh: true,
+        refresh: Some(RefreshForm::Full),
         access: None,
         most,
     }
@@ -47,7 +47,7 @@ async fn a_replay_ends_the_verdicts_that_rest_on_the_session_and_is_told_once() 
     let (sessions, time) = sessions();
     let opening = opening(10);
     let id = opening.id;
-    let first = sessions.open(opening).await.unwrap().refresh.unwrap();
+    let first = sessions.open(opening).await.unwrap().unwrap().refresh.unwrap();
     let live = sessions.watch(id);
     let Refreshed::Good { token: second, .. } = refresh(&sessions, &first).await else { panic!("refused") };
     assert!(live.is_alive());
@@ -76,10 +76,23 @@ async fn a_revocation_that_nobody_here_knew_of_ends_the_verdicts_once_it_is_seen
 #[tokio::test]
 async fn a_token_of_another_client_or_nobodys_is_not_found_and_harms_nothing() {
     let (sessions, _) = sessions();
-    let token = sessions.open(opening(10)).await.unwrap().refresh.unwrap();
+    let token = sessions.open(opening(10)).await.unwrap().unwrap().refresh.unwrap();
     assert!(sessions.find_refresh(token.expose(), "another").await.unwrap().is_none());
-    let unknown = ring(&[1]).refresh_token(SessionId([9; 16]), 1, CLIENT, &granted("ada")).unwrap();
+    let unknown = ring(&[1]).refresh_token(&session("ada", sessions.now()), 1).unwrap();
     assert!(sessions.find_refresh(unknown.expose(), CLIENT).await.unwrap().is_none());
+    assert!(matches!(refresh(&sessions, &token).await, Refreshed::Good { .. }));
+}
+
+#[tokio::test]
+async fn a_session_whose_id_is_taken_is_not_kept_and_harms_nothing() {
+    let (sessions, _) = sessions();
+    let id = SessionId::compact([9; 8]);
+    let short = || Opening { id, refresh: Some(RefreshForm::Compact), ..opening(10) };
+    let token = sessions.open(short()).await.unwrap().unwrap().refresh.unwrap();
+    let live = sessions.watch(id);
+    let granted = Granted { salt: [4; 16], ..granted("grace") };
+    assert!(sessions.open(Opening { granted, ..short() }).await.unwrap().is_none());
+    assert!(live.is_alive());
     assert!(matches!(refresh(&sessions, &token).await, Refreshed::Good { .. }));
 }
 
@@ -121,7 +134,7 @@ impl SessionStore for Gated {
     fn now(&self) -> UnixTime {
         self.inside.now()
     }
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.through(move |inside| inside.create(session, most))
     }
     fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {

@@ -3,15 +3,49 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::testing::{granted, ring};
+use crate::{
+    model::UnixTime,
+    session::{
+        record::{Granted, State},
+        testing::{granted, ring, session},
+    },
+};
 
-fn refresh(ring: &KeyRing, id: [u8; 16], generation: u64) -> String {
-    ring.refresh_token(SessionId(id), generation, "app", &granted("ada")).unwrap().expose().clone()
+/// The session `id`, as the store's record says: of `app`, with full refresh tokens.
+fn kept(id: [u8; 16]) -> Session {
+    Session { id: SessionId(id), ..session("ada", UnixTime(1000)) }
 }
 
-/// Whether `token` is good for client `client`, as the store's record says.
+/// One whose refresh tokens are compact.
+fn short(family: [u8; 8]) -> Session {
+    let session = session("ada", UnixTime(1000));
+    let state = State { form: RefreshForm::Compact, ..session.state };
+    Session { id: SessionId::compact(family), state, ..session }
+}
+
+fn of_client(client: &str, session: Session) -> Session {
+    Session { state: State { client: client.to_owned(), ..session.state }, ..session }
+}
+
+fn token_of(ring: &KeyRing, session: &Session, generation: u64) -> String {
+    ring.refresh_token(session, generation).unwrap().expose().clone()
+}
+
+fn refresh(ring: &KeyRing, id: [u8; 16], generation: u64) -> String {
+    token_of(ring, &kept(id), generation)
+}
+
+/// Whether `token` is good for `session`.
+fn fits(ring: &KeyRing, token: &str, session: &Session) -> bool {
+    read_refresh(token).is_some_and(|presented| ring.is_refresh_token(&presented, session))
+}
+
+/// Whether `token` is good for the session that it names, if that is of `client`.
 fn is_good(ring: &KeyRing, token: &str, client: &str) -> bool {
-    read_refresh(token).is_some_and(|presented| ring.is_refresh_token(&presented, client, &granted("ada")))
+    read_refresh(token).is_some_and(|presented| {
+        let session = of_client(client, Session { id: presented.session, ..kept([0; 16]) });
+        ring.is_refresh_token(&presented, &session)
+    })
 }
 
 fn rings() -> (Arc<KeyRing>, Arc<KeyRing>) {
@@ -23,9 +57,10 @@ fn the_refresh_token_of_a_generation_is_always_the_same_and_no_other_generations
     let (ring, _) = rings();
     assert_eq!(refresh(&ring, [7; 16], 3), refresh(&ring, [7; 16], 3));
     assert_ne!(refresh(&ring, [7; 16], 3), refresh(&ring, [7; 16], 4));
-    let salted = Granted { salt: [4; 16], ..granted("ada") };
-    let other = ring.refresh_token(SessionId([7; 16]), 3, "app", &salted).unwrap();
-    assert_ne!(&refresh(&ring, [7; 16], 3), other.expose());
+    let salted = Session { granted: Granted { salt: [4; 16], ..granted("ada") }, ..kept([7; 16]) };
+    assert_ne!(refresh(&ring, [7; 16], 3), token_of(&ring, &salted, 3));
+    let salted = Session { granted: salted.granted, ..short([7; 8]) };
+    assert_ne!(token_of(&ring, &short([7; 8]), 3), token_of(&ring, &salted, 3));
 }
 
 #[test]
@@ -38,7 +73,9 @@ fn a_ring_that_lost_a_key_knows_none_of_its_tokens_and_one_that_keeps_it_all() {
     assert!(rotated.read_access(opaque.token.expose()).is_some());
     assert!(!is_good(&new, &token, "app"));
     assert!(new.read_access(opaque.token.expose()).is_none());
-    assert!(new.refresh_token(SessionId([7; 16]), 3, "app", &granted("ada")).is_none());
+    assert!(new.refresh_token(&kept([7; 16]), 3).is_none());
+    let compact = token_of(&old, &short([7; 8]), 3);
+    assert!(fits(&rotated, &compact, &short([7; 8])) && !fits(&new, &compact, &short([7; 8])));
 }
 
 #[test]
@@ -49,6 +86,42 @@ fn a_code_is_no_access_token_and_the_reverse() {
     assert!(ring.read_code(&format!("sgc1_{}", bare(&access.token))).is_none());
     assert!(ring.read_access(&format!("sga1_{}", bare(&code.token))).is_none());
     assert_eq!(ring.read_code(code.token.expose()).map(|code| code.digest), Some(code.digest));
+}
+
+#[test]
+fn a_compact_token_names_65535_generations_and_has_36_characters() {
+    let (ring, _) = rings();
+    for generation in [1, 255, 256, 65_535] {
+        let token = token_of(&ring, &short([0xff; 8]), generation);
+        assert_eq!((token.len(), token.contains('.')), (36, false), "{token}");
+        let presented = read_refresh(&token).unwrap();
+        assert_eq!((presented.session, presented.generation), (SessionId::compact([0xff; 8]), generation));
+    }
+    assert!(ring.refresh_token(&short([0xff; 8]), 65_536).is_none());
+}
+
+#[test]
+fn the_forms_are_never_taken_for_each_other() {
+    let (ring, _) = rings();
+    let (full, compact) = (kept(SessionId::compact([7; 8]).0), short([7; 8]));
+    let (of_full, of_compact) = (token_of(&ring, &full, 3), token_of(&ring, &compact, 3));
+    assert!(fits(&ring, &of_full, &full) && fits(&ring, &of_compact, &compact));
+    assert!(!fits(&ring, &of_full, &compact) && !fits(&ring, &of_compact, &full));
+    // Under the same salt, master key and client nothing of one form's MAC stands in the other's.
+    let mac = |token: &str| read_refresh(token).unwrap().mac;
+    assert_ne!(mac(&of_full)[..16], mac(&of_compact)[..16]);
+    for other in [
+        of_full,
+        ring.make_access(full.id).unwrap().token.expose().clone(),
+        ring.make_code(full.id).unwrap().token.expose().clone(),
+    ] {
+        assert!(read_compact(&other).is_none(), "{other}");
+        assert!(read_compact(&other[other.len() - 36..]).is_none_or(|presented| {
+            !ring.is_refresh_token(&presented, &Session { id: presented.session, ..short([0; 8]) })
+        }));
+    }
+    assert!(ring.read_access(&of_compact).is_none() && ring.read_code(&of_compact).is_none());
+    assert!(!is_access_token(&of_compact) && !is_other_token(&of_compact));
 }
 
 #[test]
@@ -73,8 +146,11 @@ proptest! {
     fn no_text_makes_the_codec_panic(text in "\\PC{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let ring = ring(&[1]);
         let encoded = BASE64URL.encode(&bytes);
-        for token in [text, format!("sg1.{encoded}"), format!("sga1_{encoded}"), format!("sgc1_{encoded}")] {
+        for token in [text, encoded.clone(), format!("sg1.{encoded}"), format!("sga1_{encoded}"), format!("sgc1_{encoded}")] {
             prop_assert!(!is_good(&ring, &token, "app"));
+            let named = |presented: &Presented| Session { id: presented.session, ..short([0; 8]) };
+            let read = read_refresh(&token);
+            prop_assert!(!read.is_some_and(|presented| ring.is_refresh_token(&presented, &named(&presented))));
             prop_assert!(ring.read_access(&token).is_none() && ring.read_code(&token).is_none());
         }
     }
@@ -109,6 +185,47 @@ proptest! {
             let Ok(token) = String::from_utf8(bytes) else { continue };
             prop_assert!(!is_good(&ring, &token, "app"), "{}", token);
             prop_assert!(ring.read_access(&token).is_none() && ring.read_code(&token).is_none(), "{}", token);
+        }
+    }
+
+    #[test]
+    fn a_compact_token_says_what_it_was_made_of_to_its_client_only(
+        family in any::<[u8; 8]>(),
+        other in any::<[u8; 8]>(),
+        generation in 1..65_536_u64,
+    ) {
+        let ring = ring(&[1]);
+        let session = short(family);
+        let token = token_of(&ring, &session, generation);
+        let presented = read_refresh(&token).unwrap();
+        prop_assert_eq!((presented.session, presented.generation), (session.id, generation));
+        prop_assert!(fits(&ring, &token, &session));
+        prop_assert!(family == other || !fits(&ring, &token, &short(other)));
+        for client in ["", "ap", "appp", "App"] {
+            prop_assert!(!fits(&ring, &token, &of_client(client, session.clone())));
+        }
+    }
+
+    #[test]
+    fn no_single_bit_of_a_compact_token_may_change(family in any::<[u8; 8]>(), generation in 1..65_536_u64) {
+        let ring = ring(&[1]);
+        let token = token_of(&ring, &short(family), generation);
+        let content = BASE64URL.decode(&token).unwrap();
+        for bit in 0..content.len() * 8 {
+            let mut content = content.clone();
+            content[bit / 8] ^= 1 << (bit % 8);
+            let presented = read_refresh(&BASE64URL.encode(content)).unwrap();
+            let named = Session { id: presented.session, ..short(family) };
+            prop_assert!(!ring.is_refresh_token(&presented, &named), "{}", bit);
+        }
+        for (at, bit) in (0..token.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] ^= 1_u8 << bit;
+            let Ok(other) = String::from_utf8(bytes) else { continue };
+            prop_assert!(!fits(&ring, &other, &short(family)), "{}", other);
+        }
+        for other in [format!("{token}="), format!(" {token}"), token[..35].to_owned(), token.replace('A', "+")] {
+            prop_assert!(other == token || !fits(&ring, &other, &short(family)), "{}", other);
         }
     }
 

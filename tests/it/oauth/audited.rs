@@ -130,6 +130,6 @@ fn ahead(sidegate: &Sidegate, token: &str) -> String {
     let presented = sidegate::session::tokens::read_refresh(token).unwrap();
     let session = futures_util::FutureExt::now_or_never(sessions.find(presented.session)).unwrap().unwrap().unwrap();
     let ring = sessions.ring();
-    let next = ring.refresh_token(session.id, presented.generation + 1, &session.state.client, &session.granted);
+    let next = ring.refresh_token(&session, presented.generation + 1);
     next.unwrap().expose().clone()
 }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -18,8 +18,8 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
-        record::RevocationReason, ring::KeyRing,
+        Code, Created, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError,
+        memory::Memory, record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -28,11 +28,20 @@ use crate::support::sidegate::parse;
 
 /// Serves the endpoints of `yaml`; while the flag is up, the store is away.
 pub async fn serve(yaml: &str) -> (SocketAddr, Arc<AtomicBool>) {
+    serve_with(yaml, 0).await
+}
+
+/// The same, where the first `taken` ids that are drawn are those of other sessions.
+pub async fn serve_crowded(yaml: &str, taken: usize) -> SocketAddr {
+    serve_with(yaml, taken).await.0
+}
+
+async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
     let (config, time) = (parse(yaml), Time::default());
     let (clock, handle) = (time.clone(), tokio::runtime::Handle::current());
     let gate = tokio::task::spawn_blocking(move || App::gate_alone(config, &clock, &handle).unwrap()).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
-    let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone() });
+    let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone(), taken: taken.into() });
     let own = &gate.endpoints().unwrap().grants;
     let grants = Grants {
         authority: own.authority.clone(),
@@ -87,6 +96,7 @@ pub fn context(now: UnixTime) -> Context {
 struct Store {
     inside: Memory,
     away: Arc<AtomicBool>,
+    taken: AtomicUsize,
 }
 
 impl Store {
@@ -106,7 +116,11 @@ impl SessionStore for Store {
         self.inside.now()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
+        let fewer = |taken: usize| taken.checked_sub(1);
+        if self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return self.step(std::future::ready(Ok(Created::Taken)).boxed());
+        }
         self.step(self.inside.create(session, most))
     }
 

@@ -1,7 +1,7 @@
 //! Authorization codes at the token endpoint.
 
 use serde_json::json;
-use sidegate::model::{ClientProof, Grant, PresentedClient, Secret, TokenRequest};
+use sidegate::model::{ClientProof, Grant, PresentedClient, RefreshForm, Secret, TokenRequest};
 
 use super::house::{
     REDIRECT, VERIFIER, as_app, assert_refused, authority, client, code, is_active, public, redeem, text, token, user,
@@ -50,6 +50,7 @@ async fn a_code_that_comes_twice_ends_its_session_also_where_nobody_waits_for_th
             redirect_uri: Some(REDIRECT.to_owned()),
             verifier: Some(Secret::new(VERIFIER.to_owned())),
         },
+        refresh_form: RefreshForm::Full,
         scope: None,
         resources: Vec::new(),
     };

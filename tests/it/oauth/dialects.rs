@@ -9,7 +9,7 @@ use http_body_util::Full;
 use super::house::{PASSWORD, SECRET, authority, client, hash, public, user};
 use crate::support::{Reply, Sidegate, send};
 
-const API_KEY: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+pub const API_KEY: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 const KEYED: &str = "/public/v2/connect/token";
 const RENEW: &str = "/public/v2/connect/token/refresh";
 const LOGIN: &str = "/api/v1/auth/login";
@@ -18,14 +18,14 @@ const JSON: &str = "application/json";
 
 /// Ana, with a key and in company 12; `app` for redex and `pos` for consinco.
 fn house(key: &str) -> String {
-    let app = client("app", "grants: [api_key, refresh_token], scopes: [orders, stock]");
+    let app = client("app", "grants: [api_key, refresh_token, password], scopes: [orders, stock]");
     let pos = public("pos", "grants: [password, refresh_token], scopes: [orders]");
     let claims = "claims: { number: 6, sequence: 8, external: false, company: \"12\" }";
     let ana = user("ana", &format!("{key}{claims}"));
     authority(&[app, pos], &[ana], ENDPOINTS)
 }
 
-fn keyed() -> String {
+pub fn keyed() -> String {
     house(&format!("api_key_hashes: [\"{}\"], ", hash(API_KEY)))
 }
 
@@ -35,28 +35,37 @@ const ENDPOINTS: &str = "  endpoints:
 ";
 
 async fn post(sidegate: &Sidegate, path: &str, media: &str, body: &str) -> Reply {
-    let request = Request::post(path).header("host", "api.test").header("content-type", media);
-    send(sidegate.public, request.body(Full::from(Bytes::from(body.to_owned()))).unwrap()).await
+    send(sidegate.public, request(path, media, body)).await
 }
 
-async fn by_key(sidegate: &Sidegate, key: &str) -> Reply {
+pub async fn by_key(sidegate: &Sidegate, key: &str) -> Reply {
+    send(sidegate.public, key_request(key)).await
+}
+
+/// How `app` begins a session.
+pub fn key_request(key: &str) -> Request<Full<Bytes>> {
     let body = format!(r#"{{"ApiKey":"{key}","GrantType":"api_key","ClientId":"app","ClientSecret":"{SECRET}"}}"#);
-    post(sidegate, KEYED, JSON, &body).await
+    request(KEYED, JSON, &body)
 }
 
-async fn renew(sidegate: &Sidegate, token: &str) -> Reply {
+fn request(path: &str, media: &str, body: &str) -> Request<Full<Bytes>> {
+    let request = Request::post(path).header("host", "api.test").header("content-type", media);
+    request.body(Full::from(Bytes::from(body.to_owned()))).unwrap()
+}
+
+pub async fn renew(sidegate: &Sidegate, token: &str) -> Reply {
     let body = format!(
         r#"{{"RefreshToken":"{token}","GrantType":"refresh_token","ClientId":"app","ClientSecret":"{SECRET}"}}"#
     );
     post(sidegate, RENEW, JSON, &body).await
 }
 
-async fn login(sidegate: &Sidegate, company: &str) -> Reply {
+pub async fn login(sidegate: &Sidegate, company: &str) -> Reply {
     let body = format!(r#"{{"company":"{company}","username":"ana","password":"{PASSWORD}"}}"#);
     post(sidegate, LOGIN, JSON, &body).await
 }
 
-async fn renew_xml(sidegate: &Sidegate, token: &str) -> Reply {
+pub async fn renew_xml(sidegate: &Sidegate, token: &str) -> Reply {
     let body = format!(
         "<ConsincoRefreshTokenBindingModel xmlns=\"http://schemas.datacontract.org/2004/07/AuthenticationServer.Models\">\
          <Refreshtoken>{token}</Refreshtoken></ConsincoRefreshTokenBindingModel>"
@@ -65,20 +74,20 @@ async fn renew_xml(sidegate: &Sidegate, token: &str) -> Reply {
 }
 
 #[track_caller]
-fn in_data(reply: &Reply, name: &str) -> String {
+pub fn in_data(reply: &Reply, name: &str) -> String {
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["Data"][name].as_str().unwrap().to_owned()
 }
 
 #[track_caller]
-fn member(reply: &Reply, name: &str) -> String {
+pub fn member(reply: &Reply, name: &str) -> String {
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()[name].as_str().unwrap().to_owned()
 }
 
 /// Refused with this code in the envelope, which agrees with the status.
 #[track_caller]
-fn assert_refused(reply: &Reply, code: &str) {
+pub fn assert_refused(reply: &Reply, code: &str) {
     assert_eq!((reply.status.as_u16(), &reply.json()["StatusCode"]), (401, &401.into()), "{}", reply.text());
     assert_eq!((&reply.json()["Errors"][0]["Key"], &reply.json()["Data"]), (&code.into(), &serde_json::Value::Null));
 }

@@ -17,8 +17,8 @@ use sidegate::{
     jose::SigningKeys,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError, memory::Memory,
-        record::RevocationReason, ring::KeyRing,
+        Code, Created, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError,
+        memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -61,7 +61,7 @@ impl SessionStore for Slow {
         .boxed()
     }
 
-    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+    fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
         self.inside.create(session, most)
     }
 

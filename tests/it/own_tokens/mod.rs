@@ -145,6 +145,7 @@ fn session(sessions: &Sessions) -> Session {
         absolute: now.plus(3600),
         idle_until: now.plus(3600),
         generation: 1,
+        form: sidegate::model::RefreshForm::Full,
         rotated_at: now,
         acknowledged: 0,
         retries: 0,

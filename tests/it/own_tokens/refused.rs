@@ -167,7 +167,7 @@ async fn a_session_that_a_newer_one_pushed_out_takes_its_tokens_along() {
         granted: super::session(&sessions).granted,
         idle: 60,
         absolute: 60,
-        refresh: false,
+        refresh: None,
         access: None,
         most: 1,
     };

@@ -3,7 +3,10 @@
 use jiff::tz::TimeZone;
 
 use super::path;
-use crate::config::{Consinco, Envelope, Issued, JsonNames, NumberForm, Redex, check::section::Section, settings};
+use crate::{
+    config::{Consinco, Envelope, Issued, JsonNames, NumberForm, Redex, check::section::Section, settings},
+    model::RefreshForm,
+};
 
 pub(super) fn redex(given: Option<&settings::Redex>, section: &Section<'_>) -> Option<Redex> {
     let envelope = match given.and_then(|redex| redex.envelope) {
@@ -14,10 +17,16 @@ pub(super) fn redex(given: Option<&settings::Redex>, section: &Section<'_>) -> O
         None | Some(settings::NumberForm::Text) => NumberForm::Text,
         Some(settings::NumberForm::Number) => NumberForm::Number,
     };
-    let Some(redex) = given else { return Some(Redex { token: None, refresh: None, envelope, expires_in }) };
+    let refresh_form = match given.and_then(|redex| redex.refresh_token_length) {
+        None | Some(settings::RefreshTokenLength::Compact) => RefreshForm::Compact,
+        Some(settings::RefreshTokenLength::Full) => RefreshForm::Full,
+    };
+    let Some(redex) = given else {
+        return Some(Redex { token: None, refresh: None, envelope, expires_in, refresh_form });
+    };
     let token = path("token", redex.token.as_ref(), "/public/v2/connect/token", section);
     let refresh = path("refresh", redex.refresh.as_ref(), "/public/v2/connect/token/refresh", section);
-    Some(Redex { token: token?, refresh: refresh?, envelope, expires_in })
+    Some(Redex { token: token?, refresh: refresh?, envelope, expires_in, refresh_form })
 }
 
 pub(super) fn consinco(
