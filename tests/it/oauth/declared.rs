@@ -241,7 +241,7 @@ async fn every_refusal_has_the_form_of_the_api() {
     }
     let twice = login(PASSWORD).to_string().replacen('{', "{\"kind\":\"password\",", 1);
     let reply = post(&sidegate, SESSIONS, "application/json", &[], twice).await;
-    assert_eq!((reply.status.as_u16(), problems(&reply).len()), (400, 7), "{}", reply.text());
+    assert_eq!((reply.status.as_u16(), problems(&reply).len()), (400, 8), "{}", reply.text());
     let reply = post(&sidegate, SESSIONS, "text/plain", &[], "x").await;
     assert_eq!((reply.status.as_u16(), &reply.json()["ok"]), (415, &json!(false)));
     let reply = post(&sidegate, SESSIONS, "application/json", &[], "x".repeat(100 * 1024)).await;
@@ -261,7 +261,7 @@ async fn each_place_says_which_methods_it_takes() {
 
 #[tokio::test]
 async fn a_declared_dialect_is_served_where_it_is_mounted_and_counted_by_its_name() {
-    let mount = "{ dialect: acme, client: pos, paths: { api_key: off, client_credentials: /machines, password: /in } }";
+    let mount = "{ dialect: acme, paths: { api_key: off, client_credentials: /machines, password: /in } }";
     let sidegate = Sidegate::start(&house("acme", mount)).await;
     assert_eq!(get(&sidegate, TOKEN).await.header("content-type"), Some("application/problem+json"));
     let reply = post(&sidegate, "/in", "application/json", &[], login(PASSWORD).to_string()).await;
