@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    auth::{Auth, Issuer, ask::Asker, jwks::Provider, own::Own},
-    authority::Authority,
+    auth::{Auth, Issuer, ask::Asker, own::Own},
+    authority::{Authority, remote::Remote},
     config::{self, Address, Config, MasterKeys, Store},
     endpoints::{
         Endpoints,
@@ -23,12 +23,14 @@ use crate::{
     gate::Gate,
     grants::{Grants, keys::KeyKeeper},
     jose::mint::Minter,
+    jwks::Provider,
     model::{BoxError, Time},
     proxy::{
         Proxy,
         routes::{Conflict, Gap, Routes},
         upstream::Upstream,
     },
+    refresh::Renewals,
     server::{
         self, Listeners, PlainServer, Shutdown, Summary,
         admin::{Admin, Reloads},
@@ -320,8 +322,8 @@ fn build(
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
     let endpoints = match own.zip(keys) {
-        Some((Own { authority, sessions, signing, .. }, keys)) => {
-            let grants = Grants { authority, sessions, signing, keys, metrics: metrics.clone() };
+        Some((Own { authority, sessions, signing, renewals: outside, .. }, keys)) => {
+            let grants = Grants { authority, sessions, signing, keys, outside, metrics: metrics.clone() };
             Some(Endpoints::new(&config, Arc::new(grants))?)
         }
         None => None,
@@ -361,7 +363,8 @@ fn own(
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
-        let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority);
+        let renewals = renewals(config, &old.sessions, old.renewals.as_deref());
+        let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
     let alone = matches!(start, Start::Alone);
@@ -379,8 +382,16 @@ fn own(
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
-    let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority);
+    let renewals = renewals(config, &sessions, None);
+    let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
+}
+
+/// Who renews what an authority outside gives, if one vouches.
+fn renewals(config: &Config, sessions: &Arc<Sessions>, old: Option<&Renewals>) -> Option<Arc<Renewals>> {
+    let remote = config.authority.as_ref()?.remote.as_ref()?;
+    let remote = Arc::new(Remote::new(remote.clone()));
+    Some(Arc::new(Renewals::new(sessions.clone(), remote, config.refresh, old)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

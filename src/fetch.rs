@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::Full;
@@ -68,6 +68,22 @@ pub enum FetchError {
 pub struct Bounds {
     pub timeout: Duration,
     pub bytes: usize,
+}
+
+/// A request that is sent as it stands.
+#[derive(Debug)]
+pub struct Call {
+    pub method: Method,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Called {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 /// A client's own name and secret (RFC 6749 section 2.3.1).
@@ -142,7 +158,20 @@ impl Fetcher {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        self.exchange(url, request, body.to_string().into(), bounds, |_| true).await
+        let called = self.exchange(url, request, body.to_string().into(), bounds, |_| true).await?;
+        Ok((called.status, called.body))
+    }
+
+    /// Sends exactly `request`: the answer, whatever its status is.
+    ///
+    /// # Errors
+    /// If there is none within `bounds`.
+    pub async fn call(&self, url: &Url, request: Call, bounds: Bounds) -> Result<Called, FetchError> {
+        let mut builder = Request::builder().method(request.method);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        self.exchange(url, builder, request.body, bounds, |_| true).await
     }
 
     /// Sends a request without a body, and reads the answer of a status that is `wanted`, not yet parsed.
@@ -159,7 +188,7 @@ impl Fetcher {
     ) -> Result<Bytes, FetchError> {
         let mut request = Request::builder().method(method);
         request.headers_mut().ok_or(FetchError::Url)?.extend(headers);
-        self.exchange(url, request, Bytes::new(), bounds, wanted).await.map(|(_, body)| body)
+        self.exchange(url, request, Bytes::new(), bounds, wanted).await.map(|called| called.body)
     }
 
     /// The body of a 200.
@@ -171,7 +200,7 @@ impl Fetcher {
         bounds: Bounds,
     ) -> Result<Bytes, FetchError> {
         let answer = self.exchange(url, request, body, bounds, |status| status == StatusCode::OK).await;
-        answer.map(|(_, body)| body)
+        answer.map(|called| called.body)
     }
 
     /// Reads the body only of a status that is `wanted`.
@@ -182,7 +211,7 @@ impl Fetcher {
         body: Bytes,
         bounds: Bounds,
         wanted: impl Fn(StatusCode) -> bool,
-    ) -> Result<(StatusCode, Bytes), FetchError> {
+    ) -> Result<Called, FetchError> {
         let uri: Uri = url.as_str().parse().map_err(|_| FetchError::Url)?;
         let mut request = request.uri(uri).body(Full::new(body)).map_err(|_| FetchError::Url)?;
         for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, OURSELVES)] {
@@ -195,7 +224,7 @@ impl Fetcher {
         };
         let answer = async {
             let response = response.await.map_err(|error| FetchError::Transport(chain(&error)))?;
-            let status = response.status();
+            let (status, headers) = (response.status(), response.headers().clone());
             if !wanted(status) {
                 return Err(FetchError::Status(status));
             }
@@ -203,7 +232,7 @@ impl Fetcher {
                 CollectError::TooLarge { limit } => FetchError::TooLarge(limit),
                 CollectError::Broken(error) => FetchError::Transport(chain(&*error)),
             })?;
-            Ok((status, body))
+            Ok(Called { status, headers, body })
         };
         tokio::time::timeout(bounds.timeout, answer).await.unwrap_or(Err(FetchError::Timeout(bounds.timeout)))
     }

@@ -48,7 +48,8 @@
 //!  7 gate
 //!  6 proxy endpoints
 //!  5 auth grants
-//!  3 session authority
+//!  4 refresh
+//!  3 session authority jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
 //!  0 model json
@@ -69,9 +70,11 @@ pub mod gate;
 pub mod grants;
 pub mod jose;
 pub mod json;
+pub mod jwks;
 pub mod model;
 pub mod proxy;
 pub mod rate;
+pub mod refresh;
 pub mod server;
 pub mod session;
 pub mod telemetry;

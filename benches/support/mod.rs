@@ -9,11 +9,11 @@ use sidegate::{
     auth::{
         Auth, Issuer,
         bearer::{self, Candidate},
-        jwks::Provider,
         policy::Policy,
     },
     config::{self, Config, Environment, TokenPlace},
     jose::Minter,
+    jwks::Provider,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time},
     telemetry::metrics::Metrics,
 };
@@ -79,7 +79,7 @@ pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, B
         .map(|settings| Issuer {
             settings: settings.clone(),
             keys: Provider::start(settings.clone(), time.clone(), runtime.handle()),
-            introspector: None,
+            asker: None,
         })
         .collect();
     for issuer in &issuers {

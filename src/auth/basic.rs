@@ -24,9 +24,8 @@ use super::{
 use crate::{
     authority::{Denied, Identity},
     config::{Client, LOCAL_ISSUER},
-    jose::Liveness,
     model::{Context, GrantType, Secret},
-    session::{Filter, Granted, Opening, Session, SessionId, record::RevocationReason},
+    session::{Filter, Granted, Opening, Session, SessionId, Watched, record::RevocationReason},
     telemetry::{
         audit::{Entry, Event},
         reason::Reason,
@@ -75,7 +74,7 @@ impl Typed {
 #[derive(Clone)]
 struct Found {
     session: Arc<Session>,
-    live: Arc<Liveness>,
+    live: Arc<Watched>,
     outside: bool,
 }
 
@@ -274,7 +273,7 @@ impl Own {
         user: Identity,
         client: &Client,
         cx: &Context,
-    ) -> Result<(Session, Arc<Liveness>), Refusal> {
+    ) -> Result<(Session, Arc<Watched>), Refusal> {
         let door = self.flights.hasher.hash_one(&user.subject) as usize % DOORS;
         let _door = self.flights.doors[door].lock().await;
         let granted = self.granted(user, client)?;
@@ -302,6 +301,7 @@ impl Own {
             id,
             client: client.id.to_string(),
             granted,
+            held: None,
             idle: client.idle.as_secs(),
             absolute: client.absolute.as_secs(),
             refresh: None,
@@ -331,6 +331,7 @@ impl Own {
             credential: user.credential,
             salt,
             master_key: self.sessions.ring().current(),
+            outside: false,
         })
     }
 }

@@ -6,7 +6,6 @@ pub mod bearer;
 pub mod cache;
 mod intern;
 mod introspect;
-pub mod jwks;
 pub mod own;
 pub mod policy;
 mod probe;
@@ -26,7 +25,6 @@ use self::{
     bearer::Candidate,
     cache::VerdictCache,
     intern::Interned,
-    jwks::Provider,
     own::Own,
     policy::Policy,
     profile::{MintFailed, Profiles},
@@ -35,6 +33,7 @@ use self::{
 use crate::{
     config,
     jose::mint::Minter,
+    jwks::Provider,
     model::{Context, UnixTime},
     rate::Limiter,
     telemetry::{metrics::Metrics, reason::Reason},

@@ -10,9 +10,10 @@ use super::{
 use crate::{
     authority::Authority,
     config::{self, LOCAL, LOCAL_ISSUER},
-    jose::{Liveness, Peek, SigningKeys, verify},
+    jose::{Peek, SigningKeys, verify},
     model::Context,
-    session::{Access, Session, SessionId, Sessions, StoreError, ring::digest16},
+    refresh::Renewals,
+    session::{Access, Session, SessionId, Sessions, StoreError, Watched, ring::digest16, tokens::may_be_compact},
     telemetry::reason::Reason,
 };
 
@@ -23,6 +24,8 @@ pub struct Own {
     pub sessions: Arc<Sessions>,
     pub signing: Arc<SigningKeys>,
     pub authority: Arc<Authority>,
+    /// Renews what an authority outside gave; `None`: nobody outside vouches.
+    pub renewals: Option<Arc<Renewals>>,
     /// What JWTs of our own must be like.
     rules: Arc<config::Issuer>,
     pub(super) flights: Arc<Flights>,
@@ -34,9 +37,10 @@ impl Own {
         sessions: Arc<Sessions>,
         signing: Arc<SigningKeys>,
         authority: Arc<Authority>,
+        renewals: Option<Arc<Renewals>>,
     ) -> Own {
         let rules = Arc::new(rules(authority.settings()));
-        Own { settings, sessions, signing, authority, rules, flights: Arc::default() }
+        Own { settings, sessions, signing, authority, renewals, rules, flights: Arc::default() }
     }
 
     /// The `iss` of our own tokens.
@@ -49,7 +53,7 @@ impl Own {
     }
 
     /// The session `id`, if its tokens are good now; with the flag that says so from here on.
-    pub(super) async fn live_session(&self, id: SessionId) -> Result<(Session, Arc<Liveness>), Refusal> {
+    pub(super) async fn live_session(&self, id: SessionId) -> Result<(Session, Arc<Watched>), Refusal> {
         // Before the store is read: a session that ends from here on ends this flag too, so that a verdict which is
         // written late cannot revive it.
         let live = self.sessions.watch(id);
@@ -66,6 +70,10 @@ impl Own {
             return Err(gone("client_disabled"));
         }
         let granted = &session.granted;
+        if granted.outside {
+            // Who was vouched for outside is nobody without that authority.
+            return if self.renewals.is_some() { Ok((session, live)) } else { Err(gone("authority_removed")) };
+        }
         let vouched = |name: &String| self.authority.still_vouches(name, granted.credential.as_ref());
         if !granted.username.as_ref().is_none_or(vouched) {
             return Err(gone("account_changed"));
@@ -73,10 +81,10 @@ impl Own {
         Ok((session, live))
     }
 
-    /// Whether `token` is a refresh token of ours. A compact one has no sign of its own: only the salt of its family tells
-    /// it from what others hand out, so the store is asked.
-    pub(super) async fn is_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
-        Ok(self.sessions.find_any_refresh(token).await.map_err(unavailable)?.is_some())
+    /// Whether `token` is a compact refresh token of ours. It has no sign of its own: only the salt of its family tells it
+    /// from what others hand out, so the store is asked.
+    pub(super) async fn is_compact_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
+        Ok(may_be_compact(token) && self.sessions.find_any_refresh(token).await.map_err(unavailable)?.is_some())
     }
 
     /// The token that was handed out with the newest refresh token has come: so the client has both.

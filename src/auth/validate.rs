@@ -12,12 +12,12 @@ use super::{
     Auth, Issuer, Refusal,
     ask::{Answer, AskError, Asker},
     cache::TokenDigest,
-    jwks::{KeysUnavailable, Refetch},
     policy::Policy,
     verdict::Verdict,
 };
 use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
+    jwks::{KeysUnavailable, Refetch},
     model::{Context, UnixTime},
     rate::Key,
     session::tokens::{is_access_token, is_other_token},
@@ -145,7 +145,7 @@ impl Auth {
         }
         // Behind the limit: whoever makes tokens up costs no more looks at the store than questions.
         if let Some(own) = &self.own
-            && own.is_refresh_token(token).await?
+            && own.is_compact_refresh_token(token).await?
         {
             return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
         }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use crate::{jose::keys::Liveness, model::UnixTime};
+use crate::{jose::keys::Liveness, model::UnixTime, session::Watched};
 
 /// A validated token.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Verdict {
     /// Ended when the key that signed the token is no longer the issuer's.
     pub liveness: Option<Arc<Liveness>>,
     /// Ended together with the session that the token belongs to.
-    pub session: Option<Arc<Liveness>>,
+    pub session: Option<Arc<Watched>>,
     /// One for each credential profile; filled at first use.
     pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
 }
@@ -71,8 +71,8 @@ impl Verdict {
 
     /// Whether the key and the session that the verdict rests on are still there.
     pub fn is_alive(&self) -> bool {
-        let alive = |liveness: &Option<Arc<Liveness>>| liveness.as_ref().is_none_or(|liveness| liveness.is_alive());
-        alive(&self.liveness) && alive(&self.session)
+        self.liveness.as_ref().is_none_or(|key| key.is_alive())
+            && self.session.as_ref().is_none_or(|session| session.is_alive())
     }
 
     pub fn has_audience(&self, wanted: &[String]) -> bool {

@@ -6,6 +6,7 @@ mod line;
 mod outside;
 mod pool;
 mod remembered;
+pub mod remote;
 mod throttle;
 
 use std::{collections::HashMap, io, sync::Arc};
@@ -172,6 +173,27 @@ impl Authority {
             claims: user.claims.clone(),
             credential: Some(hashes::credential(&SecretHash::Sha256(Secret::new(digest)))),
         })
+    }
+
+    /// Puts `question` about `username` to whoever judges in our place, throttled as a guess here is.
+    ///
+    /// # Errors
+    /// What came of the question, or that there is no room or no patience for it.
+    pub async fn ask<T>(
+        &self,
+        username: &str,
+        cx: &Context,
+        question: impl Future<Output = Result<T, Denied>>,
+    ) -> Result<T, Denied> {
+        self.guard.ask(username, cx, question).await
+    }
+
+    /// What a listed user signs in with at the authority outside.
+    pub fn account(&self, username: &str) -> Option<&config::Account> {
+        match &self.settings().users {
+            Users::Listed(users) => users.get(username)?.account.as_ref(),
+            Users::Http(_) | Users::Ldap(_) => None,
+        }
     }
 
     /// Whether whoever was vouched for as `username` may still go on: listed users must be there, enabled, and have the

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Consinco, DeclaredPlace, Rate, Redex};
+use super::{Account, Consinco, DeclaredPlace, Rate, Redex, Remote};
 use crate::model::{GrantType, Scope, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Authority {
     /// By `client_id`.
     pub clients: HashMap<String, Arc<Client>>,
     pub users: Users,
+    /// Vouches in our place.
+    pub remote: Option<Remote>,
     /// Scope to what the consent page says of it, in the order of the file.
     pub scopes: Vec<(String, String)>,
     pub endpoints: Endpoints,
@@ -54,6 +56,7 @@ pub struct Client {
     pub asks_consent: bool,
     pub introspects_all: bool,
     pub claims: Map<String, Value>,
+    pub account: Option<Account>,
 }
 
 impl Client {
@@ -113,6 +116,7 @@ pub struct User {
     pub api_keys: Vec<SecretHash>,
     pub enabled: bool,
     pub claims: Map<String, Value>,
+    pub account: Option<Account>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -50,6 +50,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let authority = authority::check(settings, dialects.as_deref(), &root.key("authority"));
     let store = store::store(settings, &root.key("store"));
     let keys = store::keys(settings, store.as_ref(), &root.key("keys"));
+    let refresh = running::refresh(&settings.refresh, &root.key("refresh"));
     let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
     let upstreams = upstreams::check(settings, &root.key("upstreams"));
     let routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
@@ -68,6 +69,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         dialects: dialects?,
         store: store?,
         keys: keys?,
+        refresh,
         internal_jwt: internal_jwt?,
         upstreams: upstreams?,
         routes: routes?,

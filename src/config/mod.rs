@@ -14,7 +14,7 @@ use crate::model::Secret;
 
 mod authority;
 mod check;
-mod declared;
+pub mod declared;
 mod decode;
 mod dialects;
 mod environment;
@@ -24,6 +24,7 @@ mod inquiry;
 mod load;
 mod master_ring;
 mod place;
+mod remote;
 mod report;
 mod schema;
 mod secrecy;
@@ -37,12 +38,13 @@ mod units;
 
 pub use self::{
     authority::*,
-    declared::*,
+    declared::{DeclaredDialect, DeclaredPlace},
     dialects::*,
     environment::Environment,
     inquiry::*,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
+    remote::*,
     schema::schema,
 };
 
@@ -61,6 +63,7 @@ pub struct Config {
     /// Where their sessions are kept, and under which keys.
     pub store: Store,
     pub keys: MasterKeys,
+    pub refresh: Refresh,
     pub internal_jwt: Option<InternalJwt>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
@@ -232,6 +235,8 @@ pub enum Credential {
         audience: String,
     },
     Original,
+    /// What the authority outside gave for the session.
+    AuthorityToken,
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),
     None,

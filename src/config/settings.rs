@@ -5,6 +5,7 @@ mod declared;
 mod dialects;
 mod issuers;
 mod listeners;
+mod remote;
 mod routes;
 mod running;
 mod store;
@@ -14,7 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    authority::*, declared::*, dialects::*, issuers::*, listeners::*, routes::*, running::*, store::*, upstreams::*,
+    authority::*, declared::*, dialects::*, issuers::*, listeners::*, remote::*, routes::*, running::*, store::*,
+    upstreams::*,
 };
 pub use super::units::{Pairs, Size, Span};
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub store: Store,
     /// The master keys of `authority`.
     pub keys: Keys,
+    /// When what is about to expire is renewed.
+    pub refresh: Refresh,
     /// The token that upstreams with `credential: internal_jwt` receive.
     pub internal_jwt: Option<InternalJwt>,
     /// Where requests go.

@@ -14,7 +14,7 @@ use super::{
     xml,
 };
 use crate::{
-    config::Consinco,
+    config::{Consinco, Format},
     model::{
         ClientProof, ErrorCode, Grant, PresentedClient, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest,
     },
@@ -110,12 +110,6 @@ pub struct Speech {
     pub format: Format,
     /// For a password without a company.
     pub company: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Json,
-    Xml,
 }
 
 /// Says a request to an authority that knows this API.

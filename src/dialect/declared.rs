@@ -11,7 +11,10 @@ use self::read::Reading;
 pub use self::spoken::{read_reply, write_request};
 use super::{answer, media, oauth2};
 use crate::{
-    config::{DeclaredEndpoint, DeclaredPlace, Format, MediaType, Message, Place},
+    config::{
+        DeclaredPlace,
+        declared::{DeclaredEndpoint, Format, MediaType, Message, Place},
+    },
     model::{
         ClientProof, ErrorCode, Grant, GrantType, PresentedClient, Scope, Secret, TokenError, TokenGrant, TokenRequest,
     },

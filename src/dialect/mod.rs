@@ -16,7 +16,7 @@ pub mod xml;
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-pub use self::spoken::{CannotSay, Content, Endpoint, Heard, Said};
+pub use self::spoken::{CannotSay, Content, Endpoint, Heard, Said, read_reply, write_request};
 use crate::{
     config,
     model::{TokenError, TokenGrant, TokenRequest},

@@ -3,14 +3,18 @@
 mod client;
 mod form;
 mod reply;
+mod spoken;
 #[cfg(test)]
 mod tests;
 
 use http::{header, request::Parts};
 
 use self::form::Malformed;
-pub use self::reply::{answer, empty, write_error, write_grant};
 pub(super) use self::{client::basic, form::Form};
+pub use self::{
+    reply::{answer, empty, write_error, write_grant},
+    spoken::{read_reply, write_request},
+};
 use crate::model::{ErrorCode, Grant, PresentedClient, RefreshForm, Scope, Secret, TokenError, TokenRequest};
 
 /// A question about one token: revoke it (RFC 7009), or tell of it (RFC 7662).
@@ -105,3 +109,5 @@ fn narrower_scope(form: &mut Form) -> Option<Scope> {
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// RFC 7523, section 2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -2,8 +2,11 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::answer::retry_after;
-use crate::model::{ErrorCode, Secret, TokenError, UnixTime};
+use super::{answer::retry_after, consinco, oauth2, redex};
+use crate::{
+    config::RemoteApi,
+    model::{ErrorCode, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+};
 
 /// Which endpoint of a token API that has one for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +51,32 @@ impl Said {
             Content::Body { body, .. } => body.expose(),
             Content::Query(_) => &[],
         }
+    }
+}
+
+/// Says `request` to an authority that speaks `api`.
+///
+/// # Errors
+/// If it has no words for it.
+pub fn write_request(api: &RemoteApi, request: &TokenRequest) -> Result<Said, CannotSay> {
+    match api {
+        RemoteApi::OAuth2(settings) => oauth2::write_request(request, &settings.parameters),
+        RemoteApi::Redex { .. } => redex::write_request(request),
+        RemoteApi::Consinco { format, company, .. } => {
+            consinco::write_request(request, &consinco::Speech { format: *format, company: company.clone() })
+        }
+    }
+}
+
+/// Reads what an authority that speaks `api` answered.
+///
+/// # Errors
+/// Why it gave nothing, or that its answer makes no sense.
+pub fn read_reply(api: &RemoteApi, heard: &Heard<'_>) -> Result<TokenGrant, TokenError> {
+    match api {
+        RemoteApi::OAuth2(_) => oauth2::read_reply(heard),
+        RemoteApi::Redex { .. } => redex::read_reply(heard),
+        RemoteApi::Consinco { .. } => consinco::read_reply(heard),
     }
 }
 

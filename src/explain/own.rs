@@ -5,7 +5,11 @@ use crate::{
     auth::own::Own,
     jose::{Peek, peek},
     model::UnixTime,
-    session::{Session, SessionId, ring::digest16, tokens::is_access_token},
+    session::{
+        Session, SessionId,
+        ring::digest16,
+        tokens::{is_access_token, is_other_token, may_be_compact},
+    },
 };
 
 /// What is told of `token` if it is, or claims to be, one of the local authority.
@@ -16,6 +20,8 @@ pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(Strin
             return Some((String::new(), vec![Detail::plain(forged)]));
         };
         ("opaque token", Some(opaque.session), Some(opaque.digest), Vec::new())
+    } else if let Some(says) = about_refresh(own, token).await {
+        return Some((String::new(), vec![Detail::plain(says)]));
     } else {
         let peek = peek(token).ok().filter(|peek| peek.issuer() == own.issuer())?;
         let text = |name: &str| peek.claims().get(name).and_then(serde_json::Value::as_str);
@@ -29,6 +35,23 @@ pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(Strin
         None => details.push(Detail::plain("it names no session")),
     }
     Some(("it is ours, and its session lives".to_owned(), details))
+}
+
+/// Of what renews access tokens and is none; `None` if `token` is nothing of the kind.
+async fn about_refresh(own: &Own, token: &str) -> Option<String> {
+    let says = "a refresh token or a code of the local authority: it opens nothing, and no issuer is asked about it";
+    if is_other_token(token) {
+        return Some(says.to_owned());
+    }
+    if !may_be_compact(token) {
+        return None;
+    }
+    match own.sessions.find_any_refresh(token).await {
+        Ok(found) => found.map(|_| says.to_owned()),
+        Err(error) => {
+            Some(format!("it may be a refresh token of the local authority, which cannot be looked up: {error}"))
+        }
+    }
 }
 
 fn with_article(kind: &str) -> String {

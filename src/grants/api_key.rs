@@ -20,7 +20,7 @@ impl Grants {
         trail.subject = Some(user.subject.clone());
         let granted =
             self.granted_by(user, GrantType::ApiKey, scope_for(client, None)?, audiences_for(&client.audiences, &[])?)?;
-        let (session, grant) = self.open(client, granted, form).await?;
+        let (session, grant) = self.open(client, granted, None, form).await?;
         trail.session = Some(session);
         Ok(grant)
     }

@@ -22,7 +22,7 @@ impl Grants {
         let audiences = audiences_for(&client.audiences, resources)?;
         let granted = self.granted_to(client, scope, audiences)?;
         trail.subject = Some(granted.subject.clone());
-        let (session, grant) = self.open(client, granted, RefreshForm::Full).await?;
+        let (session, grant) = self.open(client, granted, None, RefreshForm::Full).await?;
         trail.session = Some(session);
         Ok(grant)
     }

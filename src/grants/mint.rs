@@ -9,7 +9,7 @@ use super::Grants;
 use crate::{
     config::{Client, TokenFormat},
     model::{Scope, Secret, TokenError, UnixTime},
-    session::{Access, Granted, SessionId, ring::digest16},
+    session::{Access, Granted, Held, SessionId, ring::digest16},
 };
 
 /// What a token says, in whatever form.
@@ -31,13 +31,17 @@ pub(super) struct Minted {
 }
 
 impl Grants {
-    pub(super) fn access_token(&self, about: &About<'_>) -> Result<Minted, TokenError> {
-        let (token, digest) = match about.client.format {
-            TokenFormat::Opaque => {
+    /// The authority's own, where clients get those and `held` has it; ours otherwise.
+    pub(super) fn access_token(&self, about: &About<'_>, held: Option<&Held>) -> Result<Minted, TokenError> {
+        let passes = self.outside.as_ref().is_some_and(|outside| outside.remote().settings().pass_through);
+        let passed = held.filter(|_| passes);
+        let (token, digest) = match (passed, about.client.format) {
+            (Some(held), _) => (held.access_token.clone(), digest16(held.access_token.expose().as_bytes())),
+            (None, TokenFormat::Opaque) => {
                 let made = self.sessions.ring().make_access(about.session)?;
                 (made.token, made.digest)
             }
-            TokenFormat::Jwt => {
+            (None, TokenFormat::Jwt) => {
                 let jti = token_id()?;
                 let mut claims = self.claims(about);
                 claims.insert("jti".to_owned(), json!(jti));
@@ -48,11 +52,12 @@ impl Grants {
         let access = Access {
             digest,
             issued: about.issued,
-            expires: about.expires,
+            expires: passed.map_or(about.expires, |held| about.expires.min(held.expires)),
             // Set by the step that keeps it.
             generation: 0,
             scope: (about.scope != scope).then(|| about.scope.clone()),
             audiences: (about.audiences != audiences).then(|| about.audiences.to_vec()),
+            foreign: passed.is_some(),
         };
         Ok(Minted { token, access })
     }

@@ -10,6 +10,7 @@ pub mod keys;
 mod known;
 mod mint;
 mod opening;
+mod outside;
 mod password;
 mod refresh;
 mod trail;
@@ -17,12 +18,13 @@ mod trail;
 use std::sync::Arc;
 
 pub use self::known::Introspected;
-use self::{code::Redemption, keys::KeyKeeper, password::Typed, refresh::Renewal, trail::Trail};
+use self::{code::Redemption, keys::KeyKeeper, outside::Asked, password::Typed, refresh::Renewal, trail::Trail};
 use crate::{
     authority::Authority,
     config::{self, Client},
     jose::{SigningKeys, mint::MintError},
-    model::{Context, ErrorCode, Grant, Scope, TokenError, TokenGrant, TokenRequest},
+    model::{Context, ErrorCode, Grant, GrantType, Scope, TokenError, TokenGrant, TokenRequest},
+    refresh::Renewals,
     session::{Sessions, StoreError},
     telemetry::metrics::Metrics,
 };
@@ -34,6 +36,8 @@ pub struct Grants {
     pub signing: Arc<SigningKeys>,
     /// Looks after [`Grants::signing`].
     pub keys: Arc<KeyKeeper>,
+    /// Vouches in place of [`Grants::authority`].
+    pub outside: Option<Arc<Renewals>>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -64,11 +68,16 @@ impl Grants {
 
     async fn decide(&self, request: TokenRequest, trail: &mut Trail, cx: &Context) -> Result<TokenGrant, TokenError> {
         trail.client = request.client.id.clone();
-        let client = self.authenticate(request.client, cx).await?;
+        let client = self.authenticate(request.client.clone(), cx).await?;
         trail.client = Some(client.id.to_string());
         let kind = request.grant.kind();
         if !client.may(kind) {
             return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("grant_not_allowed"));
+        }
+        if let Some(outside) = self.outside.as_ref().filter(|_| begins_outside(kind)) {
+            let TokenRequest { grant, scope, resources, refresh_form, .. } = request;
+            let asked = Asked { grant, scope, resources, refresh_form };
+            return self.from_outside(outside, &client, asked, trail, cx).await;
         }
         let (scope, resources, form) = (request.scope.as_ref(), &*request.resources, request.refresh_form);
         match &request.grant {
@@ -93,6 +102,15 @@ impl Grants {
 
     pub fn settings(&self) -> &config::Authority {
         self.authority.settings()
+    }
+}
+
+/// Whether a session of this kind begins with a question to the authority outside. A code of ours was given for one
+/// already, and a refresh goes on with one.
+fn begins_outside(kind: GrantType) -> bool {
+    match kind {
+        GrantType::ClientCredentials | GrantType::Password | GrantType::ApiKey => true,
+        GrantType::AuthorizationCode | GrantType::RefreshToken | GrantType::Implicit | GrantType::Basic => false,
     }
 }
 

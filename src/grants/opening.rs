@@ -10,7 +10,7 @@ use crate::{
     authority::Identity,
     config::Client,
     model::{GrantType, RefreshForm, Scope, TokenError, TokenGrant},
-    session::{Granted, Opening, SessionId},
+    session::{Granted, Held, Opening, SessionId},
 };
 
 /// A session that is ready to be kept, and the answer that goes out once it is; only the refresh token is missing.
@@ -74,6 +74,7 @@ impl Grants {
             credential: None,
             salt,
             master_key: self.sessions.ring().current(),
+            outside: false,
         })
     }
 
@@ -85,12 +86,13 @@ impl Grants {
         &self,
         client: &Client,
         granted: Granted,
+        held: Option<Held>,
         form: RefreshForm,
     ) -> Result<(SessionId, TokenGrant), TokenError> {
         for _ in 0..MOST_DRAWS {
             let id = SessionId::draw(form)?;
             let first = First { form, ..First::default() };
-            let Start { opening, reply } = self.start(client, id, granted.clone(), &first)?;
+            let Start { opening, reply } = self.start(client, id, granted.clone(), held.clone(), &first)?;
             if let Some(tokens) = self.sessions.open(opening).await? {
                 return Ok((id, TokenGrant { refresh_token: tokens.refresh, ..reply }));
             }
@@ -104,13 +106,20 @@ impl Grants {
         client: &Client,
         id: SessionId,
         granted: Granted,
+        held: Option<Held>,
         first: &First<'_>,
     ) -> Result<Start, TokenError> {
         let now = self.sessions.now();
-        let refresh = may_refresh(client, granted.grant);
+        let renewable = held.as_ref().is_none_or(|held| held.refresh_token.is_some());
+        let refresh = may_refresh(client, granted.grant) && renewable;
         let lifetime = match granted.grant {
             GrantType::Implicit => client.access_lifetime.min(LONGEST_IMPLICIT),
             _ => client.access_lifetime,
+        };
+        // What cannot be renewed behind it must not outlive it.
+        let lifetime = match &held {
+            Some(held) if !renewable => lifetime.min(now.until(held.expires)),
+            _ => lifetime,
         };
         // Without a refresh token the session is over when its token is.
         let absolute = if refresh { client.absolute } else { lifetime };
@@ -124,7 +133,8 @@ impl Grants {
             issued: now,
             expires: now.plus(lifetime.min(absolute).as_secs()),
         };
-        let minted = self.access_token(&about)?;
+        let minted = self.access_token(&about, held.as_ref())?;
+        let about = About { expires: about.expires.min(minted.access.expires), ..about };
         let id_token = match granted.grant {
             GrantType::AuthorizationCode => self.id_token(&about, &minted.token, first.nonce)?,
             _ => None,
@@ -149,6 +159,7 @@ impl Grants {
             id,
             client: client.id.to_string(),
             granted,
+            held,
             idle: client.idle.as_secs(),
             absolute: absolute.as_secs(),
             refresh: refresh.then_some(first.form),

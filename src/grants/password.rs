@@ -33,20 +33,33 @@ impl Grants {
         // Before the password is looked at: hashing is the expensive part.
         let scope = scope_for(client, typed.scope)?;
         let audiences = audiences_for(&client.audiences, typed.resources)?;
-        let user = self.authority.verify_user(typed.username, typed.password, &client.id, cx).await;
+        let user = self.sign_in(client, typed.username, typed.password, typed.company, cx).await?;
+        trail.subject = Some(user.subject.clone());
+        let granted = self.granted_by(user, GrantType::Password, scope, audiences)?;
+        let (session, grant) = self.open(client, granted, None, typed.form).await?;
+        trail.session = Some(session);
+        Ok(grant)
+    }
+
+    /// The user whom name and password prove, by our own lists.
+    pub(super) async fn sign_in(
+        &self,
+        client: &Client,
+        username: &str,
+        password: &Secret<String>,
+        company: Option<&str>,
+        cx: &Context,
+    ) -> Result<Identity, TokenError> {
+        let user = self.authority.verify_user(username, password, &client.id, cx).await;
         let user = user.map_err(|denied| match denied {
             Denied::Wrong => TokenError::invalid_grant().because("wrong_password"),
             Denied::Throttled(seconds) => TokenError::invalid_grant().throttled(seconds).because("throttled"),
             Denied::Unavailable(cause) => TokenError::unavailable().because(cause),
         })?;
-        if typed.company.is_some_and(|company| self.is_of_another(company, &user)) {
+        if company.is_some_and(|company| self.is_of_another(company, &user)) {
             return Err(TokenError::invalid_grant().because("other_company"));
         }
-        trail.subject = Some(user.subject.clone());
-        let granted = self.granted_by(user, GrantType::Password, scope, audiences)?;
-        let (session, grant) = self.open(client, granted, typed.form).await?;
-        trail.session = Some(session);
-        Ok(grant)
+        Ok(user)
     }
 
     /// Whether a user is known to belong to another business account than `company`.

@@ -58,6 +58,7 @@ impl Grants {
         self.check_still_granted(client, &session.granted)?;
         let scope = narrowed(client, &session.granted, renewal.scope)?;
         let audiences = audiences_for(&session.granted.audiences, renewal.resources)?;
+        let session = self.agreed(session, presented.generation).await?;
         let now = self.sessions.now();
         let about = About {
             session: session.id,
@@ -68,7 +69,8 @@ impl Grants {
             issued: now,
             expires: now.plus(client.access_lifetime.as_secs()).min(session.state.absolute),
         };
-        let minted = self.access_token(&about)?;
+        let minted = self.access_token(&about, session.held.as_ref())?;
+        let about = About { expires: about.expires.min(minted.access.expires), ..about };
         // Without a nonce: that one belonged to the authorization request (OpenID Connect Core, section 12.2).
         let id_token = match session.granted.grant {
             GrantType::AuthorizationCode => self.id_token(&about, &minted.token, None)?,
@@ -138,6 +140,9 @@ impl Grants {
     }
 
     pub(super) fn still_vouches(&self, granted: &Granted) -> bool {
+        if granted.outside {
+            return self.outside.is_some();
+        }
         let vouched = |name: &String| self.authority.still_vouches(name, granted.credential.as_ref());
         granted.username.as_ref().is_none_or(vouched)
     }

@@ -7,6 +7,7 @@ use super::{
     memory::Memory,
     record::{Code, RevocationReason, Session, SessionId},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    vouched::{Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
 
@@ -46,6 +47,14 @@ impl SessionStore for Elsewhere {
     }
 
     fn acknowledge(&self, _: SessionId, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        elsewhere()
+    }
+
+    fn renew(&self, _: SessionId, _: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        elsewhere()
+    }
+
+    fn find_foreign(&self, _: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
         elsewhere()
     }
 

@@ -116,7 +116,8 @@ impl State {
     }
 
     fn add_access(&mut self, access: Access, now: UnixTime) {
-        self.access.retain(|known| now < known.expires);
+        // A retry may hand out the authority's own token once more.
+        self.access.retain(|known| now < known.expires && known.digest != access.digest);
         while self.access.len() >= MOST_ACCESS_TOKENS {
             self.access.remove(0);
         }

@@ -8,6 +8,7 @@ use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    vouched::{Exchanged, Renewed},
 };
 use crate::{
     model::UnixTime,
@@ -68,6 +69,14 @@ impl SessionStore for Measured {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.step(StoreOperation::Note, self.inside.acknowledge(id, generation))
+    }
+
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.step(StoreOperation::Renew, self.inside.renew(id, renewed))
+    }
+
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.step(StoreOperation::Find, self.inside.find_foreign(digest))
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {

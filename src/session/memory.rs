@@ -11,6 +11,7 @@ use super::{
     family::{Outcome, Refused, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    vouched::{Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
 
@@ -25,6 +26,8 @@ struct Kept {
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that were not revoked, by owner: when they were created, and their ids.
     live: HashMap<Owner, BTreeSet<(UnixTime, SessionId)>>,
+    /// Of the authority's own access tokens; what is over is found out when it is asked for, or goes with its session.
+    foreign: HashMap<[u8; 16], SessionId>,
     codes: HashMap<SessionId, (Code, bool)>,
     used: HashMap<[u8; 32], UnixTime>,
     documents: HashMap<&'static str, (u64, Vec<u8>)>,
@@ -83,8 +86,19 @@ impl Kept {
                 superseded.push(oldest.1);
             }
         }
+        self.index(&session);
         self.sessions.insert(session.id, session);
         Created::Now(superseded)
+    }
+
+    fn index(&mut self, session: &Session) {
+        let foreign = session.state.access.iter().filter(|access| access.foreign);
+        self.foreign.extend(foreign.map(|access| (access.digest, session.id)));
+    }
+
+    fn find_foreign(&self, digest: &[u8; 16], now: UnixTime) -> Option<SessionId> {
+        let session = self.sessions.get(self.foreign.get(digest)?)?;
+        session.state.access(digest, now).filter(|access| access.foreign).map(|_| session.id)
     }
 
     /// Takes a session that has ended out of those that count.
@@ -116,6 +130,8 @@ impl Kept {
             }
             stays
         });
+        let sessions = &self.sessions;
+        self.foreign.retain(|digest, id| sessions.get(id).is_some_and(|of| of.state.access(digest, now).is_some()));
         self.codes.retain(|_, (code, _)| now < code.expires);
         self.used.retain(|_, until| now < *until);
         (before - self.sessions.len()) as u64
@@ -139,6 +155,9 @@ impl SessionStore for Memory {
         self.step(move |kept, now| match kept.sessions.get_mut(&id) {
             Some(session) => {
                 let outcome = session.state.rotate(&step, now);
+                if step.access.foreign && session.state.access(&step.access.digest, now).is_some() {
+                    kept.foreign.insert(step.access.digest, id);
+                }
                 if matches!(outcome, Outcome::Reused { .. }) {
                     Kept::ended(&mut kept.live, session);
                 }
@@ -164,6 +183,21 @@ impl SessionStore for Memory {
                 session.state.acknowledge(generation, now);
             }
         })
+    }
+
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.step(move |kept, now| {
+            let Some(session) = kept.sessions.get_mut(&id) else { return Exchanged::Gone };
+            let exchanged = session.state.exchange(&renewed, now);
+            if matches!(exchanged, Exchanged::Kept { .. }) {
+                session.held = Some(renewed.held);
+            }
+            exchanged
+        })
+    }
+
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.step(move |kept, now| kept.find_foreign(&digest, now))
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -8,7 +8,6 @@
 mod conformance;
 pub mod elsewhere;
 pub mod family;
-mod liveness;
 pub mod measured;
 pub mod memory;
 #[cfg(test)]
@@ -22,10 +21,14 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
+mod vouched;
+mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
-    record::{Access, Code, Granted, Revocation, Session, SessionId, State},
+    record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
     store::{Created, Filter, SessionStore, Spent, StoreError},
+    vouched::{Exchanged, Renewed},
+    watched::{Showing, Watched},
 };

@@ -114,6 +114,7 @@ impl World {
             id,
             client: CLIENT.to_owned(),
             granted: granted("ada"),
+            held: None,
             idle: HOUR,
             absolute: DAY,
             refresh: Some(form),

@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{GrantType, RefreshForm, Scope, UnixTime};
+use crate::model::{GrantType, RefreshForm, Scope, Secret, UnixTime};
 
 /// The name of a session and of its family of refresh tokens: 128 random bits, or 64 where its refresh tokens must be
 /// short. Not a secret by itself: no token can be made from it.
@@ -80,6 +80,21 @@ pub struct Session {
     pub id: SessionId,
     pub state: State,
     pub granted: Granted,
+    /// What the authority outside gave for it; `None`: nobody outside vouches.
+    pub held: Option<Held>,
+}
+
+/// The tokens of an authority outside, as they are now. They change with each renewal; stores seal them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    #[serde(with = "exposed")]
+    pub access_token: Secret<String>,
+    /// When it was asked for: its life counts from there.
+    pub issued: UnixTime,
+    pub expires: UnixTime,
+    /// `None`: when the access token is over, only a new sign-in helps.
+    #[serde(with = "exposed_if_any", default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Secret<String>>,
 }
 
 /// What steps compare and change. Stores keep it readable; it holds nothing that a thief could use.
@@ -104,12 +119,26 @@ pub struct State {
     pub revoked: Option<Revocation>,
     /// Access tokens that are still good, oldest first; at most [`MOST_ACCESS_TOKENS`].
     pub access: Vec<Access>,
+    /// What is compared before the authority's tokens are replaced; `None`: nobody outside vouches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched: Option<Vouched>,
+}
+
+/// The state of what an authority outside gave for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// Counts the renewals, from 1: whoever renews replaces only what they saw.
+    pub generation: u64,
+    /// The generation of the client's refresh token that the last renewal was made for; 0: none was.
+    pub renewed_for: u64,
+    /// The end of the authority's access token.
+    pub expires: UnixTime,
 }
 
 /// An access token that was handed out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Access {
-    /// Digest of the random part (opaque), or of `jti` (JWT).
+    /// Digest of the random part (opaque), of `jti` (JWT), or of the whole token where it is the authority's own.
     #[serde(with = "base64_digest")]
     pub digest: [u8; 16],
     pub issued: UnixTime,
@@ -122,6 +151,9 @@ pub struct Access {
     /// The same for its audiences (RFC 8707).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audiences: Option<Vec<String>>,
+    /// The authority's own token: its session is found by the digest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub foreign: bool,
 }
 
 /// Why and when a session ended before its time. The record stays as a tombstone until `absolute`.
@@ -146,6 +178,8 @@ pub enum RevocationReason {
     Superseded,
     /// User or client is disabled or gone, or the password has changed.
     AccountChanged,
+    /// The authority outside says that it is over.
+    Authority,
 }
 
 impl RevocationReason {
@@ -157,6 +191,7 @@ impl RevocationReason {
             RevocationReason::Operator => "operator",
             RevocationReason::Superseded => "superseded",
             RevocationReason::AccountChanged => "account_changed",
+            RevocationReason::Authority => "authority",
         }
     }
 }
@@ -180,6 +215,9 @@ pub struct Granted {
     pub salt: [u8; 16],
     /// The master key they are derived from.
     pub master_key: u32,
+    /// An authority outside said who it is, and not our own list.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outside: bool,
 }
 
 /// An authorization that waits for its code to be redeemed (RFC 6749, section 4.1). Kept under the id that the session
@@ -196,6 +234,9 @@ pub struct Code {
     pub challenge: Option<String>,
     pub nonce: Option<String>,
     pub granted: Granted,
+    /// What the authority outside gave when the user signed in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 impl Session {
@@ -231,6 +272,38 @@ impl State {
     /// The access token with this digest, if it is still good at `now`.
     pub fn access(&self, digest: &[u8; 16], now: UnixTime) -> Option<&Access> {
         self.access.iter().find(|access| access.digest == *digest && now < access.expires)
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Only into what is sealed.
+mod exposed {
+    use super::Secret;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(secret.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
+        String::deserialize(from).map(Secret::new)
+    }
+}
+
+/// The same.
+mod exposed_if_any {
+    use super::Secret;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Option<Secret<String>>, to: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(|secret| secret.expose().as_str()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret<String>>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Secret::new))
     }
 }
 

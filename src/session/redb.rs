@@ -31,6 +31,7 @@ use super::{
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    vouched::{Exchanged, Renewed},
 };
 use crate::model::{BoxError, Time, UnixTime};
 
@@ -187,6 +188,14 @@ impl SessionStore for Redb {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.step(move |tables, _, now| steps::acknowledge(tables, id, generation, now))
+    }
+
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.step(move |tables, ring, now| steps::renew(tables, id, &renewed, ring, now))
+    }
+
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.look(move |view, _, now| view.foreign(digest, now))
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {

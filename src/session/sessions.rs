@@ -7,21 +7,19 @@ use tokio::runtime::Handle;
 use super::{
     Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
-    liveness::Livenesses,
-    record::{Access, Code, Granted, RevocationReason, Session, SessionId, State},
-    ring::KeyRing,
+    record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
+    ring::{KeyRing, digest16},
     tokens::{self, Presented},
+    vouched::{Exchanged, Renewed},
+    watched::{Watched, Watchlist},
 };
-use crate::{
-    jose::Liveness,
-    model::{RefreshForm, Secret, UnixTime},
-};
+use crate::model::{RefreshForm, Secret, UnixTime};
 
 /// Shared by all generations of the configuration.
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     ring: Arc<KeyRing>,
-    live: Arc<Livenesses>,
+    live: Arc<Watchlist>,
     background: Handle,
 }
 
@@ -31,6 +29,8 @@ pub struct Opening {
     pub id: SessionId,
     pub client: String,
     pub granted: Granted,
+    /// What the authority outside gave for it.
+    pub held: Option<Held>,
     /// Seconds; `idle` only counts with a refresh token.
     pub idle: u64,
     pub absolute: u64,
@@ -126,7 +126,7 @@ impl Sessions {
 
     fn session(&self, opening: Opening) -> Result<(Session, u32, Option<Secret<String>>), StoreError> {
         let now = self.now();
-        let Opening { id, client, granted, idle, absolute, refresh, access, most } = opening;
+        let Opening { id, client, granted, held, idle, absolute, refresh, access, most } = opening;
         let absolute = now.plus(absolute);
         let generation = u64::from(refresh.is_some());
         let access = access.map(|access| Access { generation, expires: access.expires.min(absolute), ..access });
@@ -142,8 +142,9 @@ impl Sessions {
             retries: 0,
             revoked: None,
             access: access.into_iter().collect(),
+            vouched: held.as_ref().map(|held| Vouched { generation: 1, renewed_for: 0, expires: held.expires }),
         };
-        let session = Session { id, state, granted };
+        let session = Session { id, state, granted, held };
         let token = if refresh.is_some() {
             // Before anything is kept: what can fail comes first.
             let token = self.ring.refresh_token(&session, 1);
@@ -217,6 +218,9 @@ impl Sessions {
             // Whoever ended it may not have known: the store answers late at times, and a process may not be alone.
             self.live.end(id);
         }
+        if let Some(session) = &found {
+            self.live.show(session);
+        }
         Ok(found)
     }
 
@@ -235,9 +239,26 @@ impl Sessions {
         .await
     }
 
-    /// The flag that a verdict on this session must carry; to be taken before the session is looked up.
-    pub fn watch(&self, id: SessionId) -> Arc<Liveness> {
+    /// What a verdict on this session must carry; to be taken before the session is looked up.
+    pub fn watch(&self, id: SessionId) -> Arc<Watched> {
         self.live.watch(id)
+    }
+
+    /// Keeps what the authority outside has given anew. To its end, also if nobody waits: the old tokens may be spent.
+    ///
+    /// # Errors
+    /// If the store is not available: the step may or may not have been taken, and can be taken again.
+    pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
+        let store = self.store.clone();
+        self.detached(async move { store.renew(id, renewed).await }).await
+    }
+
+    /// The session that handed out `token`, the authority's own, as long as that is good.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn find_foreign(&self, token: &str) -> Result<Option<SessionId>, StoreError> {
+        self.store.find_foreign(digest16(token.as_bytes())).await
     }
 
     /// Notes that an access token of `generation` has reached the client. In the background: no request waits for it.

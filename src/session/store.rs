@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
+    vouched::{Exchanged, Renewed},
 };
 use crate::model::UnixTime;
 
@@ -30,6 +31,12 @@ pub trait SessionStore: Send + Sync {
 
     /// [`super::State::acknowledge`] on the session; nothing if there is none.
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Replaces what the authority outside gave, by [`super::State::exchange`] on the session.
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>>;
+
+    /// The session that handed out the authority's own access token with this digest, as long as that one is good.
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>>;
 
     /// Keeps an authorization that waits for its code.
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -56,6 +56,7 @@ pub fn granted(name: &str) -> Granted {
         credential: None,
         salt: [3; 16],
         master_key: 1,
+        outside: false,
     }
 }
 
@@ -75,8 +76,10 @@ pub fn session(name: &str, now: UnixTime) -> Session {
             retries: 0,
             revoked: None,
             access: Vec::new(),
+            vouched: None,
         },
         granted: granted(name),
+        held: None,
     }
 }
 
@@ -89,6 +92,7 @@ pub fn code(name: &str, expires: UnixTime) -> Code {
         challenge: Some("a challenge".to_owned()),
         nonce: None,
         granted: granted(name),
+        held: None,
     }
 }
 
@@ -106,6 +110,7 @@ pub fn access(now: UnixTime) -> Access {
         generation: 0,
         scope: None,
         audiences: None,
+        foreign: false,
     }
 }
 

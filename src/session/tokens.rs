@@ -47,6 +47,18 @@ pub fn is_other_token(token: &str) -> bool {
     token.starts_with(REFRESH) || token.starts_with(CODE)
 }
 
+/// Whether `token` may be a compact refresh token of ours, by its form: only its session tells. UUIDs, which others like
+/// to hand out, have the form as well, but one of ours looks like a UUID once in 2^88.
+pub fn may_be_compact(token: &str) -> bool {
+    let is_uuid = || {
+        token.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+    };
+    read_compact(token).is_some() && !is_uuid()
+}
+
 impl KeyRing {
     /// # Errors
     /// If there is no randomness.

@@ -329,6 +329,9 @@ async fn a_compact_token_as_a_bearer_token_is_shown_to_no_issuer() {
     let second = in_data(&renew(&sidegate, &first).await, "RefreshToken");
     for token in [first, second] {
         assert_invalid_token(&get(sidegate.public, "/", &token).await);
+        let (text, json) = sidegate.explained(&token).await;
+        assert!(text.contains("a refresh token or a code of the local authority"), "{text}");
+        assert!(!text.contains(&token) && !json.contains(&token));
     }
     assert_eq!((idp.asked(), upstream.count()), (0, 0));
     for foreign in [API_KEY.replace('f', "e"), "A".repeat(36)] {

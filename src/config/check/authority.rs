@@ -5,6 +5,7 @@ mod clients;
 mod declared;
 mod dialects;
 mod hashes;
+mod remote;
 mod service;
 mod users;
 
@@ -43,6 +44,7 @@ pub(super) fn check(
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
+    let remote = remote::check(authority, issuer.as_deref(), &section.key("remote"));
     let endpoints = endpoints(settings, authority, dialects, &section.key("endpoints"));
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
         if origin == "*" {
@@ -62,6 +64,7 @@ pub(super) fn check(
         audiences: (!authority.audiences.is_empty()).then(|| authority.audiences.clone())?,
         clients: clients?,
         users: users?,
+        remote: remote?,
         scopes: scopes?,
         endpoints: endpoints?,
         signing: signing?,
@@ -98,7 +101,9 @@ fn warn_of_nobody(authority: &settings::Authority, section: &Section<'_>) {
     let personal = |client: &settings::Client| {
         client.grants.iter().any(|grant| matches!(grant, ApiKey | AuthorizationCode | Basic | Implicit | Password))
     };
-    if authority.users.is_empty() && authority.user_service.is_none() && authority.clients.iter().any(personal) {
+    let vouches = authority.remote.as_ref().is_some_and(|remote| remote.accounts != Some(settings::Accounts::Mapped));
+    let nobody = authority.users.is_empty() && authority.user_service.is_none() && !vouches;
+    if nobody && authority.clients.iter().any(personal) {
         section.key("users").warn(
             "clients have grants for users, and there is nobody who could sign in",
             "list users, or name a users_file or a user_service",

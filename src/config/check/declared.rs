@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     config::{
-        Content, DeclaredDialect, DeclaredEndpoint, DeclaredResponse, Format, MediaType, Message, Place, Presence,
-        Times, settings,
+        DeclaredDialect,
+        declared::{Content, DeclaredEndpoint, DeclaredResponse, Format, MediaType, Message, Place, Presence, Times},
+        settings,
     },
     model::{ErrorCode, GrantType, RefreshForm},
 };

@@ -14,7 +14,7 @@ use super::{
     upstreams, urls,
 };
 use crate::config::{
-    HostHeader, Rate, Route, TokenPlace, Upstream,
+    HostHeader, LOCAL_ISSUER, Policy, Rate, Route, TokenPlace, Upstream,
     settings::{self, Settings},
 };
 
@@ -62,6 +62,8 @@ fn check_one(
     let policy = policy::check(route, settings, section);
     let observe = route.mode == Some(settings::Mode::Observe);
     let observed = !observe || may_observe(upstream.and_then(|index| settings.upstreams.get(index)), section);
+    let of_upstream = upstream.and_then(|index| settings.upstreams.get(index));
+    let has_sessions = has_sessions(of_upstream, policy.as_ref().and_then(Option::as_ref), section);
     let token = token(&route.token, settings, &section.key("token"));
     let host = host_header(route.host.as_deref(), &section.key("host"));
     let strip_prefix = prefix(route.strip_prefix.as_deref(), &section.key("strip_prefix"));
@@ -83,7 +85,7 @@ fn check_one(
         paths: paths?,
         methods: methods?,
         upstream,
-        policy: policy?,
+        policy: policy.filter(|_| has_sessions)?,
         observe: observed.then_some(observe)?,
         token: token?,
         host: host?,
@@ -110,15 +112,30 @@ fn paths(paths: &[String], section: &Section<'_>) -> Option<Vec<String>> {
 
 /// A request that is let through without a valid token must not arrive with a credential that vouches for it.
 fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> bool {
-    let basic =
-        upstream.is_some_and(|upstream| matches!(upstream.credential, Some(settings::Credential::Basic { .. })));
-    if basic {
-        section.key("mode").problem(
-            "observe forwards what would be refused, and this upstream's credential is basic: it would let it in",
-            "use enforce, or an upstream with another credential",
+    let name = match upstream.and_then(|upstream| upstream.credential.as_ref()) {
+        Some(settings::Credential::Basic { .. }) => "basic",
+        Some(settings::Credential::AuthorityToken {}) => "authority_token",
+        _ => return true,
+    };
+    section.key("mode").problem(
+        format!("observe forwards what would be refused, and this upstream's credential is {name}: it would let it in"),
+        "use enforce, or an upstream with another credential",
+    );
+    false
+}
+
+/// A token of an issuer has no session, and so nothing that an authority outside gave for it.
+fn has_sessions(upstream: Option<&settings::Upstream>, policy: Option<&Policy>, section: &Section<'_>) -> bool {
+    let wanted =
+        upstream.and_then(|upstream| upstream.credential.as_ref()) == Some(&settings::Credential::AuthorityToken {});
+    let only_ours = policy.is_none_or(|policy| policy.issuers == [LOCAL_ISSUER]);
+    if wanted && !only_ours {
+        section.key("policy").key("issuers").problem(
+            "the upstream's credential is authority_token, which only sessions of our own have",
+            "write issuers: [local], or choose another credential",
         );
     }
-    !basic
+    !wanted || only_ours
 }
 
 fn token(settings: &settings::Token, all: &Settings, section: &Section<'_>) -> Option<TokenPlace> {
@@ -152,6 +169,13 @@ fn token(settings: &settings::Token, all: &Settings, section: &Section<'_>) -> O
                 section.key("basic").problem(
                     format!("no client of the authority is called {} and has the grant basic", section.shown(id)),
                     "write the id of one under authority.clients",
+                );
+                return None;
+            }
+            if all.authority.as_ref().is_some_and(|authority| authority.remote.is_some()) {
+                section.key("basic").problem(
+                    "users are judged by the authority outside, which would be asked with every new connection",
+                    "leave out basic, or authority.remote",
                 );
                 return None;
             }

@@ -5,7 +5,7 @@ use std::{num::NonZero, path::Path, thread, time::Duration};
 use http::Uri;
 
 use super::{section::Section, urls};
-use crate::config::{AccessLog, Audit, Cache, Drain, Log, LogFormat, Resource, settings};
+use crate::config::{AccessLog, Audit, Cache, Drain, Log, LogFormat, Refresh, Resource, settings};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -22,6 +22,14 @@ pub(super) fn cache(settings: &settings::Cache, section: &Section<'_>) -> Cache 
             64 * KIB..=64 * GIB,
         ),
         negative_ttl: section.span("negative_ttl", settings.negative_ttl, s(10), s(0)..=s(3600)),
+    }
+}
+
+pub(super) fn refresh(settings: &settings::Refresh, section: &Section<'_>) -> Refresh {
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    Refresh {
+        ahead: settings.ahead.map(|ahead| section.span("ahead", Some(ahead), s(60), s(0)..=s(24 * 3600))),
+        wait: section.span("wait", settings.wait, s(5), ms(100)..=s(60)),
     }
 }
 

@@ -42,6 +42,13 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Vec<Up
                     "add internal_jwt: {} at the top of the file for the defaults",
                 );
             }
+            let has_remote = settings.authority.as_ref().is_some_and(|authority| authority.remote.is_some());
+            if matches!(upstream.credential, Some(settings::Credential::AuthorityToken {})) && !has_remote {
+                section.key("credential").key("authority_token").problem(
+                    "there is no authority outside whose token it could be",
+                    "add authority.remote, or choose another credential",
+                );
+            }
             check_one(upstream, &section)
         })
         .collect();
@@ -168,6 +175,7 @@ fn credential(settings: &settings::Credential, section: &Section<'_>) -> Option<
             Some(Credential::InternalJwt { audience })
         }
         settings::Credential::Original {} => Some(Credential::Original),
+        settings::Credential::AuthorityToken {} => Some(Credential::AuthorityToken),
         settings::Credential::None {} => Some(Credential::None),
         settings::Credential::Basic { username, password_file } => {
             let section = section.key("basic");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Algorithm, Consinco, DeclaredMount, Pairs, Rate, Redex, Span};
+use super::{Account, Algorithm, Consinco, DeclaredMount, Pairs, Rate, Redex, Remote, Span};
 
 /// The local authority: token endpoints served by sidegate itself.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct Authority {
     pub users_file: Option<PathBuf>,
     /// Users are verified elsewhere, instead of `users`.
     pub user_service: Option<UserService>,
+    /// An authority outside that vouches in our place.
+    pub remote: Option<Remote>,
     /// Scopes and what the consent page says of them; a client may only name scopes of this list, if there is one.
     pub scopes: Pairs<String>,
     /// Where the endpoints are; `off` switches one off.
@@ -85,6 +87,8 @@ pub struct Client {
     pub introspects_all: Option<bool>,
     /// Claims of tokens that it gets on its own behalf.
     pub claims: Pairs<serde_json::Value>,
+    /// Its account at the authority outside, for tokens on its own behalf; with `accounts: mapped`.
+    pub account: Option<Account>,
 }
 
 /// How a client gets tokens.
@@ -177,6 +181,8 @@ pub struct User {
     pub enabled: Option<bool>,
     /// Claims of the user's tokens.
     pub claims: Pairs<serde_json::Value>,
+    /// The user's account at the authority outside; with `accounts: mapped`.
+    pub account: Option<Account>,
 }
 
 /// Users are verified elsewhere: one of the two.

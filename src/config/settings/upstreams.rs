@@ -54,6 +54,8 @@ pub enum Credential {
     },
     /// The client's own token.
     Original {},
+    /// The access token that the authority outside gave for the session.
+    AuthorityToken {},
     /// A fixed user.
     Basic {
         /// The user's name.

@@ -523,7 +523,7 @@ fn a_problem_names_the_file_and_the_line_where_it_stands() {
             "/clients.yaml:3:12: authority.clients[0].grants[0]: \"client_credential\" is not known here; did you mean \
              \"client_credentials\"?",
             "/users.yaml:3:3: authority.users[0].password: unknown key \"password\"; known here: username, subject, \
-             password_hash, api_key_hashes, enabled, claims",
+             password_hash, api_key_hashes, enabled, claims, account",
         ]
     );
     let text = problems.to_string();

@@ -48,7 +48,9 @@ fn a_credential_is_exactly_one_thing() {
     );
     assert_eq!(
         problems(&upstream("credential: {none: {}, original: {}}")),
-        ["1:37: upstreams[0].credential: exactly one of these keys belongs here: internal_jwt, original, basic, none"]
+        [
+            "1:37: upstreams[0].credential: exactly one of these keys belongs here: internal_jwt, original, authority_token, basic, none"
+        ]
     );
     assert_eq!(
         problems(&upstream("credential: {orignal: {}}")),

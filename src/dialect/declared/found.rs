@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Format, Leaf, Node},
+    config::declared::{Format, Leaf, Node},
     dialect::{
         oauth2::Form,
         xml::{self, BYTE_ORDER_MARK, Element},

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::found::{Document, Found};
 use crate::{
-    config::{Content, Format, Leaf, Message, Place, Presence},
+    config::declared::{Content, Format, Leaf, Message, Place, Presence},
     model::{ErrorCode, Fault, Secret, TokenError},
 };
 

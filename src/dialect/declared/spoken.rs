@@ -13,7 +13,10 @@ use super::{
     write::{self, Filler},
 };
 use crate::{
-    config::{Content, DeclaredDialect, DeclaredEndpoint, Format, Leaf, Message, Place, Presence, Times},
+    config::{
+        DeclaredDialect,
+        declared::{Content, DeclaredEndpoint, Format, Leaf, Message, Place, Presence, Times},
+    },
     dialect::{
         members::{fit, seconds},
         spoken::{self, CannotSay, Endpoint, Heard, Said},

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use super::read::plain;
 use crate::{
-    config::{Content, DeclaredDialect, Format, Kind, Leaf, Message, Node, Part, Place, Times},
+    config::{
+        DeclaredDialect,
+        declared::{Content, Format, Kind, Leaf, Message, Node, Part, Place, Times},
+    },
     dialect::{
         members::{self, fit},
         xml,

@@ -3,7 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, header, request::Parts};
 
-use super::form::{self, Form};
+use super::{
+    JWT_BEARER,
+    form::{self, Form},
+};
 use crate::model::{ClientProof, PresentedClient, Secret, TokenError};
 
 pub fn read(head: &Parts, form: &mut Form) -> Result<PresentedClient, TokenError> {
@@ -59,6 +62,3 @@ pub fn basic(header: &HeaderValue) -> Option<(String, Secret<String>)> {
     let id = form::decode(id).filter(|id| !id.is_empty())?;
     Some((id, Secret::new(form::decode(&secret[1..])?)))
 }
-
-/// RFC 7523, section 2.2.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

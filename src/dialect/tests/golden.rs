@@ -74,7 +74,7 @@ fn check_consinco(file: &File, options: &Consinco) {
     let read = consinco::read_request(endpoint, &file.head, &file.body, options);
     if let (Ok(request), true) = (&read, file.is_request_spoken()) {
         let is_xml = file.body.starts_with(b"<");
-        let format = if is_xml { consinco::Format::Xml } else { consinco::Format::Json };
+        let format = if is_xml { crate::config::Format::Xml } else { crate::config::Format::Json };
         let said = consinco::write_request(request, &consinco::Speech { format, company: None }).unwrap();
         assert_eq!((said.endpoint, compact(said.body())), (endpoint, compact(&file.body)), "{}", file.name);
     }

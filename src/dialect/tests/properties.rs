@@ -176,7 +176,7 @@ proptest! {
             prop_assert_eq!(parts(&read.grant), parts(&request.grant));
             prop_assert_eq!(read.client.id, request.client.id);
         }
-        let format = if xml { consinco::Format::Xml } else { consinco::Format::Json };
+        let format = if xml { crate::config::Format::Xml } else { crate::config::Format::Json };
         let speech = consinco::Speech { format, company: Some(three) };
         let password = Grant::Password { username: one.clone(), password: Secret::new(two), company: None };
         for grant in [token(), password] {

@@ -68,6 +68,7 @@ impl Grants {
             challenge: asked.challenge.clone(),
             nonce: asked.nonce.clone(),
             granted: self.granted_for(asked, user)?,
+            held: None,
         };
         self.sessions.put_code(id, code).await?;
         Ok(Secret::new(asked.target.location(&[("code", made.token.expose())], &self.settings().issuer)))
@@ -75,7 +76,8 @@ impl Grants {
 
     /// RFC 6749, section 4.2.2.
     async fn token(&self, asked: &Authorization, user: &SignedIn, cx: &Context) -> Result<Secret<String>, TokenError> {
-        let (session, given) = self.open(&asked.client, self.granted_for(asked, user)?, RefreshForm::Full).await?;
+        let (session, given) =
+            self.open(&asked.client, self.granted_for(asked, user)?, None, RefreshForm::Full).await?;
         self.metrics.oauth.issued("oauth2", asked.grant());
         let mut entry = Entry::new(Event::Granted, Some(cx));
         entry.client = Some(&asked.client.id);

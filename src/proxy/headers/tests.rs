@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    AccessLog, Audit, Cache, Connections, Credential, Drain, Log, LogFormat, MasterKeys, Resource, Store, Timeouts,
-    TokenPlace, Upstream,
+    AccessLog, Audit, Cache, Connections, Credential, Drain, Log, LogFormat, MasterKeys, Refresh, Resource, Store,
+    Timeouts, TokenPlace, Upstream,
 };
 use crate::proxy::routes::tests::route;
 
@@ -37,6 +37,7 @@ fn rules() -> HeaderRules {
         dialects: Vec::new(),
         store: Store::Memory,
         keys: MasterKeys::Ephemeral,
+        refresh: Refresh { ahead: None, wait: second },
         internal_jwt: None,
         upstreams: vec![upstream],
         routes: vec![plain, lax],

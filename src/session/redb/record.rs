@@ -10,7 +10,7 @@ use super::Failure;
 use crate::{
     model::UnixTime,
     session::{
-        record::{Code, Granted, Session, SessionId, State},
+        record::{Code, Granted, Held, Session, SessionId, State},
         ring::KeyRing,
     },
 };
@@ -62,7 +62,7 @@ impl Kept {
 
     pub(super) fn open(self, id: SessionId, ring: &KeyRing) -> Result<Session, Failure> {
         let granted = open(ring, &self.sealed, &place(GRANTED, &id.0), "session")?;
-        Ok(Session { id, state: self.state, granted })
+        Ok(Session { id, state: self.state, granted, held: None })
     }
 }
 
@@ -106,6 +106,15 @@ impl KeptCode {
     pub(super) fn open(&self, id: SessionId, ring: &KeyRing) -> Result<Code, Failure> {
         open(ring, &self.sealed, &place(CODE, &id.0), "code")
     }
+}
+
+/// What the authority outside gave, sealed for its session.
+pub(super) fn held(id: SessionId, held: &Held, ring: &KeyRing) -> Result<Vec<u8>, Failure> {
+    Ok([&[FORMAT][..], &seal(ring, held, &place(HELD, &id.0))?].concat())
+}
+
+pub(super) fn read_held(id: SessionId, bytes: &[u8], ring: &KeyRing) -> Result<Held, Failure> {
+    open(ring, content(bytes, "held")?, &place(HELD, &id.0), "held")
 }
 
 /// A document; its place names the version too, so that an old one cannot be put back under a new number.
@@ -160,6 +169,7 @@ fn damaged(what: &str) -> Failure {
 pub(super) const FORMAT: u8 = 1;
 
 const GRANTED: &[u8] = b"sidegate session granted";
+const HELD: &[u8] = b"sidegate held";
 const CODE: &[u8] = b"sidegate code";
 const DOCUMENT: &[u8] = b"sidegate document";
 const USER: &[u8] = b"user";

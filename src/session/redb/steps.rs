@@ -15,6 +15,7 @@ use crate::{
         record::{Code, RevocationReason, Session, SessionId},
         ring::KeyRing,
         store::{Created, Spent},
+        vouched::{Exchanged, Renewed},
     },
 };
 
@@ -72,6 +73,9 @@ pub(super) fn create(
         tables.update(*id, other)?;
     }
     tables.insert(session.id, &new)?;
+    if let Some(held) = &session.held {
+        tables.held.insert(session.id.0, record::held(session.id, held, ring)?.as_slice())?;
+    }
     Ok(Created::Now(superseded.into_iter().filter(|(_, _, alive)| *alive).map(|(id, ..)| id).collect()))
 }
 
@@ -90,6 +94,23 @@ pub(super) fn rotate(tables: &mut Tables<'_>, id: SessionId, step: &Rotate, now:
         tables.update(id, &kept)?;
     }
     Ok(outcome)
+}
+
+pub(super) fn renew(
+    tables: &mut Tables<'_>,
+    id: SessionId,
+    renewed: &Renewed,
+    ring: &KeyRing,
+    now: UnixTime,
+) -> Result<Exchanged, Failure> {
+    let sealed = record::held(id, &renewed.held, ring)?;
+    let Some(mut kept) = tables.find(id)? else { return Ok(Exchanged::Gone) };
+    let exchanged = kept.state.exchange(renewed, now);
+    if matches!(exchanged, Exchanged::Kept { .. }) {
+        tables.update(id, &kept)?;
+        tables.held.insert(id.0, sealed.as_slice())?;
+    }
+    Ok(exchanged)
 }
 
 pub(super) fn revoke(

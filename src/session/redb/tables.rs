@@ -3,9 +3,12 @@
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 
 use super::{Failure, record::Kept};
-use crate::session::{
-    record::{Session, SessionId},
-    ring::{KeyRing, digest16},
+use crate::{
+    model::UnixTime,
+    session::{
+        record::{Held, Session, SessionId},
+        ring::{KeyRing, digest16},
+    },
 };
 
 type Id = [u8; 16];
@@ -26,6 +29,10 @@ pub(super) const CODES: TableDefinition<Id, &[u8]> = TableDefinition::new("codes
 pub(super) const CODE_ENDS: TableDefinition<(u64, Id), ()> = TableDefinition::new("ends of codes");
 pub(super) const USED: TableDefinition<[u8; 32], u64> = TableDefinition::new("used");
 pub(super) const USED_ENDS: TableDefinition<(u64, [u8; 32]), ()> = TableDefinition::new("ends of used");
+/// What the authority outside gave for a session, sealed.
+pub(super) const HELD: TableDefinition<Id, &[u8]> = TableDefinition::new("held");
+/// Digests of the authority's own access tokens, where clients have those.
+pub(super) const FOREIGN: TableDefinition<[u8; 16], Id> = TableDefinition::new("foreign tokens");
 pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
 
 /// All tables, open to be changed by the steps of one transaction.
@@ -40,6 +47,8 @@ pub(super) struct Tables<'t> {
     pub code_ends: Table<'t, (u64, Id), ()>,
     pub used: Table<'t, [u8; 32], u64>,
     pub used_ends: Table<'t, (u64, [u8; 32]), ()>,
+    pub held: Table<'t, Id, &'static [u8]>,
+    foreign: Table<'t, [u8; 16], Id>,
     pub documents: Table<'t, &'static str, &'static [u8]>,
     /// Whether there is anything to commit.
     pub changed: bool,
@@ -58,6 +67,8 @@ impl<'t> Tables<'t> {
             code_ends: transaction.open_table(CODE_ENDS)?,
             used: transaction.open_table(USED)?,
             used_ends: transaction.open_table(USED_ENDS)?,
+            held: transaction.open_table(HELD)?,
+            foreign: transaction.open_table(FOREIGN)?,
             documents: transaction.open_table(DOCUMENTS)?,
             changed: false,
         })
@@ -84,13 +95,17 @@ impl<'t> Tables<'t> {
         }
         self.by_client.insert((digest16(kept.state.client.as_bytes()), id.0), ())?;
         self.ends.insert((kept.state.over_at().0, id.0), ())?;
-        Ok(())
+        self.index_foreign(id, None, kept)
     }
 
     /// Writes a session back whose state has changed.
     pub(super) fn update(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
         let bytes = kept.bytes()?;
         self.changed = true;
+        if kept.state.vouched.is_some() {
+            let old = self.find(id)?;
+            self.index_foreign(id, old.as_ref(), kept)?;
+        }
         self.sessions.insert(id.0, bytes.as_slice())?;
         if kept.state.revoked.is_some() {
             self.set_live(id, kept, false)?;
@@ -107,6 +122,25 @@ impl<'t> Tables<'t> {
             self.by_user.remove((user, id.0))?;
         }
         self.by_client.remove((digest16(kept.state.client.as_bytes()), id.0))?;
+        self.held.remove(id.0)?;
+        for access in kept.state.access.iter().filter(|access| access.foreign) {
+            self.foreign.remove(access.digest)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the authority's own tokens of a session findable, and those that it has no more of not.
+    fn index_foreign(&mut self, id: SessionId, old: Option<&Kept>, new: &Kept) -> Result<(), Failure> {
+        let foreign = |kept: &Kept| -> Vec<[u8; 16]> {
+            kept.state.access.iter().filter(|access| access.foreign).map(|access| access.digest).collect()
+        };
+        let (before, now) = (old.map(foreign).unwrap_or_default(), foreign(new));
+        for gone in before.iter().filter(|digest| !now.contains(digest)) {
+            self.foreign.remove(gone)?;
+        }
+        for fresh in now.iter().filter(|digest| !before.contains(digest)) {
+            self.foreign.insert(fresh, id.0)?;
+        }
         Ok(())
     }
 
@@ -141,7 +175,33 @@ impl View {
     pub(super) fn find(&self, id: SessionId, ring: &KeyRing) -> Result<Option<Session>, Failure> {
         let sessions = self.0.open_table(SESSIONS)?;
         let Some(bytes) = sessions.get(id.0)? else { return Ok(None) };
-        Kept::read(bytes.value())?.open(id, ring).map(Some)
+        let session = Kept::read(bytes.value())?.open(id, ring)?;
+        let held = match session.state.vouched {
+            Some(_) => self.held(id, ring)?,
+            None => None,
+        };
+        Ok(Some(Session { held, ..session }))
+    }
+
+    fn held(&self, id: SessionId, ring: &KeyRing) -> Result<Option<Held>, Failure> {
+        let held = self.0.open_table(HELD)?;
+        held.get(id.0)?.map(|bytes| super::record::read_held(id, bytes.value(), ring)).transpose()
+    }
+
+    /// The session that handed out the authority's own token with this digest.
+    pub(super) fn foreign(&self, digest: [u8; 16], now: UnixTime) -> Result<Option<SessionId>, Failure> {
+        let foreign = match self.0.open_table(FOREIGN) {
+            Ok(table) => table,
+            // A file that an older version made, and nothing was written since.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(id) = foreign.get(digest)?.map(|id| id.value()) else { return Ok(None) };
+        let Some(bytes) = self.0.open_table(SESSIONS)?.get(id)?.map(|bytes| bytes.value().to_vec()) else {
+            return Ok(None);
+        };
+        let state = Kept::read(&bytes)?.state;
+        Ok(state.access(&digest, now).filter(|access| access.foreign).map(|_| SessionId(id)))
     }
 
     pub(super) fn code(&self, id: SessionId) -> Result<Option<super::record::KeptCode>, Failure> {

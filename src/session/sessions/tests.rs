@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     model::Time,
     session::{
+        Exchanged, Renewed,
         memory::Memory,
         store::Document,
         testing::{CLIENT, DAY, HOUR, access, granted, ring, session},
@@ -24,6 +25,7 @@ fn opening(most: u32) -> Opening {
         id: SessionId::random().unwrap(),
         client: CLIENT.to_owned(),
         granted: granted("ada"),
+        held: None,
         idle: HOUR,
         absolute: DAY,
         refresh: Some(RefreshForm::Full),
@@ -148,6 +150,12 @@ impl SessionStore for Gated {
     }
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.through(move |inside| inside.acknowledge(id, generation))
+    }
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.through(move |inside| inside.renew(id, renewed))
+    }
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.through(move |inside| inside.find_foreign(digest))
     }
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
         self.through(move |inside| inside.put_code(id, code))

@@ -122,6 +122,7 @@ fn the_forms_are_never_taken_for_each_other() {
     }
     assert!(ring.read_access(&of_compact).is_none() && ring.read_code(&of_compact).is_none());
     assert!(!is_access_token(&of_compact) && !is_other_token(&of_compact));
+    assert!(may_be_compact(&of_compact) && !may_be_compact("f47ac10b-58cc-4372-a567-0e02b2c3d479"));
 }
 
 #[test]

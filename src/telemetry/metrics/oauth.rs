@@ -87,6 +87,8 @@ pub enum StoreOperation {
     Open,
     Find,
     Rotate,
+    /// What the authority outside gave is replaced.
+    Renew,
     Revoke,
     /// Codes, keys that are good once, acknowledgements.
     Note,
@@ -331,10 +333,11 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 8] = [
+    const ALL: [StoreOperation; 9] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
+        StoreOperation::Renew,
         StoreOperation::Revoke,
         StoreOperation::Note,
         StoreOperation::List,
@@ -347,6 +350,7 @@ impl StoreOperation {
             StoreOperation::Open => "open",
             StoreOperation::Find => "find",
             StoreOperation::Rotate => "rotate",
+            StoreOperation::Renew => "renew",
             StoreOperation::Revoke => "revoke",
             StoreOperation::Note => "note",
             StoreOperation::List => "list",

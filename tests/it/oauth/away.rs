@@ -18,8 +18,8 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError,
-        memory::Memory, record::RevocationReason, ring::KeyRing,
+        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Spent,
+        StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -52,6 +52,7 @@ async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
         )),
         signing: own.signing.clone(),
         keys: own.keys.clone(),
+        outside: None,
         metrics: own.metrics.clone(),
     };
     let endpoints = Arc::new(Endpoints::new(gate.config(), Arc::new(grants)).unwrap());
@@ -138,6 +139,14 @@ impl SessionStore for Store {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.step(self.inside.acknowledge(id, generation))
+    }
+
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.step(self.inside.renew(id, renewed))
+    }
+
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.step(self.inside.find_foreign(digest))
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -147,7 +147,7 @@ async fn the_same_api_speaks_xml() {
 async fn a_get_begins_a_session_and_no_log_has_its_key() {
     let directory = scratch("declared-query");
     let config = house("acme", "{ dialect: acme, client: pos }");
-    let here = "listeners: [{ name: public, address: \"127.0.0.1:0\" }]\nlog: { level: trace, format: json }\n";
+    let here = "listeners: [{ name: public, address: \"127.0.0.1:0\" }]\nlog: { level: debug, format: json }\n";
     let program = Program::start(&directory, &format!("{here}{config}"));
     let address = program.address("public").await;
     let ask = async |query: &str| {

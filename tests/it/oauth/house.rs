@@ -137,6 +137,7 @@ pub async fn code(sidegate: &Sidegate, change: impl FnOnce(&mut Code)) -> String
         credential: Some(digest16(digest::digest(&digest::SHA256, PASSWORD.as_bytes()).as_ref())),
         salt: [7; 16],
         master_key: sessions.ring().current(),
+        outside: false,
     };
     let mut code = Code {
         client: "app".to_owned(),
@@ -146,6 +147,7 @@ pub async fn code(sidegate: &Sidegate, change: impl FnOnce(&mut Code)) -> String
         challenge: Some(CHALLENGE.to_owned()),
         nonce: None,
         granted,
+        held: None,
     };
     change(&mut code);
     sessions.put_code(id, code).await.unwrap();

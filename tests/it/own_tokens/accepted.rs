@@ -107,27 +107,10 @@ async fn the_first_use_of_an_access_token_acknowledges_the_refresh_token_beside_
 async fn explain_tells_of_the_session_and_never_shows_the_token() {
     let setup = Setup::new().await;
     for (id, token) in [setup.opaque().await, setup.jwt().await] {
-        let gate = setup.sidegate.app.gate();
-        let head = crate::support::request("GET", "/", "").into_parts().0;
-        let connection = sidegate::model::Connection {
-            listener: "main".into(),
-            head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
-            peer: sidegate::model::Peer::Unix,
-            tls: false,
-            worker: 0,
-        };
-        let question = sidegate::explain::Question {
-            head,
-            token: Some(sidegate::model::Secret::new(token.clone())),
-            connection: connection.into(),
-        };
-        let report = sidegate::explain::explain(&gate, question).await.unwrap();
-        let mut text = String::new();
-        sidegate::explain::write(&mut text, &report, false).unwrap();
+        let (text, json) = setup.sidegate.explained(&token).await;
         for part in [id.to_string().as_str(), "client `app`", "expires in", "issuer: ", "`local`"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        let json = serde_json::to_string(&report).unwrap();
         assert!(!text.contains(&token) && !json.contains(&token));
     }
 }

@@ -17,8 +17,8 @@ use sidegate::{
     jose::SigningKeys,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Filter, Outcome, Rotate, Session, SessionId, SessionStore, Sessions, Spent, StoreError,
-        memory::Memory, record::RevocationReason, ring::KeyRing,
+        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Spent,
+        StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -75,6 +75,14 @@ impl SessionStore for Slow {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inside.acknowledge(id, generation)
+    }
+
+    fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        self.inside.renew(id, renewed)
+    }
+
+    fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
+        self.inside.find_foreign(digest)
     }
 
     fn put_code(&self, id: SessionId, code: Code) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -151,7 +159,7 @@ impl House {
         let metrics = Arc::new(Metrics::new());
         let authority = Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap());
         let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());
-        let own = Own::new(config.clone(), sessions.clone(), signing, authority);
+        let own = Own::new(config.clone(), sessions.clone(), signing, authority, None);
         let auth = Auth::new(&config, Vec::new(), Some(own), None, metrics).unwrap();
         let policy = auth.policy(config.routes[0].policy.as_ref().unwrap());
         House { store, sessions, auth, policy, time }

@@ -136,9 +136,17 @@ fn session(sessions: &Sessions) -> Session {
         credential: None,
         salt: [7; 16],
         master_key: sessions.ring().current(),
+        outside: false,
     };
-    let access =
-        Access { digest: [0; 16], issued: now, expires: now.plus(600), generation: 1, scope: None, audiences: None };
+    let access = Access {
+        digest: [0; 16],
+        issued: now,
+        expires: now.plus(600),
+        generation: 1,
+        scope: None,
+        audiences: None,
+        foreign: false,
+    };
     let state = sidegate::session::State {
         client: "app".to_owned(),
         created: now,
@@ -151,6 +159,7 @@ fn session(sessions: &Sessions) -> Session {
         retries: 0,
         revoked: None,
         access: vec![access],
+        vouched: None,
     };
-    Session { id: SessionId::random().unwrap(), state, granted }
+    Session { id: SessionId::random().unwrap(), state, granted, held: None }
 }

@@ -165,6 +165,7 @@ async fn a_session_that_a_newer_one_pushed_out_takes_its_tokens_along() {
         id: sidegate::session::SessionId::random().unwrap(),
         client: "app".to_owned(),
         granted: super::session(&sessions).granted,
+        held: None,
         idle: 60,
         absolute: 60,
         refresh: None,

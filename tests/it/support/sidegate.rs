@@ -56,6 +56,26 @@ impl Sidegate {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// What `sidegate explain` says of a GET / with this token, to people and to machines.
+    pub async fn explained(&self, token: &str) -> (String, String) {
+        let connection = sidegate::model::Connection {
+            listener: "main".into(),
+            head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
+            peer: sidegate::model::Peer::Unix,
+            tls: false,
+            worker: 0,
+        };
+        let question = sidegate::explain::Question {
+            head: super::request("GET", "/", "").into_parts().0,
+            token: Some(sidegate::model::Secret::new(token.to_owned())),
+            connection: connection.into(),
+        };
+        let report = sidegate::explain::explain(&self.app.gate(), question).await.unwrap();
+        let mut text = String::new();
+        sidegate::explain::write(&mut text, &report, false).unwrap();
+        (text, serde_json::to_string(&report).unwrap())
+    }
+
     /// Puts `yaml` in the place of the running configuration.
     pub async fn reload(&self, yaml: &str) {
         let app = self.app.clone();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{DAY, HOUR, claims, hashes};
+use super::{DAY, HOUR, claims, hashes, remote};
 use crate::{
     config::{
         Client, ClientAuthentication, Rotation, TokenFormat,
@@ -57,6 +57,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         },
     );
     let claims = claims::check(&client.claims.0, &section.key("claims"));
+    let account = remote::account(client.account.as_ref(), authority, &section.key("account"));
     let s = Duration::from_secs;
     let access = section.key("access_token");
     let refresh = section.key("refresh_token");
@@ -94,6 +95,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         asks_consent: client.consent != Some(settings::Consent::Skip),
         introspects_all: client.introspects_all.unwrap_or(false),
         claims: claims?,
+        account: account?,
     })
 }
 

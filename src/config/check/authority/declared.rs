@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::dialects::public_client;
 use crate::{
     config::{
-        DeclaredDialect, DeclaredEndpoint, DeclaredPlace, Place,
+        DeclaredDialect, DeclaredPlace,
         check::{names, section::Section, urls},
+        declared::{DeclaredEndpoint, Place},
         settings,
     },
     model::GrantType,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{claims, hashes, service};
+use super::{claims, hashes, remote, service};
 use crate::config::{
     SecretHash, User, Users,
     check::{names, names::Distinct, section::Section},
@@ -53,7 +53,7 @@ fn list(authority: &settings::Authority, section: &Section<'_>) -> Option<Users>
                     );
                 }
             }
-            check_one(user, &section)
+            check_one(user, authority, &section)
         })
         .collect();
     let mut keys = HashSet::new();
@@ -70,7 +70,7 @@ fn list(authority: &settings::Authority, section: &Section<'_>) -> Option<Users>
     Some(Users::Listed(all?.into_iter().map(|user| (user.username.clone(), Arc::new(user))).collect::<HashMap<_, _>>()))
 }
 
-fn check_one(user: &settings::User, section: &Section<'_>) -> Option<User> {
+fn check_one(user: &settings::User, authority: &settings::Authority, section: &Section<'_>) -> Option<User> {
     let username = section.required("username", user.username.as_ref(), "ana");
     let named = ["username", "subject"].into_iter().zip([username, user.subject.as_ref()]);
     let mut good = true;
@@ -112,6 +112,7 @@ fn check_one(user: &settings::User, section: &Section<'_>) -> Option<User> {
         api_keys: api_keys?,
         enabled: user.enabled.unwrap_or(true),
         claims: claims::check(&user.claims.0, &section.key("claims"))?,
+        account: remote::account(user.account.as_ref(), authority, &section.key("account"))?,
     })
 }
 

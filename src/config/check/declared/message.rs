@@ -4,7 +4,11 @@ use http::HeaderValue;
 
 use super::shape;
 use crate::{
-    config::{Format, MediaType, Message, Place, check::section::Section, settings},
+    config::{
+        check::section::Section,
+        declared::{Format, MediaType, Message, Place},
+        settings,
+    },
     model::GrantType,
 };
 

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::message::{Given, Usage};
 use crate::config::{
-    Content, Format, Kind, Leaf, Malformed, Node, Place, Presence, RESERVED_CLAIMS, Template, check::section::Section,
+    RESERVED_CLAIMS,
+    check::section::Section,
+    declared::{Content, Format, Kind, Leaf, Malformed, Node, Place, Presence, Template},
     settings::Shape,
 };
 

@@ -1,0 +1,111 @@
+//! The authority outside, checked.
+
+use std::{path::PathBuf, time::Duration};
+
+use url::Url;
+
+use super::Issuer;
+use crate::model::{Scope, Secret};
+
+/// An authority outside that vouches in our place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remote {
+    pub api: RemoteApi,
+    /// Who we are to it. Empty where its API has no clients.
+    pub client_id: String,
+    pub authentication: RemoteAuthentication,
+    /// oauth2: what is asked for.
+    pub scopes: Scope,
+    /// Clients get its own access tokens.
+    pub pass_through: bool,
+    /// Users and clients prove themselves here, and their [`Account`] is used there.
+    pub mapped: bool,
+    pub ca_file: Option<PathBuf>,
+    pub timeout: Duration,
+}
+
+impl Remote {
+    /// Where users sign in at the authority itself: how they come back.
+    pub fn sign_in(&self) -> Option<&SignInAt> {
+        match &self.api {
+            RemoteApi::OAuth2(oauth2) => oauth2.sign_in.as_ref(),
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+        }
+    }
+}
+
+/// What the authority speaks, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteApi {
+    OAuth2(Box<RemoteOAuth2>),
+    Redex { token: Url, refresh: Url },
+    Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
+}
+
+/// An authority that speaks `oauth2`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteOAuth2 {
+    /// What its ID tokens must be like, and where its keys are; `None`: it issues none that we could verify.
+    pub issuer: Option<Issuer>,
+    pub endpoints: RemoteEndpoints,
+    /// Further parameters of token requests, in the order of the file.
+    pub parameters: Vec<(String, String)>,
+    /// `None`: users never go there themselves.
+    pub sign_in: Option<SignInAt>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteEndpoints {
+    /// As the metadata below this issuer say.
+    Discovery {
+        issuer: String,
+    },
+    Given {
+        token: Url,
+        authorization: Option<Url>,
+    },
+}
+
+/// The way of a user to the authority and back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignInAt {
+    /// Canonical path, below our own issuer's host.
+    pub callback: String,
+    /// The same as a URL, as it is registered there.
+    pub redirect_uri: String,
+}
+
+/// How we prove ourselves to it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteAuthentication {
+    /// A public client, or an API without clients.
+    None,
+    Basic(Secret<String>),
+    Form(Secret<String>),
+    PrivateKeyJwt {
+        key: Secret<Vec<u8>>,
+        key_id: Option<String>,
+    },
+}
+
+/// How a model is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Xml,
+}
+
+/// What we sign in with at the authority for a user or a client of ours.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Account {
+    Password { username: String, password: Secret<String>, company: Option<String> },
+    ApiKey(Secret<String>),
+}
+
+/// When what is about to expire is renewed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Refresh {
+    /// `None`: a tenth of the token's life, between 5 and 60 seconds.
+    pub ahead: Option<Duration>,
+    pub wait: Duration,
+}

@@ -1,0 +1,244 @@
+//! Sessions that an authority outside vouches for: it is asked in its own dialect, and what it gives stays with the
+//! session.
+
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use serde_json::Map;
+
+use super::{Grants, audiences_for, scope_for, trail::Trail};
+use crate::{
+    authority::{Denied, Identity},
+    config::{Account, Client, RESERVED_CLAIMS},
+    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, TokenError, TokenGrant},
+    refresh::{NotRenewed, Renewals, Wanted},
+    session::{Held, Session},
+};
+
+/// What the client has sent, once it is known who it is.
+pub(super) struct Asked {
+    pub grant: Grant,
+    pub scope: Option<Scope>,
+    pub resources: Vec<String>,
+    pub refresh_form: RefreshForm,
+}
+
+/// What the authority outside said yes to.
+struct Vouched {
+    identity: Identity,
+    held: Held,
+}
+
+impl Grants {
+    /// A session for what the authority outside gives for `request`.
+    pub(super) async fn from_outside(
+        &self,
+        outside: &Renewals,
+        client: &Client,
+        request: Asked,
+        trail: &mut Trail,
+        cx: &Context,
+    ) -> Result<TokenGrant, TokenError> {
+        let Asked { grant, scope, resources, refresh_form } = request;
+        let kind = grant.kind();
+        if kind == GrantType::ClientCredentials && client.is_public() {
+            return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("public_client"));
+        }
+        // Before the authority is asked: what would be refused afterwards must not begin a session there.
+        let scope = scope_for(client, scope.as_ref())?;
+        let audiences = audiences_for(&client.audiences, &resources)?;
+        let vouched = self.vouch(outside, client, grant, trail, cx).await?;
+        trail.subject = Some(vouched.identity.subject.clone());
+        let credential = vouched.identity.credential;
+        let mut granted = self.granted_by(vouched.identity, kind, scope, audiences)?;
+        granted.outside = credential.is_none();
+        if kind == GrantType::ClientCredentials {
+            granted.username = None;
+        }
+        let (session, given) = self.open(client, granted, Some(vouched.held), refresh_form).await?;
+        trail.session = Some(session);
+        Ok(given)
+    }
+
+    /// Asks the authority, with what was presented or with the account that belongs to it.
+    async fn vouch(
+        &self,
+        outside: &Renewals,
+        client: &Client,
+        grant: Grant,
+        trail: &mut Trail,
+        cx: &Context,
+    ) -> Result<Vouched, TokenError> {
+        let settings = outside.remote().settings();
+        if !settings.mapped {
+            let known = presented_by(&grant, client);
+            trail.subject = Some(known.subject.clone());
+            let given = match &grant {
+                Grant::Password { username, .. } => {
+                    let username = username.clone();
+                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                }
+                _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
+            };
+            return Ok(Vouched { identity: told(&given, known), held: held(given) });
+        }
+        let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
+        let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
+        // Not what was presented is wrong then, but what the operator has written.
+        let given = outside.remote().ask(account, self.sessions.now()).await.map_err(|error| match error.code {
+            ErrorCode::InvalidGrant => misconfigured(&error),
+            _ => judged(error),
+        })?;
+        Ok(Vouched { identity, held: held(given) })
+    }
+
+    /// Who it is by our own lists, and what to sign in with at the authority.
+    async fn mapped(
+        &self,
+        client: &Client,
+        grant: &Grant,
+        trail: &mut Trail,
+        cx: &Context,
+    ) -> Result<(Identity, Option<Grant>), TokenError> {
+        let identity = match grant {
+            Grant::Password { username, password, company } => {
+                trail.subject = Some(username.clone());
+                self.sign_in(client, username, password, company.as_deref(), cx).await?
+            }
+            Grant::ApiKey { key } => {
+                self.authority.user_of_key(key).ok_or_else(|| TokenError::invalid_grant().because("api_key_unknown"))?
+            }
+            Grant::ClientCredentials => {
+                let identity = Identity {
+                    subject: client.id.to_string(),
+                    username: client.id.to_string(),
+                    claims: client.claims.clone(),
+                    credential: None,
+                };
+                return Ok((identity, client.account.as_ref().map(signs_in)));
+            }
+            Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. } => {
+                return Err(TokenError::new(ErrorCode::UnsupportedGrantType));
+            }
+        };
+        let account = self.authority.account(&identity.username).map(signs_in);
+        Ok((identity, account))
+    }
+
+    /// A guess at somebody's password costs at the authority what it costs here.
+    async fn throttled(
+        &self,
+        username: &str,
+        question: impl Future<Output = Result<TokenGrant, TokenError>>,
+        cx: &Context,
+    ) -> Result<TokenGrant, TokenError> {
+        let mut why = None;
+        let asked = self.authority.ask(username, cx, async {
+            question.await.map_err(|error| {
+                let denied = match error.code {
+                    ErrorCode::InvalidGrant => Denied::Wrong,
+                    _ => Denied::Unavailable(String::new()),
+                };
+                why = Some(error);
+                denied
+            })
+        });
+        let denied = match asked.await {
+            Ok(given) => return Ok(given),
+            Err(denied) => denied,
+        };
+        Err(match (why, denied) {
+            (Some(error), _) => judged(error),
+            (None, Denied::Throttled(seconds)) => TokenError::invalid_grant().throttled(seconds).because("throttled"),
+            (None, Denied::Wrong) => TokenError::invalid_grant().because("wrong_password"),
+            (None, Denied::Unavailable(cause)) => TokenError::unavailable().because(cause),
+        })
+    }
+
+    /// The session once the authority outside has agreed that its client goes on: before the client's own token rotates.
+    pub(super) async fn agreed(&self, session: Session, presented: u64) -> Result<Session, TokenError> {
+        let Some(vouched) = session.state.vouched else { return Ok(session) };
+        // A retry, or a reuse: the step itself decides, and the authority is not to be troubled with it.
+        if presented < session.state.generation || vouched.renewed_for >= presented {
+            return Ok(session);
+        }
+        let Some(outside) = &self.outside else {
+            return Err(TokenError::invalid_grant().because("authority_removed"));
+        };
+        match outside.renew(session.id, Wanted::ByClient { presented }).await {
+            Ok(renewed) => Ok((*renewed).clone()),
+            Err(NotRenewed::Ended) => Err(TokenError::invalid_grant().because("ended_by_the_authority")),
+            Err(NotRenewed::NotRenewable) => Err(TokenError::invalid_grant().because("not_renewable")),
+            Err(NotRenewed::Unavailable { retry_after: Some(seconds), cause }) => {
+                Err(TokenError::unavailable().throttled(seconds).because(cause))
+            }
+            Err(NotRenewed::Unavailable { retry_after: None, cause }) => Err(TokenError::unavailable().because(cause)),
+        }
+    }
+}
+
+/// Who somebody is as far as what they present tells.
+fn presented_by(grant: &Grant, client: &Client) -> Identity {
+    let (subject, claims) = match grant {
+        Grant::Password { username, .. } => (username.clone(), Map::new()),
+        // It stands for somebody whom only the authority knows, always the same one.
+        Grant::ApiKey { key } => {
+            let digest = digest::digest(&digest::SHA256, key.expose().as_bytes());
+            (format!("key:{}", BASE64URL.encode(&digest.as_ref()[..16])), Map::new())
+        }
+        Grant::ClientCredentials | Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. } => {
+            (client.id.to_string(), client.claims.clone())
+        }
+    };
+    Identity { username: subject.clone(), subject, claims, credential: None }
+}
+
+/// The same with what the authority tells of them. It cannot give a token the claims that a token has of itself.
+fn told(given: &TokenGrant, known: Identity) -> Identity {
+    let mut claims = known.claims;
+    for (name, value) in &*given.claims {
+        if !RESERVED_CLAIMS.contains(&name.as_str()) {
+            claims.insert(name.clone(), value.clone());
+        }
+    }
+    Identity { username: given.username.clone().unwrap_or(known.username), claims, ..known }
+}
+
+fn held(given: TokenGrant) -> Held {
+    Held {
+        expires: given.issued.plus(given.expires_in),
+        access_token: given.access_token,
+        issued: given.issued,
+        refresh_token: given.refresh_token,
+    }
+}
+
+fn signs_in(account: &Account) -> Grant {
+    match account {
+        Account::Password { username, password, company } => {
+            Grant::Password { username: username.clone(), password: password.clone(), company: company.clone() }
+        }
+        Account::ApiKey(key) => Grant::ApiKey { key: key.clone() },
+    }
+}
+
+/// What the client is told of the authority's answer: its own business, and nothing of ours.
+fn judged(error: TokenError) -> TokenError {
+    match error.code {
+        ErrorCode::InvalidGrant | ErrorCode::TemporarilyUnavailable => error,
+        ErrorCode::InvalidRequest
+        | ErrorCode::InvalidClient
+        | ErrorCode::UnauthorizedClient
+        | ErrorCode::UnsupportedGrantType
+        | ErrorCode::InvalidScope
+        | ErrorCode::InvalidTarget
+        | ErrorCode::UnsupportedTokenType => misconfigured(&error),
+        ErrorCode::ServerError => TokenError::unavailable().because(error.cause.unwrap_or_default()),
+    }
+}
+
+/// The authority refuses us, not the client.
+fn misconfigured(error: &TokenError) -> TokenError {
+    let cause = error.cause.as_deref().unwrap_or(error.code.as_str());
+    tracing::error!(cause, "the authority outside refuses sidegate itself: look at authority.remote");
+    TokenError::unavailable().because(format!("authority_refuses_us: {cause}"))
+}

@@ -1,0 +1,63 @@
+//! How much life a token has left, in the words that decide what is done.
+
+use std::time::Duration;
+
+use crate::{config::Refresh, model::UnixTime};
+
+/// What is to be done with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Use it.
+    Fresh,
+    /// Use it, and renew it beside the request.
+    Soon,
+    /// The request waits for the renewal.
+    Due,
+}
+
+/// How a token that was issued at `issued` and ends at `expires` stands at `now`.
+pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, settings: &Refresh) -> Timing {
+    let left = now.until(expires);
+    if left.is_zero() {
+        return Timing::Due;
+    }
+    let tenth = issued.until(expires) / 10;
+    let ahead = settings.ahead.unwrap_or(tenth.clamp(SHORTEST_AHEAD, LONGEST_AHEAD));
+    // Of a token that lives shorter than that, half its life is early enough.
+    if left <= ahead.min(issued.until(expires) / 2) { Timing::Soon } else { Timing::Fresh }
+}
+
+const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
+const LONGEST_AHEAD: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
+        let settings = Refresh { ahead: ahead.map(Duration::from_secs), wait: Duration::from_secs(5) };
+        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), &settings)
+    }
+
+    #[test]
+    fn a_token_is_renewed_in_the_last_tenth_of_its_life_and_waited_for_once_it_is_over() {
+        for (now, timing) in [
+            (1000, Timing::Fresh),
+            (1269, Timing::Fresh),
+            (1270, Timing::Soon),
+            (1299, Timing::Soon),
+            (1300, Timing::Due),
+            (9999, Timing::Due),
+        ] {
+            assert_eq!(at(now, 300, None), timing, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_tenth_has_bounds_and_a_short_life_is_not_all_last_moments() {
+        assert_eq!((at(4539, 3600, None), at(4540, 3600, None)), (Timing::Fresh, Timing::Soon));
+        assert_eq!((at(1014, 20, None), at(1015, 20, None)), (Timing::Fresh, Timing::Soon));
+        assert_eq!((at(1001, 4, None), at(1002, 4, None)), (Timing::Fresh, Timing::Soon));
+        assert_eq!((at(1199, 300, Some(100)), at(1200, 300, Some(100))), (Timing::Fresh, Timing::Soon));
+    }
+}

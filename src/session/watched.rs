@@ -1,0 +1,169 @@
+//! What cached verdicts look at on every hit: one for each session that a verdict rests on. It says whether the session
+//! lives, and what its authority outside gave last.
+
+use std::{
+    array,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+
+use super::record::{Session, SessionId};
+use crate::{
+    jose::Liveness,
+    model::{Secret, UnixTime},
+};
+
+/// A session as the hot path sees it.
+#[derive(Debug, Default)]
+pub struct Watched {
+    live: Liveness,
+    showing: ArcSwapOption<Showing>,
+}
+
+/// The authority's access token as an upstream is shown it.
+#[derive(Debug)]
+pub struct Showing {
+    /// Of the renewals: a later one is newer.
+    pub generation: u64,
+    /// `Bearer …`, marked sensitive.
+    pub authorization: HeaderValue,
+    pub issued: UnixTime,
+    pub expires: UnixTime,
+    /// Whether another one can be had without the user.
+    pub renewable: bool,
+}
+
+impl Watched {
+    pub fn is_alive(&self) -> bool {
+        self.live.is_alive()
+    }
+
+    /// The authority's newest access token that is known here; `None`: it gave none.
+    pub fn showing(&self) -> Option<Arc<Showing>> {
+        self.showing.load_full()
+    }
+
+    /// Shows what `session` holds, if that is newer: stores are read in any order.
+    fn show(&self, session: &Session) {
+        let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else { return };
+        if self.showing.load().as_ref().is_some_and(|showing| showing.generation >= vouched.generation) {
+            return;
+        }
+        let value = Secret::new(format!("Bearer {}", held.access_token.expose()));
+        let Ok(mut authorization) = HeaderValue::from_str(value.expose()) else { return };
+        authorization.set_sensitive(true);
+        let new = Arc::new(Showing {
+            generation: vouched.generation,
+            authorization,
+            issued: held.issued,
+            expires: held.expires,
+            renewable: held.refresh_token.is_some(),
+        });
+        self.showing.rcu(|shown| match shown {
+            Some(shown) if shown.generation >= new.generation => Some(shown.clone()),
+            _ => Some(new.clone()),
+        });
+    }
+}
+
+/// Shared by all generations of the configuration. Asked only when a verdict is not in the cache.
+pub(super) struct Watchlist {
+    /// By the first byte of the id, which is random.
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    known: HashMap<SessionId, Weak<Watched>>,
+    /// Flags to grow to until those that nobody holds any more are cleared away.
+    clear_at: usize,
+}
+
+impl Default for Watchlist {
+    fn default() -> Watchlist {
+        Watchlist { shards: array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Watchlist {
+    /// The flag of `id`. To be taken **before** the store is read: whatever ends the session from then on ends the flag,
+    /// so a verdict that is written late cannot revive it.
+    pub(super) fn watch(&self, id: SessionId) -> Arc<Watched> {
+        let mut shard = self.shard(id);
+        if let Some(live) = shard.known.get(&id).and_then(Weak::upgrade) {
+            return live;
+        }
+        if shard.known.len() >= shard.clear_at {
+            shard.known.retain(|_, live| live.strong_count() > 0);
+            // Twice what is left: each look at all of them is paid for by as many new ones.
+            shard.clear_at = (shard.known.len() * 2).max(64);
+        }
+        let live = Arc::new(Watched::default());
+        shard.known.insert(id, Arc::downgrade(&live));
+        live
+    }
+
+    /// Shows what `session` holds to the verdicts that rest on it, if there are any.
+    pub(super) fn show(&self, session: &Session) {
+        if session.held.is_none() {
+            return;
+        }
+        let watched = self.shard(session.id).known.get(&session.id).and_then(Weak::upgrade);
+        if let Some(watched) = watched {
+            watched.show(session);
+        }
+    }
+
+    /// Ends every verdict that rests on `id`. To be called **after** the store knows of the end: who watches later reads
+    /// it there.
+    pub(super) fn end(&self, id: SessionId) {
+        if let Some(live) = self.shard(id).known.remove(&id).and_then(|live| live.upgrade()) {
+            live.live.end();
+        }
+    }
+
+    fn shard(&self, id: SessionId) -> MutexGuard<'_, Shard> {
+        self.shards[usize::from(id.0[0]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> SessionId {
+        let mut id = [0; 16];
+        id[0] = number as u8;
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        SessionId(id)
+    }
+
+    #[test]
+    fn all_verdicts_of_a_session_share_one_flag_and_end_with_it() {
+        let live = Watchlist::default();
+        let (one, same, other) = (live.watch(id(1)), live.watch(id(1)), live.watch(id(2)));
+        live.end(id(1));
+        assert!(!one.is_alive() && !same.is_alive() && other.is_alive());
+        assert!(live.watch(id(1)).is_alive(), "a later look asks the store, which knows");
+    }
+
+    #[test]
+    fn flags_that_nobody_holds_are_cleared_away_and_held_ones_never() {
+        let live = Watchlist::default();
+        let held: Vec<_> = (0..1000).map(|number| live.watch(id(number))).collect();
+        for number in 1000..100_000 {
+            live.watch(id(number));
+        }
+        let known: usize = (0..SHARDS as u64).map(|shard| live.shard(id(shard)).known.len()).sum();
+        assert!(known < 2 * (held.len() + 64 * SHARDS), "{known} flags are kept");
+        for number in 0..1000 {
+            live.end(id(number));
+        }
+        assert!(held.iter().all(|live| !live.is_alive()));
+    }
+}
