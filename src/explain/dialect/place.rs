@@ -87,12 +87,21 @@ fn all(endpoints: &config::Endpoints) -> Vec<Entry<'_>> {
     ];
     let entries = entries.into_iter().map(|(dialect, name, path, setting)| Entry {
         dialect,
-        dialect_name: dialect.as_str(),
+        dialect_name: dialect.name(endpoints),
         name,
         path: path.as_ref(),
         setting,
     });
-    entries.collect()
+    let declared = endpoints.declared.iter().enumerate().flat_map(|(index, place)| {
+        place.endpoints().map(move |endpoint| Entry {
+            dialect: Dialect::Declared(index),
+            dialect_name: &place.dialect.name,
+            name: endpoint.grant.as_str(),
+            path: Some(&place.path),
+            setting: "authority.endpoints.declared",
+        })
+    });
+    entries.chain(declared).collect()
 }
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
