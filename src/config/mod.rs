@@ -36,6 +36,7 @@ mod units;
 
 pub use self::{
     authority::*,
+    check::is_trusted,
     dialects::*,
     environment::Environment,
     inquiry::*,

@@ -155,6 +155,12 @@ impl Element {
         self.namespace.is_none() && self.name == name
     }
 
+    /// Every child that holds no elements, by its name alone; `None` for one that is nil.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, Option<&Secret<String>>)> {
+        let texts = self.children.iter().filter(|child| child.children.is_empty());
+        texts.map(|child| (&*child.name, (!child.nil).then_some(&child.text)))
+    }
+
     /// The text of the one child of that name; `None` if there is none, or it is nil.
     ///
     /// # Errors

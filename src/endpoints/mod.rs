@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use self::served::BODY_BYTES;
 use self::{authorize::Authorize, discovery::Discovery, pages::ThemeError};
 use crate::{
     config::Config,

@@ -44,6 +44,6 @@ pub(super) async fn collect(body: Incoming) -> Result<Bytes, (StatusCode, &'stat
 }
 
 /// Bytes of a form: an assertion signed with RSA and a certificate chain fits several times.
-const BODY_BYTES: usize = 64 * 1024;
+pub const BODY_BYTES: usize = 64 * 1024;
 /// For the whole of a form: nobody needs to type while it is sent.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
