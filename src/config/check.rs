@@ -18,6 +18,7 @@ mod urls;
 use std::path::Path;
 
 use self::section::{Notes, Section};
+pub use self::urls::is_trusted;
 use super::{
     Config,
     place::{Problem, Warning},

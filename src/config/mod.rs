@@ -38,6 +38,7 @@ mod units;
 
 pub use self::{
     authority::*,
+    check::is_trusted,
     declared::{DeclaredDialect, DeclaredPlace},
     dialects::*,
     environment::Environment,
