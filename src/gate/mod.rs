@@ -94,6 +94,13 @@ impl Gate {
         response
     }
 
+    /// Returns once no renewal is under way: what an authority outside has given by then is kept.
+    pub async fn quiet(&self) {
+        if let Some(renewals) = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()) {
+            renewals.quiet().await;
+        }
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -103,7 +110,7 @@ impl Gate {
         match self.own(request.method(), request.uri(), request.headers(), cx)? {
             Some(Own::Document(document)) => Ok(document.answer(request.method())?),
             Some(Own::Endpoint(endpoints, mount)) => {
-                seen.endpoint = Some(mount.label());
+                seen.endpoint = Some(endpoints.label(mount));
                 // Boxed: forwarded requests are many, and need not carry the room for this one.
                 let answer = Box::pin(endpoints.answer(mount, request, cx)).await;
                 if let Some(refused) = answer.refused {

@@ -132,10 +132,7 @@ impl Flight {
         };
         self.means.health.note(state, cause);
         self.note(renewal, session);
-        NotRenewed::Unavailable {
-            retry_after: error.throttled,
-            cause: format!("{} ({cause})", error.code.as_str()),
-        }
+        NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
     }
 
     fn note(&self, renewal: Renewal, session: &Session) {

@@ -81,7 +81,7 @@ impl Renewals {
     }
 
     /// Who is asked.
-    pub fn remote(&self) -> &Remote {
+    pub fn remote(&self) -> &Arc<Remote> {
         &self.means.remote
     }
 
@@ -168,6 +168,3 @@ fn rest(outcome: &Outcome) -> Option<Duration> {
 
 const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests;

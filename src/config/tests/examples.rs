@@ -56,6 +56,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
     }
     for name in [
         "authority",
+        "declared-dialect",
         "legacy-basic",
         "gateway",
         "internal-jwt",
