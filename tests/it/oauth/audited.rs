@@ -12,7 +12,7 @@ use super::house::{PASSWORD, REDIRECT, SECRET, authority, client, code, form, re
 use crate::support::{Reply, Sidegate, send};
 
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -26,7 +26,7 @@ impl io::Write for Written {
 }
 
 /// Everything that this process logs.
-fn written() -> &'static Written {
+pub fn written() -> &'static Written {
     static WRITTEN: OnceLock<Written> = OnceLock::new();
     WRITTEN.get_or_init(|| {
         let written = Written::default();
@@ -38,8 +38,14 @@ fn written() -> &'static Written {
     })
 }
 
+impl Written {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 /// The events of `client` in order, each with its reason, if it has one.
-fn events(client: &str) -> Vec<Value> {
+pub fn events(client: &str) -> Vec<Value> {
     let bytes = written().0.lock().unwrap().clone();
     let lines = String::from_utf8(bytes).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -1,6 +1,6 @@
 //! The endpoints of the local authority, over the wire.
 
-mod audited;
+pub mod audited;
 mod authorize;
 mod away;
 mod browser;
