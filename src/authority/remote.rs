@@ -1,5 +1,6 @@
 //! The authority outside: asked in its own dialect, once for each question.
 
+mod identity;
 mod metadata;
 mod places;
 mod proof;
@@ -11,13 +12,17 @@ use http::{Method, header};
 use tokio::runtime::Handle;
 use url::Url;
 
-pub use self::places::SignInPage;
+pub use self::{
+    identity::{Expected, Known, Unproven},
+    places::SignInPage,
+};
 use self::{places::Places, proof::Proof};
 use crate::{
     config,
     dialect::{self, Content, Endpoint, Heard, Said},
     fetch::{Bounds, Call, FetchError, Fetcher},
     jose::mint::MintError,
+    jwks::Provider,
     model::{Grant, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
 };
 
@@ -28,18 +33,24 @@ pub struct Remote {
     bounds: Bounds,
     places: Places,
     proof: Proof,
+    /// The keys of its ID tokens; `None`: none are asked for.
+    keys: Option<Arc<Provider>>,
 }
 
 impl Remote {
-    /// Nothing is asked yet. Metadata are read on `background`.
+    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`].
     ///
     /// # Errors
     /// If the key for assertions cannot be used.
-    pub fn new(settings: config::Remote, background: &Handle) -> Result<Remote, MintError> {
+    pub fn new(
+        settings: config::Remote,
+        keys: Option<Arc<Provider>>,
+        background: &Handle,
+    ) -> Result<Remote, MintError> {
         let fetcher = Arc::new(Fetcher::new(settings.ca_file.clone()));
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
-        Ok(Remote { proof: Proof::new(&settings.authentication)?, fetcher, bounds, places, settings })
+        Ok(Remote { proof: Proof::new(&settings.authentication)?, fetcher, bounds, places, keys, settings })
     }
 
     pub fn settings(&self) -> &config::Remote {
@@ -71,6 +82,27 @@ impl Remote {
         let called = self.fetcher.call(url, call, self.bounds).await.map_err(unreachable)?;
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
         dialect::read_reply(&self.settings.api, &heard)
+    }
+
+    /// Who signed in, by the ID token in `given`; `nonce` is what the user was sent away with. `None`: ID tokens are
+    /// not asked for.
+    ///
+    /// # Errors
+    /// Why it is not to be believed, or not now.
+    pub async fn who(
+        &self,
+        given: &TokenGrant,
+        nonce: Option<&Secret<String>>,
+        now: UnixTime,
+    ) -> Result<Option<Known>, Unproven> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        let token = given.id_token.as_ref().ok_or(Unproven::Missing)?;
+        let expected = Expected { client_id: &self.settings.client_id, access_token: &given.access_token, nonce };
+        identity::verify(keys, token, expected, now).await.map(Some)
+    }
+
+    pub fn keys(&self) -> Option<&Arc<Provider>> {
+        self.keys.as_ref()
     }
 
     /// Where users sign in.
