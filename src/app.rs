@@ -363,7 +363,7 @@ fn own(
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
-        let renewals = renewals(config, &old.sessions, old.renewals.as_deref());
+        let renewals = renewals(config, &old.sessions, old.renewals.as_deref(), background)?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
@@ -382,16 +382,28 @@ fn own(
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
-    let renewals = renewals(config, &sessions, None);
+    let renewals = renewals(config, &sessions, None, background)?;
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
 }
 
 /// Who renews what an authority outside gives, if one vouches.
-fn renewals(config: &Config, sessions: &Arc<Sessions>, old: Option<&Renewals>) -> Option<Arc<Renewals>> {
-    let remote = config.authority.as_ref()?.remote.as_ref()?;
-    let remote = Arc::new(Remote::new(remote.clone()));
-    Some(Arc::new(Renewals::new(sessions.clone(), remote, config.refresh, old)))
+fn renewals(
+    config: &Config,
+    sessions: &Arc<Sessions>,
+    old: Option<&Renewals>,
+    background: &Handle,
+) -> Result<Option<Arc<Renewals>>, BoxError> {
+    let Some(settings) = config.authority.as_ref().and_then(|authority| authority.remote.as_ref()) else {
+        return Ok(None);
+    };
+    let kept = old.map(Renewals::remote).filter(|remote| remote.settings() == settings);
+    let remote = match kept {
+        // Its metadata outlive our reload.
+        Some(remote) => remote.clone(),
+        None => Arc::new(Remote::new(settings.clone(), background)?),
+    };
+    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, config.refresh, old))))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -79,7 +79,7 @@ pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, B
         .map(|settings| Issuer {
             settings: settings.clone(),
             keys: Provider::start(settings.clone(), time.clone(), runtime.handle()),
-            introspector: None,
+            asker: None,
         })
         .collect();
     for issuer in &issuers {

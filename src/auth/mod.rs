@@ -6,6 +6,7 @@ pub mod bearer;
 pub mod cache;
 mod intern;
 mod introspect;
+mod outside;
 pub mod own;
 pub mod policy;
 mod probe;
@@ -199,6 +200,11 @@ impl Auth {
 
     pub fn passes_original(&self, upstream: usize) -> bool {
         self.profiles.passes_original(self.profiles.of(upstream))
+    }
+
+    /// Whether the upstream receives the token of the authority outside.
+    pub fn shows_authority_token(&self, upstream: usize) -> bool {
+        self.profiles.shows_authority_token(self.profiles.of(upstream))
     }
 
     /// The claim `name` of a judged token; only claims that the configuration names are kept.

@@ -23,13 +23,13 @@ use crate::{
 
 /// Sends the probe.
 pub(super) struct Prober {
-    settings: config::Probe,
+    settings: Box<config::Probe>,
     issuer: String,
 }
 
 impl Prober {
     pub fn new(settings: &config::Probe, issuer: &str) -> Prober {
-        Prober { settings: settings.clone(), issuer: issuer.to_owned() }
+        Prober { settings: Box::new(settings.clone()), issuer: issuer.to_owned() }
     }
 
     pub async fn ask(&self, fetcher: &Fetcher, token: &str, bounds: Bounds) -> Outcome {

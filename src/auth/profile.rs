@@ -107,6 +107,11 @@ impl Profiles {
     pub fn passes_original(&self, profile: usize) -> bool {
         self.profiles[profile].credential == Credential::Original
     }
+
+    /// Whether the upstream receives the token of the authority outside.
+    pub fn shows_authority_token(&self, profile: usize) -> bool {
+        self.profiles[profile].credential == Credential::AuthorityToken
+    }
 }
 
 impl Profile {

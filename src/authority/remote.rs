@@ -1,25 +1,45 @@
 //! The authority outside: asked in its own dialect, once for each question.
 
+mod metadata;
+mod places;
+mod proof;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, header};
+use tokio::runtime::Handle;
 use url::Url;
 
+pub use self::places::SignInPage;
+use self::{places::Places, proof::Proof};
 use crate::{
-    config::{self, RemoteApi, RemoteAuthentication, RemoteEndpoints},
+    config,
     dialect::{self, Content, Endpoint, Heard, Said},
     fetch::{Bounds, Call, FetchError, Fetcher},
-    model::{ClientProof, Grant, PresentedClient, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+    jose::mint::MintError,
+    model::{Grant, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
 };
 
 /// The authority of one generation of the configuration.
 pub struct Remote {
     settings: config::Remote,
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
+    bounds: Bounds,
+    places: Places,
+    proof: Proof,
 }
 
 impl Remote {
-    pub fn new(settings: config::Remote) -> Remote {
-        Remote { fetcher: Fetcher::new(settings.ca_file.clone()), settings }
+    /// Nothing is asked yet. Metadata are read on `background`.
+    ///
+    /// # Errors
+    /// If the key for assertions cannot be used.
+    pub fn new(settings: config::Remote, background: &Handle) -> Result<Remote, MintError> {
+        let fetcher = Arc::new(Fetcher::new(settings.ca_file.clone()));
+        let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
+        let places = Places::new(&settings, &fetcher, bounds, background);
+        Ok(Remote { proof: Proof::new(&settings.authentication)?, fetcher, bounds, places, settings })
     }
 
     pub fn settings(&self) -> &config::Remote {
@@ -33,47 +53,32 @@ impl Remote {
     /// `invalid_grant` if, and only if, the authority says clearly that what was presented is no good. Anything else is
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let request = self.request(grant, now)?;
-        let said = dialect::write_request(&self.settings.api, &request)
-            .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
-        let mut url = self.url(said.endpoint).await?;
-        let call = call(said, &mut url);
-        let bounds = Bounds { timeout: self.settings.timeout, bytes: ANSWER_BYTES };
-        let called = self.fetcher.call(&url, call, bounds).await.map_err(unreachable)?;
-        let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
-        dialect::read_reply(&self.settings.api, &heard)
-    }
-
-    fn request(&self, grant: Grant, _now: UnixTime) -> Result<TokenRequest, TokenError> {
-        let (proof, by_header) = match &self.settings.authentication {
-            RemoteAuthentication::None => (ClientProof::None, false),
-            RemoteAuthentication::Basic(secret) => (ClientProof::Secret(secret.clone()), true),
-            RemoteAuthentication::Form(secret) => (ClientProof::Secret(secret.clone()), false),
-            RemoteAuthentication::PrivateKeyJwt { .. } => {
-                return Err(TokenError::unavailable().because("private_key_jwt"));
-            }
-        };
-        let client = PresentedClient { id: Some(self.settings.client_id.clone()), proof, by_header };
-        Ok(TokenRequest {
-            client,
+        let mut tokens = self.places.tokens(now).await?;
+        let request = TokenRequest {
+            client: self.proof.client(&self.settings, &tokens.obtain, now)?,
             grant,
             scope: Some(self.settings.scopes.clone()),
             resources: Vec::new(),
             refresh_form: RefreshForm::Full,
-        })
+        };
+        let said = dialect::write_request(&self.settings.api, &request)
+            .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
+        let url = match said.endpoint {
+            Endpoint::Obtain => &mut tokens.obtain,
+            Endpoint::Renew => &mut tokens.renew,
+        };
+        let call = call(said, url);
+        let called = self.fetcher.call(url, call, self.bounds).await.map_err(unreachable)?;
+        let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
+        dialect::read_reply(&self.settings.api, &heard)
     }
 
-    async fn url(&self, endpoint: Endpoint) -> Result<Url, TokenError> {
-        Ok(match (&self.settings.api, endpoint) {
-            (RemoteApi::Redex { token: url, .. } | RemoteApi::Consinco { login: url, .. }, Endpoint::Obtain)
-            | (RemoteApi::Redex { refresh: url, .. } | RemoteApi::Consinco { refresh: url, .. }, Endpoint::Renew) => {
-                url.clone()
-            }
-            (RemoteApi::OAuth2(oauth2), _) => match &oauth2.endpoints {
-                RemoteEndpoints::Given { token, .. } => token.clone(),
-                RemoteEndpoints::Discovery { .. } => return Err(TokenError::unavailable().because("discovery")),
-            },
-        })
+    /// Where users sign in.
+    ///
+    /// # Errors
+    /// If the authority cannot be asked for it now, or has no such place.
+    pub async fn sign_in_page(&self, now: UnixTime) -> Result<SignInPage, TokenError> {
+        self.places.sign_in(now).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! `sidegate explain`: what happens to a request, and what the upstream would see.
 
+mod dialect;
+
 use std::{
     fs::File,
     io::{self, IsTerminal, Read},
@@ -24,14 +26,14 @@ use crate::{
 pub struct Question {
     #[command(flatten)]
     config: ConfigFile,
-    /// The method of the request.
-    #[arg(short = 'X', long, default_value = "GET")]
-    method: Method,
+    /// The method of the request; default: GET, and POST with --dialect.
+    #[arg(short = 'X', long)]
+    method: Option<Method>,
     /// A header of the request, as `Name: value`; may be repeated. Credentials come by --token-file.
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header_of)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// A file that holds the token, or `-` for standard input; an argument would stand in the list of processes.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect")]
     token_file: Option<PathBuf>,
     /// The address that the request comes from.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -39,9 +41,11 @@ pub struct Question {
     /// Print JSON, for machines.
     #[arg(long)]
     json: bool,
-    /// A path, or a whole URL. Without a host in it or in a header `Host`: localhost.
-    #[arg(value_name = "URL")]
-    target: Uri,
+    #[command(flatten)]
+    token_request: dialect::TokenRequest,
+    /// A path, or a whole URL. Without a host in it or in a header `Host`: localhost. None with --dialect.
+    #[arg(value_name = "URL", required_unless_present = "dialect", conflicts_with = "dialect")]
+    target: Option<Uri>,
 }
 
 pub fn explain(question: &Question) -> ExitCode {
@@ -50,11 +54,15 @@ pub fn explain(question: &Question) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    match ask(question, loaded.config) {
-        Ok((report, token)) => {
+    let asked = match question.token_request.is_asked() {
+        true => dialect::ask(question, &loaded.config),
+        false => ask(question, loaded.config).map(|(report, token)| {
             print(&report, question.json, token.as_ref());
-            ExitCode::from(if report.verdict.is_refused() { REFUSED } else { 0 })
-        }
+            report.verdict.is_refused()
+        }),
+    };
+    match asked {
+        Ok(is_refused) => ExitCode::from(if is_refused { REFUSED } else { 0 }),
         Err(error) => {
             eprintln!("sidegate: {error}");
             ExitCode::from(WRONG_SETTINGS)
@@ -74,7 +82,9 @@ fn ask(question: &Question, config: Config) -> Result<(Report, Option<Secret<Str
 
 /// The head as a client would send it by HTTP/1.1.
 fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
-    if question.method == Method::CONNECT {
+    let method = question.method.clone().unwrap_or(Method::GET);
+    let target = question.target.as_ref().ok_or("a path or a URL is needed")?;
+    if method == Method::CONNECT {
         return Err("CONNECT is never forwarded".into());
     }
     let mut headers = HeaderMap::new();
@@ -86,12 +96,12 @@ fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
         headers.append(name.clone(), value.clone());
     }
     if !headers.contains_key(header::HOST) {
-        let host = question.target.authority().map_or("localhost", |authority| authority.as_str());
+        let host = target.authority().map_or("localhost", |authority| authority.as_str());
         headers.insert(header::HOST, HeaderValue::from_str(host)?);
     }
-    let target = question.target.path_and_query().cloned().ok_or("a path or a URL is needed")?;
+    let target = target.path_and_query().cloned().ok_or("a path or a URL is needed")?;
     let mut request = Request::new(());
-    *request.method_mut() = question.method.clone();
+    *request.method_mut() = method;
     *request.uri_mut() = Uri::from(target);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
@@ -105,7 +115,7 @@ fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
 
 /// On the first listener that speaks what the URL says.
 fn connection_of(question: &Question, config: &Config) -> Connection {
-    let tls_wanted = question.target.scheme_str().map(|scheme| scheme == "https");
+    let tls_wanted = question.target.as_ref().and_then(Uri::scheme_str).map(|scheme| scheme == "https");
     let fits = |listener: &Listener| tls_wanted.is_none_or(|wanted| wanted == listener.tls.is_some());
     // A checked configuration has a listener.
     let listener = config.listeners.iter().position(fits).unwrap_or(0);

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Account, Consinco, Rate, Redex, Remote};
+use super::{Account, Consinco, DeclaredPlace, Rate, Redex, Remote};
 use crate::model::{GrantType, Scope, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +151,7 @@ pub struct Endpoints {
     pub redex: Redex,
     /// Without a client where it is not served.
     pub consinco: Consinco,
+    pub declared: Vec<DeclaredPlace>,
 }
 
 impl Endpoints {
@@ -166,7 +167,8 @@ impl Endpoints {
             &self.consinco.login,
             &self.consinco.refresh,
         ];
-        switchable.into_iter().flatten().chain([&self.jwks]).map(String::as_str)
+        let declared = self.declared.iter().map(|place| &place.path);
+        switchable.into_iter().flatten().chain([&self.jwks]).chain(declared).map(String::as_str)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Settings → [`Config`], or every problem at once.
 
 mod authority;
+mod declared;
 mod files;
 mod internal_jwt;
 mod issuers;
@@ -17,6 +18,7 @@ mod urls;
 use std::path::Path;
 
 use self::section::{Notes, Section};
+pub use self::urls::is_trusted;
 use super::{
     Config,
     place::{Problem, Warning},
@@ -45,7 +47,8 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let listeners = listeners::check(settings.listeners.as_deref(), root, !settings.trusted_proxies.is_empty());
     let (health, admin) = sides::check(settings, root, listeners.as_deref().unwrap_or_default());
     let issuers = issuers::check(settings, &root.key("issuers"));
-    let authority = authority::check(settings, &root.key("authority"));
+    let dialects = declared::check(&settings.dialects, &root.key("dialects"));
+    let authority = authority::check(settings, dialects.as_deref(), &root.key("authority"));
     let store = store::store(settings, &root.key("store"));
     let keys = store::keys(settings, store.as_ref(), &root.key("keys"));
     let refresh = running::refresh(&settings.refresh, &root.key("refresh"));
@@ -64,6 +67,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         trusted_proxies: trusted_proxies?,
         issuers: issuers?,
         authority: authority?,
+        dialects: dialects?,
         store: store?,
         keys: keys?,
         refresh,

@@ -14,6 +14,7 @@ use crate::model::Secret;
 
 mod authority;
 mod check;
+pub mod declared;
 mod decode;
 mod dialects;
 mod environment;
@@ -28,6 +29,7 @@ mod report;
 mod schema;
 mod secrecy;
 pub mod settings;
+mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ mod units;
 
 pub use self::{
     authority::*,
+    check::is_trusted,
+    declared::{DeclaredDialect, DeclaredPlace},
     dialects::*,
     environment::Environment,
     inquiry::*,
@@ -55,6 +59,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// Token endpoints of our own.
     pub authority: Option<Authority>,
+    /// Token APIs that the configuration tells of.
+    pub dialects: Vec<Arc<DeclaredDialect>>,
     /// Where their sessions are kept, and under which keys.
     pub store: Store,
     pub keys: MasterKeys,

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::Issuer;
@@ -82,10 +83,18 @@ pub enum RemoteAuthentication {
     None,
     Basic(Secret<String>),
     Form(Secret<String>),
-    PrivateKeyJwt {
-        key: Secret<Vec<u8>>,
-        key_id: Option<String>,
-    },
+    PrivateKeyJwt(AssertionKey),
+}
+
+/// What client assertions (RFC 7523) are signed with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssertionKey {
+    /// ES256, RS256 or EdDSA, by the kind of the key.
+    pub algorithm: Algorithm,
+    /// PKCS#8 in PEM.
+    pub pem: Secret<Vec<u8>>,
+    /// `None`: the thumbprint (RFC 7638).
+    pub key_id: Option<String>,
 }
 
 /// How a model is written.

@@ -1,6 +1,7 @@
 //! The configuration file exactly as it is written. What is left out gets its default where it is checked.
 
 mod authority;
+mod declared;
 mod dialects;
 mod issuers;
 mod listeners;
@@ -14,7 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    authority::*, dialects::*, issuers::*, listeners::*, remote::*, routes::*, running::*, store::*, upstreams::*,
+    authority::*, declared::*, dialects::*, issuers::*, listeners::*, remote::*, routes::*, running::*, store::*,
+    upstreams::*,
 };
 pub use super::units::{Pairs, Size, Span};
 
@@ -35,6 +37,8 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// Token endpoints of our own; absent: off.
     pub authority: Option<Authority>,
+    /// Token APIs of your own, which `authority` serves or speaks.
+    pub dialects: Vec<DeclaredDialect>,
     /// Where the sessions of `authority` are kept.
     pub store: Store,
     /// The master keys of `authority`.

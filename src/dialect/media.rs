@@ -37,37 +37,54 @@ impl Media {
         })
     }
 
-    /// The one `Content-Type` of a body that is not encoded further. Parameters are left to the reader: what is not
-    /// UTF-8 does not get past it, whatever it is called.
+    /// What the body is said to be.
     pub fn of(headers: &HeaderMap) -> Option<Media> {
-        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-        let (Some(Ok(given)), None) = (types.next().map(HeaderValue::to_str), types.next()) else { return None };
-        if !headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity") {
-            return None;
-        }
-        let essence = given.split(';').next()?.trim();
-        Media::ALL.into_iter().find(|media| media.as_str().eq_ignore_ascii_case(essence))
+        let essence = essence(headers)?;
+        Media::ALL.into_iter().find(|media| media.as_str() == essence)
     }
 
-    /// What to answer in: the best that `Accept` names; among equals what is named more exactly, then what the request
-    /// itself was in. `request` as well if nothing is acceptable: old clients rather read it than a 406.
+    /// What to answer in.
     pub fn negotiate(headers: &HeaderMap, request: Media) -> Media {
-        let ranges: Vec<Range> = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(Range::read)
-            .collect();
-        // Of equal ones the request's own type, then its form, then the order of `ALL`.
-        let rank = |media: &Media| {
-            let best = ranges.iter().filter_map(|range| Some((range.exactness(*media)?, range.quality))).max();
-            let (exactness, quality) = best.unwrap_or((0, 0));
-            (quality, exactness, *media == request, media.is_xml() == request.is_xml())
-        };
-        let best = Media::ALL.into_iter().rev().max_by_key(rank).unwrap_or(request);
-        if rank(&best).0 == 0 { request } else { best }
+        Media::ALL[negotiate(headers, Some(request.as_str()), &Media::ALL.map(Media::as_str))]
     }
+}
+
+/// The one `Content-Type` of a body that is not encoded further, in lower case. Parameters are left to the reader: what
+/// is not UTF-8 does not get past it, whatever it is called.
+pub fn essence(headers: &HeaderMap) -> Option<String> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(Ok(given)), None) = (types.next().map(HeaderValue::to_str), types.next()) else { return None };
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity") {
+        return None;
+    }
+    Some(given.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// The index of what to answer in, of the media types that are `offered`: the best that `Accept` names; among equals
+/// what is named more exactly, then what the request itself was in. That as well if nothing is acceptable: old clients
+/// rather read it than a 406.
+pub fn negotiate(headers: &HeaderMap, request: Option<&str>, offered: &[&str]) -> usize {
+    let ranges: Vec<Range> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(Range::read)
+        .collect();
+    // Of equal ones the request's own type, then its form, then the order of what is offered.
+    let rank = |index: &usize| {
+        let media = offered[*index];
+        let best = ranges.iter().filter_map(|range| Some((range.exactness(media)?, range.quality))).max();
+        let (exactness, quality) = best.unwrap_or((0, 0));
+        // What is wanted not at all is not wanted more exactly than anything else.
+        let exactness = if quality == 0 { 0 } else { exactness };
+        (quality, exactness, Some(media) == request, request.is_some_and(|request| is_xml(media) == is_xml(request)))
+    };
+    (0..offered.len()).rev().max_by_key(rank).unwrap_or(0)
+}
+
+fn is_xml(essence: &str) -> bool {
+    essence.ends_with("xml")
 }
 
 /// One element of `Accept`.
@@ -95,8 +112,8 @@ impl Range {
     }
 
     /// How exactly it names `media`; `None` if it does not.
-    fn exactness(&self, media: Media) -> Option<u8> {
-        let (main, sub) = media.as_str().split_once('/')?;
+    fn exactness(&self, media: &str) -> Option<u8> {
+        let (main, sub) = media.split_once('/')?;
         match (&*self.main, &*self.sub) {
             (named, exact) if named == main && exact == sub => Some(3),
             (named, "*") if named == main => Some(2),

@@ -79,3 +79,30 @@ pub fn seconds(value: &Value) -> Option<u64> {
         _ => None,
     }
 }
+
+/// The type of a member that tells of the user, or is a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Integer,
+    Boolean,
+    Stamp,
+}
+
+/// A claim in the type that a member has. Directories and call-outs give everything as text.
+pub fn fit(value: Value, kind: Kind) -> Option<Value> {
+    match (kind, value) {
+        (Kind::Text, Value::String(text)) => Some(Value::String(text)),
+        (Kind::Text, Value::Number(number)) => Some(Value::String(number.to_string())),
+        (Kind::Text, Value::Bool(truth)) => Some(Value::String(truth.to_string())),
+        (Kind::Integer, Value::Number(number)) => number.as_i64().map(Value::from),
+        (Kind::Integer, Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
+        (Kind::Boolean, Value::Bool(truth)) => Some(Value::Bool(truth)),
+        (Kind::Boolean, Value::String(text)) => match text.trim() {
+            "true" | "1" => Some(Value::Bool(true)),
+            "false" | "0" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -3,6 +3,7 @@
 
 mod answer;
 pub mod consinco;
+pub mod declared;
 mod media;
 mod members;
 pub mod oauth2;
@@ -30,15 +31,26 @@ pub enum Dialect {
     Redex(Endpoint),
     /// A .NET Web API that talks JSON and XML.
     Consinco(Endpoint),
+    /// One that the configuration tells of: the place with this number.
+    Declared(usize),
 }
 
 impl Dialect {
-    /// As configuration, metrics and logs write it.
-    pub fn as_str(self) -> &'static str {
+    /// As configuration, metrics and logs write it. `options` are those that its number counts in.
+    pub fn name(self, options: &config::Endpoints) -> &str {
         match self {
             Dialect::OAuth2 => "oauth2",
             Dialect::Redex(_) => "redex",
             Dialect::Consinco(_) => "consinco",
+            Dialect::Declared(place) => &options.declared[place].dialect.name,
+        }
+    }
+
+    /// The methods that its requests have, as `Allow` writes them.
+    pub fn methods(self, options: &config::Endpoints) -> &'static str {
+        match self {
+            Dialect::OAuth2 | Dialect::Redex(_) | Dialect::Consinco(_) => "POST",
+            Dialect::Declared(place) => declared::methods(&options.declared[place]),
         }
     }
 
@@ -56,6 +68,7 @@ impl Dialect {
             Dialect::OAuth2 => oauth2::read_request(head, body),
             Dialect::Redex(endpoint) => redex::read_request(endpoint, head, body, &options.redex),
             Dialect::Consinco(endpoint) => consinco::read_request(endpoint, head, body, &options.consinco),
+            Dialect::Declared(place) => declared::read_request(&options.declared[place], head, body),
         }
     }
 
@@ -72,6 +85,7 @@ impl Dialect {
             (Dialect::OAuth2, Err(error)) => oauth2::write_error(error, realm),
             (Dialect::Redex(_), reply) => redex::write_reply(reply, &options.redex, realm),
             (Dialect::Consinco(_), reply) => consinco::write_reply(reply, head, &options.consinco, realm),
+            (Dialect::Declared(place), reply) => declared::write_reply(&options.declared[place], reply, head, realm),
         }
     }
 }

@@ -9,7 +9,8 @@ mod tests;
 
 use http::{header, request::Parts};
 
-use self::form::{Form, Malformed};
+use self::form::Malformed;
+pub(super) use self::{client::basic, form::Form};
 pub use self::{
     reply::{answer, empty, write_error, write_grant},
     spoken::{read_reply, write_request},
@@ -94,17 +95,20 @@ fn is_form(head: &Parts) -> bool {
     is_form && charset_fits && plain
 }
 
-/// Some published clients separate with commas.
+/// Some published clients separate with commas. Nothing but separators is as if it were not there, as it is at the
+/// authorization endpoint: nobody wants a token that is good for nothing.
 fn read_scope(form: &mut Form) -> Result<Option<Scope>, TokenError> {
     let Some(text) = form.take("scope") else { return Ok(None) };
-    let scope = Scope::parse(&text.expose().replace(',', " "));
-    scope.map(Some).map_err(|_| TokenError::new(ErrorCode::InvalidScope).described("scope is malformed"))
+    let scope = Scope::parse(&text.expose().replace(',', " "))
+        .map_err(|_| TokenError::new(ErrorCode::InvalidScope).described("scope is malformed"))?;
+    Ok(Some(scope).filter(|scope| !scope.is_empty()))
 }
 
 /// The scope of a refresh, which most clients have ignored: what cannot be read becomes a scope that nobody has.
 fn narrower_scope(form: &mut Form) -> Option<Scope> {
     let text = form.take("scope")?.expose().replace(',', " ");
-    Some(Scope::parse(&text).unwrap_or_else(|_| [text].into_iter().collect()))
+    let scope = Scope::parse(&text).unwrap_or_else(|_| [text].into_iter().collect());
+    Some(scope).filter(|scope| !scope.is_empty())
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -155,19 +155,45 @@ impl Element {
         self.namespace.is_none() && self.name == name
     }
 
+    /// Every child that holds no elements, by its name alone; `None` for one that is nil.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, Option<&Secret<String>>)> {
+        let texts = self.children.iter().filter(|child| child.children.is_empty());
+        texts.map(|child| (&*child.name, (!child.nil).then_some(&child.text)))
+    }
+
     /// The text of the one child of that name; `None` if there is none, or it is nil.
     ///
     /// # Errors
     /// If it stands twice, or holds elements.
     pub fn text_of(&self, namespace: Option<&str>, name: &str) -> Result<Option<&Secret<String>>, NotText> {
-        let wanted = |child: &&Element| child.namespace.as_deref() == namespace && child.name == name;
-        let mut found = self.children.iter().filter(wanted);
+        let mut found = self.children_of(namespace, name);
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
-            (Some(child), None) if child.children.is_empty() => Ok((!child.nil).then_some(&child.text)),
+            (Some(child), None) => child.text(),
             _ => Err(NotText),
         }
     }
+
+    /// What is called so in this element.
+    pub fn children_of(&self, namespace: Option<&str>, name: &str) -> impl Iterator<Item = &Element> {
+        self.children.iter().filter(move |child| child.namespace.as_deref() == namespace && child.name == name)
+    }
+
+    /// Its text; `None` if it is nil.
+    ///
+    /// # Errors
+    /// If it holds elements.
+    pub fn text(&self) -> Result<Option<&Secret<String>>, NotText> {
+        if self.children.is_empty() { Ok((!self.nil).then_some(&self.text)) } else { Err(NotText) }
+    }
+}
+
+/// What an element that is written holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    Nil,
+    Text(String),
+    Children(Vec<(String, Content)>),
 }
 
 /// Writes a document of one root and its children; a child without text is nil.
@@ -176,30 +202,61 @@ pub fn write(
     namespace: Option<&str>,
     children: impl IntoIterator<Item = (impl AsRef<str>, Option<impl AsRef<str>>)>,
 ) -> Vec<u8> {
+    let content = |text: Option<_>| match text {
+        Some(text) => Content::Text(AsRef::<str>::as_ref(&text).to_owned()),
+        None => Content::Nil,
+    };
+    write_tree(
+        root,
+        namespace,
+        &children.into_iter().map(|(name, text)| (name.as_ref().into(), content(text))).collect::<Vec<_>>(),
+    )
+}
+
+/// The same with children of children.
+pub fn write_tree(root: &str, namespace: Option<&str>, children: &[(String, Content)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     let mut start = BytesStart::new(root);
-    if let Some(namespace) = namespace {
+    if namespace.is_some() || has_nil(children) {
         start.push_attribute(("xmlns:i", INSTANCE));
+    }
+    if let Some(namespace) = namespace {
         start.push_attribute(("xmlns", namespace));
     }
-    let mut put = |event: Event<'_>| writer.write_event(event).expect("a Vec takes everything");
-    put(Event::Start(start));
-    for (name, text) in children {
-        let mut start = BytesStart::new(name.as_ref());
-        match text {
-            Some(text) => {
-                put(Event::Start(start));
-                put(Event::Text(BytesText::new(&writable(text.as_ref()))));
-                put(Event::End(BytesEnd::new(name.as_ref())));
-            }
-            None => {
-                start.push_attribute(("i:nil", "true"));
-                put(Event::Empty(start));
-            }
-        }
-    }
-    put(Event::End(BytesEnd::new(root)));
+    put(&mut writer, Event::Start(start));
+    put_all(&mut writer, children);
+    put(&mut writer, Event::End(BytesEnd::new(root)));
     writer.into_inner()
+}
+
+fn put_all(writer: &mut Writer<Vec<u8>>, children: &[(String, Content)]) {
+    for (name, content) in children {
+        let mut start = BytesStart::new(name.as_str());
+        if *content == Content::Nil {
+            start.push_attribute(("i:nil", "true"));
+            put(writer, Event::Empty(start));
+            continue;
+        }
+        put(writer, Event::Start(start));
+        match content {
+            Content::Nil => {}
+            Content::Text(text) => put(writer, Event::Text(BytesText::new(&writable(text)))),
+            Content::Children(children) => put_all(writer, children),
+        }
+        put(writer, Event::End(BytesEnd::new(name.as_str())));
+    }
+}
+
+fn put(writer: &mut Writer<Vec<u8>>, event: Event<'_>) {
+    writer.write_event(event).expect("a Vec takes everything");
+}
+
+fn has_nil(children: &[(String, Content)]) -> bool {
+    children.iter().any(|(_, content)| match content {
+        Content::Nil => true,
+        Content::Text(_) => false,
+        Content::Children(children) => has_nil(children),
+    })
 }
 
 /// Without the characters that no XML document can hold, however they are written.

@@ -88,7 +88,7 @@ impl Endpoints {
         };
         self.grants.metrics.oauth.answered(
             metrics::Endpoint::Authorize,
-            Dialect::OAuth2.as_str(),
+            Dialect::OAuth2.name(&self.grants.settings().endpoints),
             reply.grant,
             reply.result,
         );

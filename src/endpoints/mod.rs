@@ -15,9 +15,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use self::served::BODY_BYTES;
 use self::{authorize::Authorize, discovery::Discovery, pages::ThemeError};
 use crate::{
-    config::Config,
+    config::{self, Config},
     dialect::{
         Dialect,
         Endpoint::{Obtain, Renew},
@@ -53,7 +54,7 @@ pub enum Mount {
 }
 
 impl Mount {
-    pub const ALL: [Mount; 11] = [
+    const BUILT_IN: [Mount; 11] = [
         Mount::Token(Dialect::OAuth2),
         Mount::Token(Dialect::Redex(Obtain)),
         Mount::Token(Dialect::Redex(Renew)),
@@ -67,9 +68,20 @@ impl Mount {
         Mount::OpenId,
     ];
 
+    /// All that may be served under this configuration.
+    pub fn all(endpoints: &config::Endpoints) -> Vec<Mount> {
+        let declared = (0..endpoints.declared.len()).map(|place| Mount::Token(Dialect::Declared(place)));
+        Mount::BUILT_IN.into_iter().chain(declared).collect()
+    }
+
     /// The `route` of metrics and logs; the colon keeps it apart from the names that routes can have.
-    pub fn label(self) -> &'static str {
-        match self {
+    pub fn label(self, endpoints: &config::Endpoints) -> Cow<'static, str> {
+        let label = match self {
+            Mount::Token(Dialect::Declared(place)) => {
+                let place = &endpoints.declared[place];
+                let what = if place.begins() { "token" } else { "refresh" };
+                return format!("{}:{what}", place.dialect.name).into();
+            }
             Mount::Token(Dialect::OAuth2) => "oauth2:token",
             Mount::Token(Dialect::Redex(Obtain)) => "redex:token",
             Mount::Token(Dialect::Redex(Renew)) => "redex:refresh",
@@ -80,7 +92,8 @@ impl Mount {
             Mount::Introspect => "oauth2:introspect",
             Mount::Keys => "oauth2:jwks",
             Mount::Metadata | Mount::OpenId => "oauth2:metadata",
-        }
+        };
+        label.into()
     }
 
     /// Whether scripts of listed origins may read the answers.
@@ -146,7 +159,9 @@ impl Endpoints {
             (Some(discovery.oauth_path.clone()), Mount::Metadata),
             (Some(discovery.openid_path.clone()), Mount::OpenId),
         ];
-        let mounts = mounts.into_iter().filter_map(|(path, mount)| Some((path?, mount))).collect();
+        let declared = paths.declared.iter().enumerate();
+        let declared = declared.map(|(index, place)| (place.path.clone(), Mount::Token(Dialect::Declared(index))));
+        let mounts = mounts.into_iter().filter_map(|(path, mount)| Some((path?, mount))).chain(declared).collect();
         let authorize = Authorize::new(settings)?;
         Ok(Endpoints { grants, mounts, authorize, discovery, realm: config.resource.realm.clone() })
     }
@@ -154,6 +169,11 @@ impl Endpoints {
     /// What is served at the canonical path `path`. Few are: a walk is faster than a hash.
     pub fn find(&self, path: &str) -> Option<Mount> {
         self.mounts.iter().find(|(at, _)| at == path).map(|(_, mount)| *mount)
+    }
+
+    /// The `route` of metrics and logs.
+    pub fn label(&self, mount: Mount) -> Cow<'static, str> {
+        mount.label(&self.grants.settings().endpoints)
     }
 
     /// Answers a request for `mount`. Never fails: every error has become a response.
@@ -204,6 +224,6 @@ impl Endpoints {
             Some(refused) if refused.throttled => metrics::THROTTLED,
             Some(refused) => refused.code,
         };
-        counts.answered(endpoint, dialect.as_str(), answer.grant, result);
+        counts.answered(endpoint, dialect.name(&self.grants.settings().endpoints), answer.grant, result);
     }
 }

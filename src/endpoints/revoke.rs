@@ -8,7 +8,7 @@ use crate::{dialect::oauth2, model::Context};
 
 impl Endpoints {
     pub(super) async fn revoke(&self, request: Request<Incoming>, cx: &Context) -> Answer {
-        let (head, body) = match posted(request, |error, _| oauth2::write_error(error, &self.realm)).await {
+        let (head, body) = match posted(request, "POST", |error, _| oauth2::write_error(error, &self.realm)).await {
             Ok(posted) => posted,
             Err(refused) => return refused,
         };

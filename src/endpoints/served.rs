@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::Answer;
@@ -12,14 +12,15 @@ use crate::{
     model::TokenError,
 };
 
-/// Head and whole body of a POST, or the refusal of anything else as `refuse` writes it.
+/// Head and whole body of a POST, or of what else `methods` lists, or the refusal of anything else as `refuse` writes it.
 pub(super) async fn posted(
     request: Request<Incoming>,
+    methods: &'static str,
     refuse: impl FnOnce(&TokenError, &Parts) -> Response<Bytes>,
 ) -> Result<(Parts, Bytes), Answer> {
     let (head, body) = request.into_parts();
-    if head.method != Method::POST {
-        let error = TokenError::invalid_request("only POST").because("method");
+    if !methods.split(", ").any(|method| head.method == method) {
+        let error = TokenError::invalid_request(format!("only {methods}")).because("method");
         let error = error.with_status(StatusCode::METHOD_NOT_ALLOWED);
         return Err(Answer::refused(refuse(&error, &head), error));
     }
@@ -44,6 +45,6 @@ pub(super) async fn collect(body: Incoming) -> Result<Bytes, (StatusCode, &'stat
 }
 
 /// Bytes of a form: an assertion signed with RSA and a certificate chain fits several times.
-const BODY_BYTES: usize = 64 * 1024;
+pub const BODY_BYTES: usize = 64 * 1024;
 /// For the whole of a form: nobody needs to type while it is sent.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -14,7 +14,7 @@ impl Endpoints {
         let options = &self.grants.settings().endpoints;
         let refuse =
             |error: &TokenError, head: &Parts| dialect.write_reply(&Err(error.clone()), head, options, &self.realm);
-        let (head, body) = match posted(request, refuse).await {
+        let (head, body) = match posted(request, dialect.methods(options), refuse).await {
             Ok(posted) => posted,
             Err(refused) => return refused,
         };
@@ -25,7 +25,7 @@ impl Endpoints {
             Err(error) => Err(error),
         };
         if let (Ok(_), Some(grant)) = (&reply, grant) {
-            self.grants.metrics.oauth.issued(dialect.as_str(), grant);
+            self.grants.metrics.oauth.issued(dialect.name(options), grant);
         }
         Answer {
             response: dialect.write_reply(&reply, &head, options, &self.realm),

@@ -3,6 +3,7 @@
 //! The request is rehearsed first: [`Gate::rehearse`] is what serves requests, up to the first byte to the upstream.
 //! Its outcome says where the way ends; the steps are told from the same functions that it is made of.
 
+pub mod dialect;
 mod own;
 mod route;
 mod sight;

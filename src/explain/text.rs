@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Mark, Report, Verdict, verdict::Refused};
+use super::{Mark, Report, Step, Verdict, verdict::Refused};
 
 /// Writes `report` as aligned lines, with `colour` (ANSI) or without.
 ///
@@ -12,18 +12,7 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
     let paint = Paint { colour };
     let asked = &report.request;
     writeln!(out, "{} {} from {}\n", plain(&asked.method), plain(&asked.path), asked.peer)?;
-    for (number, step) in report.steps.iter().enumerate() {
-        write!(out, "{:>2}  {:<11} {} ", number + 1, step.step, paint.mark(step.mark))?;
-        writeln!(out, "{}", plain(&step.says))?;
-        for detail in &step.details {
-            let mark = match detail.mark {
-                Some(Mark::Good) => "+ ",
-                Some(_) => "- ",
-                None => "",
-            };
-            writeln!(out, "{:25}{mark}{}", "", plain(&detail.says))?;
-        }
-    }
+    write_steps(out, &report.steps, &paint)?;
     if let Some(sight) = &report.upstream {
         writeln!(out, "\nThe upstream `{}` ({}) would see, by {}:\n", sight.upstream, sight.address, sight.protocol)?;
         writeln!(out, "    {} {}", plain(&sight.method), plain(&sight.target))?;
@@ -52,6 +41,22 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
     }
 }
 
+pub(super) fn write_steps(out: &mut impl Write, steps: &[Step], paint: &Paint) -> fmt::Result {
+    for (number, step) in steps.iter().enumerate() {
+        write!(out, "{:>2}  {:<11} {} ", number + 1, step.step, paint.mark(step.mark))?;
+        writeln!(out, "{}", plain(&step.says))?;
+        for detail in &step.details {
+            let mark = match detail.mark {
+                Some(Mark::Good) => "+ ",
+                Some(_) => "- ",
+                None => "",
+            };
+            writeln!(out, "{:25}{mark}{}", "", plain(&detail.says))?;
+        }
+    }
+    Ok(())
+}
+
 fn write_refused(out: &mut impl Write, refused: &Refused, paint: &Paint) -> fmt::Result {
     writeln!(out, "{}: {} {} ({})", paint.bad("Refused"), refused.status, refused.code, plain(&refused.cause))?;
     for (name, value) in &refused.headers {
@@ -61,12 +66,12 @@ fn write_refused(out: &mut impl Write, refused: &Refused, paint: &Paint) -> fmt:
 }
 
 /// What came with the request or its token must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] }).collect()
 }
 
-struct Paint {
-    colour: bool,
+pub(super) struct Paint {
+    pub colour: bool,
 }
 
 impl Paint {
@@ -79,11 +84,11 @@ impl Paint {
         }
     }
 
-    fn good(&self, text: &str) -> String {
+    pub fn good(&self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    fn bad(&self, text: &str) -> String {
+    pub fn bad(&self, text: &str) -> String {
         self.paint("31", text)
     }
 

@@ -103,7 +103,7 @@ impl Gate {
         match self.own(request.method(), request.uri(), request.headers(), cx)? {
             Some(Own::Document(document)) => Ok(document.answer(request.method())?),
             Some(Own::Endpoint(endpoints, mount)) => {
-                seen.endpoint = Some(mount.label());
+                seen.endpoint = Some(endpoints.label(mount));
                 // Boxed: forwarded requests are many, and need not carry the room for this one.
                 let answer = Box::pin(endpoints.answer(mount, request, cx)).await;
                 if let Some(refused) = answer.refused {

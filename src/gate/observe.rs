@@ -1,6 +1,7 @@
 //! What is noted of every request: metrics always, a log line as `log.access` says.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -26,7 +27,7 @@ pub struct Observer {
     /// Requests that no route covers, or that were refused before a route was found.
     unrouted: RouteMetrics,
     /// Endpoints of ours, by name.
-    endpoints: Vec<(&'static str, RouteMetrics)>,
+    endpoints: Vec<(Cow<'static, str>, RouteMetrics)>,
     route_names: Vec<Arc<str>>,
     listeners: Vec<(Arc<str>, ListenerMetrics)>,
     access: AccessLog,
@@ -53,7 +54,11 @@ impl Observer {
             routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
             unrouted: metrics.route(UNROUTED),
             endpoints: match &config.authority {
-                Some(_) => Mount::ALL.map(|mount| (mount.label(), metrics.route(mount.label()))).into(),
+                Some(authority) => {
+                    let labels =
+                        Mount::all(&authority.endpoints).into_iter().map(|mount| mount.label(&authority.endpoints));
+                    labels.map(|label| (label.clone(), metrics.route(&label))).collect()
+                }
                 None => Vec::new(),
             },
             route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
@@ -80,7 +85,7 @@ impl Observer {
         let took = Instant::now().saturating_duration_since(cx.started);
         let own = took.saturating_sub(seen.upstream);
         let endpoint =
-            || self.endpoints.iter().find(|(name, _)| seen.endpoint == Some(name)).map(|(_, metrics)| metrics);
+            || self.endpoints.iter().find(|(name, _)| seen.endpoint.as_ref() == Some(name)).map(|(_, metrics)| metrics);
         let route = seen.route.map(|route| &self.routes[route]).or_else(endpoint).unwrap_or(&self.unrouted);
         route.answered(&watched.method, response.status(), took);
         if let Some(reason) = seen.reason {
@@ -110,7 +115,7 @@ impl Observer {
     fn log(&self, method: &Method, cx: &Context, seen: &Seen, status: u16, took: Duration) {
         tracing::info!(
             target: "sidegate::access",
-            route = seen.route.map_or(seen.endpoint.unwrap_or(UNROUTED), |route| &*self.route_names[route]),
+            route = seen.route.map_or(seen.endpoint.as_deref().unwrap_or(UNROUTED), |route| &*self.route_names[route]),
             method = method.as_str(),
             status,
             decision = seen.reason.map_or("none", Reason::as_str),

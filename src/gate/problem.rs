@@ -156,9 +156,8 @@ impl Problem {
                 Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials").challenge(None, None)
             }
             // No challenge: a 401 would make clients throw a good token away.
-            Reason::Undecided => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(2)
-            }
+            Reason::Undecided => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+                .retry_after(refusal.retry_after.unwrap_or(2)),
             // Not refusals; should one ever come here, nothing is let through.
             Reason::Public | Reason::Allowed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }

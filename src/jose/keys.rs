@@ -174,6 +174,10 @@ impl KeySet {
         if document.len() > SET_BYTES {
             return Err(KeySetError::TooLong);
         }
+        // serde would take a list of values for the members of an object.
+        if document.trim_ascii_start().first() != Some(&b'{') {
+            return Err(KeySetError::Malformed);
+        }
         let document: Document<'_> = serde_json::from_slice(document).map_err(|_| KeySetError::Malformed)?;
         if document.keys.len() > SET_KEYS {
             return Err(KeySetError::TooMany);
@@ -272,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_set_or_too_large_is_refused() {
-        for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, r#"{"keys":[]}x"#] {
+        for text in ["", "[]", "[[]]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, r#"{"keys":[]}x"#] {
             assert_eq!(KeySet::parse(text.as_bytes()).unwrap_err(), KeySetError::Malformed, "{text}");
         }
         let long = format!(r#"{{"keys":[]}}{}"#, " ".repeat(SET_BYTES));

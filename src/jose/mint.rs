@@ -141,6 +141,11 @@ impl Signer {
         Signer { algorithm, pair, kid }
     }
 
+    /// The same under a name that somebody else has given it.
+    pub(super) fn named(self, kid: String) -> Signer {
+        Signer { kid: Some(kid), ..self }
+    }
+
     /// RFC 7638; none for a shared secret.
     pub(super) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()

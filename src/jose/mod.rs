@@ -1,5 +1,6 @@
 //! JSON Web Tokens: verify a foreign one, mint the internal one; algorithms are pinned to keys.
 
+pub mod assertion;
 pub mod claims;
 pub mod folder;
 pub mod header;
@@ -13,6 +14,7 @@ pub mod rotation;
 pub mod testing;
 pub mod verify;
 
+pub use assertion::Asserter;
 pub use claims::Claims;
 pub use keys::{Key, KeySet, Liveness};
 pub use mint::Minter;

@@ -200,6 +200,26 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// The token of the authority outside, where the upstream of route `index` is shown that one. Apart from the others
+    /// since it is the one credential that a request may have to wait for.
+    pub(super) async fn add_authority_token(
+        &self,
+        credential: &mut Credential,
+        admission: &Admission,
+        index: usize,
+        cx: &Context,
+    ) -> Result<(), ProxyError> {
+        let route = &self.config.routes[index];
+        let Admission::Known { principal, .. } = admission else { return Ok(()) };
+        if self.auth.shows_authority_token(route.upstream) {
+            let shown = self.auth.authority_token(principal, cx.now).await;
+            credential.authorization = Some(shown.map_err(|refusal| refused(refusal, None, route))?);
+        }
+        Ok(())
+    }
+}
+
 /// Name and password in place of a token, where the route takes them, and the client they are for.
 fn by_basic<'a>(
     headers: &'a HeaderMap,

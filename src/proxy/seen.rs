@@ -1,6 +1,6 @@
 //! What the way of a request leaves behind for those who observe it.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -12,7 +12,7 @@ pub struct Seen {
     /// Index of the route.
     pub route: Option<usize>,
     /// The name of the endpoint of ours that answered instead of a route.
-    pub endpoint: Option<&'static str>,
+    pub endpoint: Option<Cow<'static, str>>,
     pub reason: Option<Reason>,
     /// The finer word for a refusal or an error.
     pub code: Option<&'static str>,

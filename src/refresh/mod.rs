@@ -65,7 +65,7 @@ impl Renewals {
     }
 
     /// Who is asked.
-    pub fn remote(&self) -> &Remote {
+    pub fn remote(&self) -> &Arc<Remote> {
         &self.remote
     }
 

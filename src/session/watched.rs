@@ -17,8 +17,9 @@ use crate::{
 };
 
 /// A session as the hot path sees it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watched {
+    id: SessionId,
     live: Liveness,
     showing: ArcSwapOption<Showing>,
 }
@@ -32,11 +33,17 @@ pub struct Showing {
     pub authorization: HeaderValue,
     pub issued: UnixTime,
     pub expires: UnixTime,
-    /// Whether another one can be had without the user.
-    pub renewable: bool,
 }
 
 impl Watched {
+    fn new(id: SessionId) -> Watched {
+        Watched { id, live: Liveness::default(), showing: ArcSwapOption::empty() }
+    }
+
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
     pub fn is_alive(&self) -> bool {
         self.live.is_alive()
     }
@@ -60,7 +67,6 @@ impl Watched {
             authorization,
             issued: held.issued,
             expires: held.expires,
-            renewable: held.refresh_token.is_some(),
         });
         self.showing.rcu(|shown| match shown {
             Some(shown) if shown.generation >= new.generation => Some(shown.clone()),
@@ -101,7 +107,7 @@ impl Watchlist {
             // Twice what is left: each look at all of them is paid for by as many new ones.
             shard.clear_at = (shard.known.len() * 2).max(64);
         }
-        let live = Arc::new(Watched::default());
+        let live = Arc::new(Watched::new(id));
         shard.known.insert(id, Arc::downgrade(&live));
         live
     }

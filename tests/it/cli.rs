@@ -1,6 +1,7 @@
 //! The real binary: what `explain` and `check` print, and how they exit.
 
 mod check;
+mod explain_dialect;
 mod hash;
 
 use std::{
@@ -349,6 +350,31 @@ async fn an_opaque_token_is_really_introspected() {
     served.set(500, "");
     let (code, report) = setup.json(token, &["/orders"]);
     assert_eq!((code, &report["verdict"]["status"]), (2, &json!(503)), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_server_is_really_probed() {
+    let setup = Setup::new();
+    let served = Served::start(200, json!({"mail": "ana@example.com"}).to_string()).await;
+    let issuer = format!(
+        "issuers:\n  - name: corp\n    issuer: {NAME}\n    algorithms: []\n    probe: {{ url: \"{}\", \
+         audiences: [orders-api], scopes: [orders], claims: {{ email: /mail }} }}\n",
+        served.url
+    );
+    setup.write(&format!("{issuer}{REST}"));
+    let token = "an-opaque-token-that-only-its-server-knows";
+
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, served.asked()), (0, 1), "{report:#}");
+    assert!(details(step(&report, "validation")).contains("a probe asked `corp`"));
+
+    served.set(401, "");
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, &report["verdict"]["cause"]), (2, &json!("inactive")), "{report:#}");
+
+    served.set(302, "");
+    let (code, report) = setup.json(token, &["/orders"]);
+    assert_eq!((code, &report["verdict"]["cause"]), (2, &json!("probe_unavailable")), "{report:#}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod admin_sessions;
 mod answers;
 mod audit_stream;
+mod authority_token;
 mod basic;
 mod binary;
 mod cache;

@@ -2,19 +2,20 @@
 
 mod claims;
 mod clients;
+mod declared;
 mod dialects;
 mod hashes;
 mod remote;
 mod service;
 mod users;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 
 use super::{internal_jwt, names, routes, section::Section, urls};
 use crate::config::{
-    Authority, Endpoints, Intent, Pages, Rate, Signing, Throttle,
+    Authority, DeclaredDialect, Endpoints, Intent, Pages, Rate, Signing, Throttle,
     settings::{self, Settings},
 };
 
@@ -23,7 +24,11 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
 /// Outside, `None` if it is wrong; inside, `None` if there is none.
-pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option<Authority>> {
+pub(super) fn check(
+    settings: &Settings,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
+    section: &Section<'_>,
+) -> Option<Option<Authority>> {
     let Some(authority) = &settings.authority else { return Some(None) };
     let issuer = section
         .required("issuer", authority.issuer.as_ref(), "https://auth.example.com")
@@ -40,7 +45,7 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Option
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
     let remote = remote::check(authority, issuer.as_deref(), &section.key("remote"));
-    let endpoints = endpoints(settings, authority, &section.key("endpoints"));
+    let endpoints = endpoints(settings, authority, dialects, &section.key("endpoints"));
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
         if origin == "*" {
             section.problem("every page in the world could read what the endpoints answer", "list the origins");
@@ -135,7 +140,12 @@ fn path(key: &'static str, given: Option<&String>, default: &str, section: &Sect
     }
 }
 
-fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<'_>) -> Option<Endpoints> {
+fn endpoints(
+    all: &Settings,
+    authority: &settings::Authority,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
+    section: &Section<'_>,
+) -> Option<Endpoints> {
     let settings = &authority.endpoints;
     let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
@@ -148,6 +158,7 @@ fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<
     }
     let redex = dialects::redex(settings.redex.as_ref(), &section.key("redex"));
     let consinco = dialects::consinco(settings.consinco.as_ref(), authority, &section.key("consinco"));
+    let declared = declared::check(authority, dialects, &section.key("declared"));
     let endpoints = Endpoints {
         authorize: authorize?,
         token: token?,
@@ -156,6 +167,7 @@ fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<
         jwks: jwks??,
         redex: redex?,
         consinco: consinco?,
+        declared: declared?,
     };
     let places = [
         ("authorize", endpoints.authorize.as_deref()),
@@ -168,11 +180,17 @@ fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<
         ("consinco.refresh", endpoints.consinco.refresh.as_deref()),
         ("jwks", Some(&*endpoints.jwks)),
     ];
-    let open: Vec<(&str, &str)> = places.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
+    let built_in = places.into_iter().filter_map(|(key, path)| {
+        let place = key.split('.').fold(section.clone(), |section, key| section.key(key));
+        Some((place, key.to_owned(), path?))
+    });
+    let declared = endpoints.declared.iter();
+    let declared =
+        declared.map(|place| (section.key("declared"), format!("declared {}", place.dialect.name), &*place.path));
+    let open: Vec<(Section<'_>, String, &str)> = built_in.chain(declared).collect();
     let mut free = true;
-    for (index, (key, path)) in open.iter().enumerate() {
+    for (index, (section, _, path)) in open.iter().enumerate() {
         if let Some(taken) = taken_by(path, &open[..index], all) {
-            let section = key.split('.').fold(section.clone(), |section, key| section.key(key));
             section.problem(format!("{} is already {taken}", section.shown(path)), "give one of them another path");
             free = false;
         }
@@ -181,8 +199,8 @@ fn endpoints(all: &Settings, authority: &settings::Authority, section: &Section<
 }
 
 /// What else stands at `path` and could never be reached there, or would never be.
-fn taken_by(path: &str, others: &[(&str, &str)], all: &Settings) -> Option<String> {
-    if let Some((key, _)) = others.iter().find(|(_, other)| *other == path) {
+fn taken_by(path: &str, others: &[(Section<'_>, String, &str)], all: &Settings) -> Option<String> {
+    if let Some((_, key, _)) = others.iter().find(|(_, _, other)| *other == path) {
         return Some(format!("endpoints.{key}"));
     }
     let internal = all.internal_jwt.as_ref().map(|internal| internal.jwks_path.as_deref());

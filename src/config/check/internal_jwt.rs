@@ -85,7 +85,8 @@ fn given_key(algorithm: Algorithm, file: &Path, section: &Section<'_>) -> Option
     Some(InternalKey::Given(key))
 }
 
-fn is_key_for(algorithm: Algorithm, pem: &Secret<Vec<u8>>) -> bool {
+/// Whether `pem` is a PKCS#8 key that signs with `algorithm`.
+pub(super) fn is_key_for(algorithm: Algorithm, pem: &Secret<Vec<u8>>) -> bool {
     let Ok(key) = PrivatePkcs8KeyDer::from_pem_slice(pem.expose()) else {
         return false;
     };

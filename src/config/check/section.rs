@@ -70,6 +70,11 @@ impl<'c> Section<'c> {
         secrecy::hides(text, &self.path, self.root.nearest(&self.path))
     }
 
+    /// The section or the value `key` in the section that holds this one.
+    pub fn beside(&self, key: &'static str) -> Section<'c> {
+        Section { path: self.path.parent().at(key), ..self.clone() }
+    }
+
     /// The section `key` at the top of the file.
     pub fn top(&self, key: &'static str) -> Section<'c> {
         Section { path: KeyPath::default().at(key), ..self.clone() }

@@ -40,6 +40,17 @@ pub(super) fn web(text: &str, section: &Section<'_>) -> Option<Url> {
     Some(url)
 }
 
+/// Whether secrets and keys may travel to `url`, wherever it was read: https, or http on this machine, and nothing in it
+/// that is not sent as part of its request line.
+pub fn is_trusted(url: &Url) -> bool {
+    let secure = match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(url),
+        _ => false,
+    };
+    secure && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+}
+
 /// True if the host of `url` is this machine by its address or as `localhost`.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {

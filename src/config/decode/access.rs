@@ -12,7 +12,10 @@ use super::{
     Content, KeyPath, Node, Segment,
     error::{Error, Kind},
 };
-use crate::config::tree::{Key, Scalar};
+use crate::config::{
+    shape::SHAPE,
+    tree::{Key, Scalar},
+};
 
 /// One node and the way to it.
 #[derive(Debug, Clone)]
@@ -121,8 +124,16 @@ impl<'t> Deserializer<'t> for Decoder<'t> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'t>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'t>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        if name != SHAPE {
+            return visitor.visit_newtype_struct(self);
+        }
+        match &self.node.content {
+            Content::Mapping(_) => self.deserialize_map(visitor),
+            Content::Sequence(_) => self.deserialize_seq(visitor),
+            Content::Scalar(Scalar::Null) => visitor.visit_unit(),
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Error> {

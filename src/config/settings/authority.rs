@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Account, Algorithm, Consinco, Pairs, Rate, Redex, Remote, Span};
+use super::{Account, Algorithm, Consinco, DeclaredMount, Pairs, Rate, Redex, Remote, Span};
 
 /// The local authority: token endpoints served by sidegate itself.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -247,6 +247,8 @@ pub struct Endpoints {
     pub redex: Option<Redex>,
     /// The endpoints of this dialect; absent: not served.
     pub consinco: Option<Consinco>,
+    /// The endpoints of dialects that `dialects` tells of.
+    pub declared: Vec<DeclaredMount>,
 }
 
 /// Keys for tokens that are JWTs.

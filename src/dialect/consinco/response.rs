@@ -13,7 +13,7 @@ use crate::{
     dialect::{
         answer::answer,
         media::Media,
-        members::{self, seconds},
+        members::{self, Kind, seconds},
         spoken::Heard,
         xml::{self, BYTE_ORDER_MARK},
     },
@@ -31,14 +31,6 @@ pub struct Member {
     pub of_user: bool,
     /// Only newer servers have it.
     extra: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    Integer,
-    Boolean,
-    Stamp,
 }
 
 /// In the order of the published samples, which is that of the class.

@@ -43,6 +43,10 @@ impl Form {
         Ok(Form { parameters, resources })
     }
 
+    pub fn get(&self, name: &str) -> Option<&Secret<String>> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
     pub fn take(&mut self, name: &str) -> Option<Secret<String>> {
         let at = self.parameters.iter().position(|(known, _)| known == name)?;
         Some(self.parameters.swap_remove(at).1)

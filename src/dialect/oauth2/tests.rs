@@ -38,6 +38,15 @@ fn a_scope_is_separated_by_spaces_or_commas() {
 }
 
 #[test]
+fn a_scope_of_separators_alone_is_no_scope() {
+    for text in ["+", ",", "%20,+"] {
+        let asked = read(&format!("grant_type=client_credentials&client_id=a&scope={text}")).unwrap().scope;
+        let narrower = read(&format!("grant_type=refresh_token&refresh_token=r&scope={text}")).unwrap().scope;
+        assert_eq!((asked, narrower), (None, None), "{text}");
+    }
+}
+
+#[test]
 fn only_a_resource_may_be_repeated() {
     let request = read("grant_type=client_credentials&resource=a&resource=&resource=b").unwrap();
     assert_eq!(request.resources, ["a", "b"]);

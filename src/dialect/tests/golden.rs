@@ -9,15 +9,15 @@
 //!
 //! Then come the request, a line `###`, and the answer. Outside of texts, white space is free.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 
 use super::sample;
 use crate::{
-    config::{Consinco, Envelope, Issued, JsonNames, NumberForm, Redex},
-    dialect::{Endpoint, Heard, consinco, redex},
+    config::{Consinco, DeclaredDialect, DeclaredPlace, Envelope, Issued, JsonNames, NumberForm, Redex},
+    dialect::{Endpoint, Heard, consinco, declared, redex},
     model::{ErrorCode, TokenError, TokenGrant, TokenRequest},
 };
 
@@ -82,6 +82,76 @@ fn check_consinco(file: &File, options: &Consinco) {
     if let Some(grant) = file.check_heard(consinco::read_reply(&file.heard())) {
         let options = sample::unmapped(options);
         file.check_served(&consinco::write_reply(&Ok(grant), &file.head, &options, REALM));
+    }
+}
+
+/// The same files, and not one line of code for the dialect.
+#[test]
+fn redex_as_a_declared_dialect_passes_the_same_golden_files() {
+    for file in files("redex") {
+        let (mut source, mut name) = (sample::declared("redex"), "current");
+        for option in file.options() {
+            match option {
+                "envelope=original" => name = "original",
+                "expires_in=number" => source = source.replace("{expires_in as text}", "{expires_in}"),
+                other => panic!("{}: no such option: {other}", file.name),
+            }
+        }
+        check_declared(&file, &sample::dialect(&source, name), None);
+    }
+}
+
+#[test]
+fn consinco_as_a_declared_dialect_passes_the_same_golden_files() {
+    for file in files("consinco") {
+        let (mut source, mut name) = (sample::declared("consinco"), "documented");
+        for option in file.options() {
+            match option.split_once('=') {
+                Some(("json_names", "backing_fields")) => name = "backing_fields",
+                Some(("issued", "token")) => source = source.replace("{login}", "{issued}"),
+                Some(("zone", zone)) => source = source.replace("America/Sao_Paulo", zone),
+                None if option == "extra_members" => source = with_extra_members(&source),
+                _ => panic!("{}: no such option: {option}", file.name),
+            }
+        }
+        check_declared(&file, &sample::dialect(&source, name), Some("pdv"));
+    }
+}
+
+fn with_extra_members(source: &str) -> String {
+    let first_in_xml = "      _x003C_accessToken_x003E_k__BackingField:";
+    let behind_role_in_xml = "      _x003C_refreshToken_x003E_k__BackingField:";
+    let (user, line) = ("\"{claim:ADUser as text}\"\n", "\"{claim:productLine as text}\"\n");
+    source
+        .replace(
+            "      .expires: \"{expires}\"\n",
+            &format!("      .expires: \"{{expires}}\"\n      ADUser: {user}      productLine: {line}"),
+        )
+        .replace(first_in_xml, &format!("      _x003C_ADUser_x003E_k__BackingField: {user}{first_in_xml}"))
+        .replace(
+            behind_role_in_xml,
+            &format!("      _x003C_productLine_x003E_k__BackingField: {line}{behind_role_in_xml}"),
+        )
+}
+
+fn check_declared(file: &File, dialect: &DeclaredDialect, client: Option<&str>) {
+    let mut dialect = dialect.clone();
+    // What is named first is spoken.
+    if file.body.starts_with(b"<") {
+        dialect.endpoints.iter_mut().for_each(|endpoint| endpoint.requests.reverse());
+    }
+    let path = file.head.uri.path();
+    let index = dialect.endpoints.iter().position(|endpoint| endpoint.path == path).unwrap();
+    let (dialect, endpoints) = (Arc::new(dialect), vec![index]);
+    let place = DeclaredPlace { dialect, endpoints, path: path.into(), client: client.map(str::to_owned) };
+    let read = declared::read_request(&place, &file.head, &file.body);
+    if let (Ok(request), true) = (&read, file.is_request_spoken()) {
+        let said = declared::write_request(&place.dialect, request).unwrap();
+        assert_eq!((said.path.as_deref(), compact(said.body())), (Some(path), compact(&file.body)), "{}", file.name);
+    }
+    file.check_served(&declared::write_reply(&place, &file.reply(read), &file.head, REALM));
+    if let Some(grant) = file.check_heard(declared::read_reply(&place.dialect, &file.heard())) {
+        file.check_served(&declared::write_reply(&place, &Ok(grant), &file.head, REALM));
     }
 }
 

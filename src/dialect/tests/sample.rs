@@ -1,12 +1,12 @@
 //! The grant that the golden files tell of, and the options that they are written under.
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    config::{Consinco, Envelope, Issued, JsonNames, NumberForm, Redex},
+    config::{Consinco, DeclaredDialect, Envelope, Environment, Issued, JsonNames, NumberForm, Redex, load_str},
     model::{RefreshForm, Scope, Secret, TokenGrant, UnixTime},
 };
 
@@ -83,6 +83,24 @@ pub fn consinco() -> Consinco {
         zone: TimeZone::get("America/Sao_Paulo").unwrap(),
         claims: claims.map(|(member, claim)| (member.to_owned(), claim.to_owned())).to_vec(),
     }
+}
+
+/// The declarations of `tests/golden/declared`, as they are written.
+pub fn declared(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/declared");
+    fs::read_to_string(folder.join(format!("{file}.yaml"))).unwrap()
+}
+
+/// The dialect `name` of `source`, the rest of the configuration being of no matter.
+pub fn dialect(source: &str, name: &str) -> DeclaredDialect {
+    const REST: &str = "
+issuers: [{name: corp, issuer: 'https://idp.example.com'}]
+upstreams: [{name: app, url: 'http://127.0.0.1:3000'}]
+routes: [{name: all, paths: ['/*'], upstream: app, policy: {audiences: [api]}}]
+";
+    let loaded = load_str(&format!("{source}{REST}"), "c.yaml", Path::new("/nowhere"), &Environment::default());
+    let dialects = loaded.unwrap_or_else(|problems| panic!("{problems}")).config.dialects;
+    dialects.iter().find(|dialect| *dialect.name == *name).map(|dialect| (**dialect).clone()).unwrap()
 }
 
 /// The options under which what was read is written again: each member is the claim of its own name.

@@ -34,6 +34,7 @@ fn rules() -> HeaderRules {
         trusted_proxies: Vec::new(),
         issuers: Vec::new(),
         authority: None,
+        dialects: Vec::new(),
         store: Store::Memory,
         keys: MasterKeys::Ephemeral,
         refresh: Refresh { ahead: None, wait: second },

@@ -197,16 +197,20 @@ impl OauthMetrics {
             }
         }
         let (redex, consinco) = (&endpoints.redex, &endpoints.consinco);
-        for (dialect, begins, path, renews) in [
+        let built_in = [
             ("redex", GrantType::ApiKey, &redex.token, &redex.refresh),
             ("consinco", GrantType::Password, &consinco.login, &consinco.refresh),
-        ] {
-            let served =
-                [(begins, path), (GrantType::RefreshToken, renews)].into_iter().filter(|(_, path)| path.is_some());
-            let served: Vec<GrantType> = served.map(|(grant, _)| grant).collect();
-            if served.is_empty() {
-                continue;
-            }
+        ];
+        let built_in = built_in.into_iter().map(|(dialect, begins, path, renews)| {
+            let served = [(begins, path), (GrantType::RefreshToken, renews)].into_iter();
+            let served: Vec<GrantType> = served.filter(|(_, path)| path.is_some()).map(|(grant, _)| grant).collect();
+            (dialect, served)
+        });
+        let declared = endpoints.declared.iter().map(|place| {
+            let served: Vec<GrantType> = place.endpoints().map(|endpoint| endpoint.grant).collect();
+            (&*place.dialect.name, served)
+        });
+        for (dialect, served) in built_in.chain(declared).filter(|(_, served)| !served.is_empty()) {
             for grant in grants(&served) {
                 codes().for_each(|result| {
                     self.requests.with_label_values(&request_labels(Endpoint::Token, dialect, grant, result));
@@ -220,12 +224,12 @@ impl OauthMetrics {
 
     /// Counts one answer of an endpoint. `result` is [`OK`], [`THROTTLED`], an OAuth error code, or one of
     /// [`AUTHORIZE_RESULTS`]; `grant` is `None` where the request did not get that far.
-    pub fn answered(&self, endpoint: Endpoint, dialect: &'static str, grant: Option<GrantType>, result: &'static str) {
+    pub fn answered(&self, endpoint: Endpoint, dialect: &str, grant: Option<GrantType>, result: &'static str) {
         self.requests.with_label_values(&request_labels(endpoint, dialect, grant, result)).inc();
     }
 
     /// Counts one access token that went out.
-    pub fn issued(&self, dialect: &'static str, grant: GrantType) {
+    pub fn issued(&self, dialect: &str, grant: GrantType) {
         self.issued.with_label_values(&[dialect, grant.as_str()]).inc();
     }
 

@@ -6,6 +6,7 @@ mod away;
 mod browser;
 mod codes;
 mod compact;
+mod declared;
 pub mod dialects;
 mod discovery;
 pub mod house;

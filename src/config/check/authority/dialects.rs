@@ -70,8 +70,12 @@ pub(super) fn consinco(
 /// Its requests prove nothing of a client, so it must be one that need not prove anything.
 fn client(settings: &settings::Consinco, authority: &settings::Authority, section: &Section<'_>) -> Option<String> {
     let id = section.required("client", settings.client.as_ref(), "pos")?;
-    let section = section.key("client");
-    let Some(client) = authority.clients.iter().find(|client| client.id.as_ref() == Some(id)) else {
+    public_client(id, authority, &section.key("client"))
+}
+
+/// The client `id`, if it is one that need not prove anything.
+pub(super) fn public_client(id: &str, authority: &settings::Authority, section: &Section<'_>) -> Option<String> {
+    let Some(client) = authority.clients.iter().find(|client| client.id.as_deref() == Some(id)) else {
         section.problem(format!("{} is no client of the authority", section.shown(id)), "");
         return None;
     };
@@ -82,7 +86,7 @@ fn client(settings: &settings::Consinco, authority: &settings::Authority, sectio
         );
         return None;
     }
-    Some(id.clone())
+    Some(id.to_owned())
 }
 
 fn zone(name: Option<&str>, section: &Section<'_>) -> Option<TimeZone> {

@@ -1,6 +1,6 @@
 //! The authority outside.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
@@ -8,9 +8,9 @@ use url::Url;
 use super::path;
 use crate::{
     config::{
-        Account, Format, Issuer, KeySource, Remote, RemoteApi, RemoteAuthentication, RemoteEndpoints, RemoteOAuth2,
-        SignInAt,
-        check::{files, names, routes, section::Section, urls},
+        Account, AssertionKey, Format, Issuer, KeySource, Remote, RemoteApi, RemoteAuthentication, RemoteEndpoints,
+        RemoteOAuth2, SignInAt,
+        check::{files, internal_jwt::is_key_for, names, routes, section::Section, urls},
         settings,
     },
     model::Scope,
@@ -123,7 +123,7 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     let authorization = given("authorization_endpoint", &remote.authorization_endpoint);
     let jwks_uri = given("jwks_uri", &remote.jwks_uri);
     let issuer = match &remote.issuer {
-        Some(issuer) => urls::trusted(issuer, &section.key("issuer")).map(|_| Some(issuer.clone())),
+        Some(issuer) => issuer_of(issuer, &section.key("issuer")).map(Some),
         None => Some(None),
     };
     let (token, authorization, jwks_uri, issuer) = (token?, authorization?, jwks_uri?, issuer?);
@@ -191,6 +191,16 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     Some(RemoteOAuth2 { issuer, endpoints, parameters, sign_in })
 }
 
+/// As it stands in the file: what is read from the authority must say exactly the same.
+fn issuer_of(issuer: &str, section: &Section<'_>) -> Option<String> {
+    if urls::trusted(issuer, section)?.query().is_some() {
+        section
+            .problem("an issuer has no query: its metadata stand below it", "write exactly the iss of its ID tokens");
+        return None;
+    }
+    Some(issuer.to_owned())
+}
+
 /// What its ID tokens must be like (OpenID Connect Core, section 3.1.3.7).
 fn rules(issuer: String, keys: KeySource, remote: &settings::Remote, section: &Section<'_>) -> Issuer {
     Issuer {
@@ -231,7 +241,7 @@ fn authentication(remote: &settings::Remote, section: &Section<'_>) -> Option<Re
         None => None,
     };
     let key = match &client.key_file {
-        Some(file) => Some(files::secret(file, &section.key("key_file"))?),
+        Some(file) => Some(assertion_key(client, file, &section.key("key_file"))?),
         None => None,
     };
     if secret.is_some() && key.is_some() {
@@ -255,9 +265,7 @@ fn authentication(remote: &settings::Remote, section: &Section<'_>) -> Option<Re
     match (chosen, secret, key) {
         (Basic, Some(secret), _) => Some(RemoteAuthentication::Basic(secret)),
         (Form, Some(secret), _) => Some(RemoteAuthentication::Form(secret)),
-        (PrivateKeyJwt, _, Some(key)) => {
-            Some(RemoteAuthentication::PrivateKeyJwt { key, key_id: client.key_id.clone() })
-        }
+        (PrivateKeyJwt, _, Some(key)) => Some(RemoteAuthentication::PrivateKeyJwt(key)),
         (Nothing, None, None) if speaks_oauth2 => Some(RemoteAuthentication::None),
         (Nothing, None, None) | (Basic | Form, None, _) => missing("secret_file"),
         (PrivateKeyJwt, _, None) => missing("key_file"),
@@ -266,6 +274,20 @@ fn authentication(remote: &settings::Remote, section: &Section<'_>) -> Option<Re
             None
         }
     }
+}
+
+/// The key that assertions are signed with: its kind decides how.
+fn assertion_key(client: &settings::RemoteClient, file: &Path, section: &Section<'_>) -> Option<AssertionKey> {
+    let pem = files::secret(file, section)?;
+    let kinds = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256];
+    let Some(algorithm) = kinds.into_iter().find(|&algorithm| is_key_for(algorithm, &pem)) else {
+        section.problem(
+            "the file holds no key for ES256, EdDSA or RS256 as PKCS#8 in PEM",
+            "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one; RSA needs 2048 bits",
+        );
+        return None;
+    };
+    Some(AssertionKey { algorithm, pem, key_id: client.key_id.clone() })
 }
 
 /// Keys that mean nothing to the API that is chosen.
