@@ -26,6 +26,19 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Whose ID tokens are believed.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        match &self.api {
+            RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref(),
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+        }
+    }
+
+    /// The same where ID tokens are asked for.
+    pub fn id_tokens(&self) -> Option<&Issuer> {
+        self.issuer().filter(|_| self.scopes.contains("openid"))
+    }
+
     /// Where users sign in at the authority itself: how they come back.
     pub fn sign_in(&self) -> Option<&SignInAt> {
         match &self.api {
@@ -41,6 +54,17 @@ pub enum RemoteApi {
     OAuth2(Box<RemoteOAuth2>),
     Redex { token: Url, refresh: Url },
     Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
+}
+
+impl RemoteApi {
+    /// As the configuration writes it.
+    pub fn dialect(&self) -> &'static str {
+        match self {
+            RemoteApi::OAuth2(_) => "oauth2",
+            RemoteApi::Redex { .. } => "redex",
+            RemoteApi::Consinco { .. } => "consinco",
+        }
+    }
 }
 
 /// An authority that speaks `oauth2`.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Means, NotRenewed, Outcome, Timing, Wanted, health::State, timing};
 use crate::{
-    model::{ErrorCode, Grant, TokenError, TokenGrant, UnixTime},
+    model::{ErrorCode, Grant, GrantType, TokenError, TokenGrant, UnixTime},
     session::{Answer, Exchanged, Held, Renewed, Session, SessionId, StoreError, Vouched},
     telemetry::{
         audit::{Entry, Event},
@@ -42,9 +42,17 @@ impl Flight {
             Ok(given) => {
                 self.means.health.note(State::Answers, "");
                 let how = if presented.is_some() { Renewal::Refreshed } else { Renewal::Obtained };
-                // Without a new one the old one stays good (RFC 6749, section 6).
-                let refresh_token = given.refresh_token.clone().or(presented);
-                self.keep(&session, vouched.generation, Held { refresh_token, ..held_of(given) }, how).await
+                let held = Held {
+                    expires: given.issued.plus(given.expires_in),
+                    access_token: given.access_token.clone(),
+                    issued: given.issued,
+                    // Without a new one the old one stays good (RFC 6749, section 6).
+                    refresh_token: given.refresh_token.clone().or(presented),
+                };
+                let kept = self.keep(&session, vouched.generation, held, how).await;
+                // Only now: whatever it says, what came with it must not be lost.
+                self.look_at_id_token(&session, given, now);
+                kept
             }
             // Only to a refresh token it is the end: what was configured to sign in with may be mended.
             Err(error) if error.code == ErrorCode::InvalidGrant && presented.is_some() => {
@@ -91,6 +99,20 @@ impl Flight {
         tracing::error!(session = %self.id, "what the authority gave could not be kept, and its last refresh token is lost");
         self.note(Renewal::Store, session);
         Err(NotRenewed::Unavailable { retry_after: None, cause: "the store is not available".to_owned() })
+    }
+
+    /// Who somebody is was said at the sign-in, and stays: an ID token that says something else is not believed, and
+    /// somebody should know. Beside: nobody waits for the keys.
+    fn look_at_id_token(&self, session: &Session, given: TokenGrant, now: UnixTime) {
+        if !session.granted.outside || session.granted.grant == GrantType::ClientCredentials {
+            return;
+        }
+        let (remote, id, subject) = (self.means.remote.clone(), self.id, session.granted.subject.clone());
+        self.means.sessions.background().spawn(async move {
+            if let Err(error) = remote.still(&subject, &given, now).await {
+                tracing::warn!(session = %id, %error, "the ID token that came with a renewal is not believed");
+            }
+        });
     }
 
     /// The authority does not know the refresh token any more. The session ends, unless somebody has renewed it since.
@@ -154,15 +176,6 @@ impl Flight {
         entry.session = Some(&self.id);
         entry.reason = Some(renewal.reason());
         entry.write();
-    }
-}
-
-fn held_of(given: TokenGrant) -> Held {
-    Held {
-        expires: given.issued.plus(given.expires_in),
-        access_token: given.access_token,
-        issued: given.issued,
-        refresh_token: given.refresh_token,
     }
 }
 

@@ -130,3 +130,61 @@ impl Drop for Place {
 
 /// Seconds: longer than any rest.
 const FRESH: u64 = 120;
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::{super::NotRenewed, *};
+
+    fn id() -> SessionId {
+        SessionId::random().unwrap()
+    }
+
+    fn unavailable() -> Outcome {
+        Err(NotRenewed::Unavailable { retry_after: None, cause: "test".to_owned() })
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_panics_leaves_nobody_waiting_and_its_place_free() {
+        let (flights, id) = (Arc::new(Flights::default()), id());
+        let mut landed = flights.board(id, &Handle::current(), async { panic!("on purpose") });
+        assert!(landed.wait_for(Option::is_some).await.is_err());
+        flights.quiet().await;
+        let mut next = flights.board(id, &Handle::current(), async { (Err(NotRenewed::Ended), None) });
+        assert_eq!(*next.wait_for(Option::is_some).await.unwrap(), Some(Err(NotRenewed::Ended)));
+    }
+
+    #[test]
+    fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
+        let (flights, id) = (Arc::new(Flights::default()), id());
+        let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let handle = background.handle().clone();
+        let mut under_way = flights.board(id, &handle, pending());
+        background.shutdown_timeout(Duration::from_secs(5));
+        let mut late = flights.board(id, &handle, pending());
+        let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        waiting.block_on(async {
+            assert!(under_way.wait_for(Option::is_some).await.is_err());
+            assert!(late.wait_for(Option::is_some).await.is_err());
+            flights.quiet().await;
+        });
+    }
+
+    #[tokio::test]
+    async fn a_failure_stands_until_its_time_and_is_then_forgotten() {
+        let flights = Arc::new(Flights::default());
+        let now = UnixTime(1000);
+        for number in 0..1000 {
+            let until = now.plus(number);
+            let mut landed = flights.board(id(), &Handle::current(), async move { (unavailable(), Some(until)) });
+            landed.wait_for(Option::is_some).await.unwrap();
+        }
+        assert!(flights.lock().entries.len() < 500, "what is over goes");
+        let id = id();
+        let mut landed = flights.board(id, &Handle::current(), async move { (unavailable(), Some(now.plus(5))) });
+        landed.wait_for(Option::is_some).await.unwrap();
+        assert!(flights.rests(id, now.plus(4)).is_some());
+        assert!(flights.rests(id, now.plus(5)).is_none());
+    }
+}

@@ -8,11 +8,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::house::{House, Outside, yaml};
 use crate::{
-    oauth::{
-        audited::{events, written},
-        house::sessions,
-    },
-    support::{Sidegate, Upstream, must},
+    oauth::{audited::events, house::sessions},
+    support::{Sidegate, Upstream, log::written, must},
 };
 
 const STORE: &str = "store: { memory: {} }\n";
