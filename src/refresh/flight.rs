@@ -31,7 +31,8 @@ impl Flight {
             return Ok(Arc::new(session));
         }
         let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
-            self.note(Renewal::NotRenewable, &session);
+            // Nothing was asked, so there is nothing to audit.
+            self.means.metrics.oauth.renewed(Renewal::NotRenewable);
             return Err(NotRenewed::NotRenewable);
         };
         let presented = match &grant {

@@ -3,6 +3,7 @@
 mod anew;
 mod ends;
 mod house;
+mod kept;
 mod passed;
 mod refreshed;
 mod shown;

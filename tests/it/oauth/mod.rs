@@ -2,7 +2,7 @@
 
 pub mod audited;
 mod authorize;
-mod away;
+pub mod away;
 mod browser;
 mod codes;
 mod compact;
