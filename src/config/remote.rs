@@ -56,6 +56,17 @@ pub enum RemoteApi {
     Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
 }
 
+impl RemoteApi {
+    /// As the configuration writes it.
+    pub fn dialect(&self) -> &'static str {
+        match self {
+            RemoteApi::OAuth2(_) => "oauth2",
+            RemoteApi::Redex { .. } => "redex",
+            RemoteApi::Consinco { .. } => "consinco",
+        }
+    }
+}
+
 /// An authority that speaks `oauth2`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteOAuth2 {

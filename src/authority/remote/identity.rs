@@ -45,6 +45,8 @@ pub enum Unproven {
     Missing,
     #[error(transparent)]
     Token(#[from] JwtError),
+    #[error("it speaks of somebody else")]
+    OtherSubject,
     #[error("it is not for us")]
     OtherClient,
     #[error("it does not belong to this sign-in")]

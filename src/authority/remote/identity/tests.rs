@@ -65,7 +65,7 @@ async fn a_good_id_token_tells_who_signed_in_and_nothing_of_itself() {
     assert_eq!((known.subject.as_str(), known.username.as_str()), ("u-17", "ana"));
     assert_eq!(known.auth_time, Some(NOW.minus(9)));
     let told: Vec<&str> = known.claims.keys().map(String::as_str).collect();
-    assert_eq!(told, ["email", "groups", "preferred_username"]);
+    assert_eq!(told, ["preferred_username", "email", "groups"]);
     let known = house.of(json!({"preferred_username": null, "auth_time": null})).await.unwrap();
     assert_eq!((known.username.as_str(), known.auth_time), ("ana@example.com", None));
     let known = house.of(json!({"preferred_username": "", "email": 3})).await.unwrap();
