@@ -43,7 +43,7 @@ fn unproven(why: Unproven) -> NotSignedIn {
         }
         Unproven::Missing => NotSignedIn::broken("id_token_missing"),
         Unproven::Nonce => NotSignedIn::broken("nonce_differs"),
-        Unproven::Token(_) | Unproven::OtherClient | Unproven::AccessToken => {
+        Unproven::Token(_) | Unproven::OtherClient | Unproven::OtherSubject | Unproven::AccessToken => {
             tracing::warn!(error = %why, "an ID token of the authority outside is not to be believed");
             NotSignedIn::broken("id_token_refused")
         }
