@@ -1,11 +1,11 @@
 //! The authority outside, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::Issuer;
+use super::{DeclaredDialect, Issuer};
 use crate::model::{Scope, Secret};
 
 /// An authority outside that vouches in our place.
@@ -30,7 +30,7 @@ impl Remote {
     pub fn sign_in(&self) -> Option<&SignInAt> {
         match &self.api {
             RemoteApi::OAuth2(oauth2) => oauth2.sign_in.as_ref(),
-            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
         }
     }
 }
@@ -39,8 +39,21 @@ impl Remote {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RemoteApi {
     OAuth2(Box<RemoteOAuth2>),
-    Redex { token: Url, refresh: Url },
-    Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
+    Redex {
+        token: Url,
+        refresh: Url,
+    },
+    Consinco {
+        login: Url,
+        refresh: Url,
+        format: Format,
+        company: Option<String>,
+    },
+    /// Its paths stand below `base`.
+    Declared {
+        dialect: Arc<DeclaredDialect>,
+        base: Url,
+    },
 }
 
 /// An authority that speaks `oauth2`.

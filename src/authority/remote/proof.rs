@@ -56,6 +56,6 @@ impl Proof {
 fn issuer(settings: &config::Remote) -> Option<&str> {
     match &settings.api {
         RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref().map(|issuer| &*issuer.issuer),
-        RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+        RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn check(
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let remote = remote::check(authority, issuer.as_deref(), &section.key("remote"));
+    let remote = remote::check(authority, dialects, issuer.as_deref(), &section.key("remote"));
     let endpoints = endpoints(settings, authority, dialects, &section.key("endpoints"));
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
         if origin == "*" {
