@@ -55,8 +55,11 @@ enum Command {
     /// Show what happens to a request, step by step, and what the upstream would see.
     #[command(after_help = "Examples:\n  sidegate explain -c sidegate.yaml /orders/7\n  \
         sidegate explain -c sidegate.yaml -X POST --token-file token.txt https://api.example.com/orders\n  \
-        pbpaste | sidegate explain -c sidegate.yaml --token-file - /orders\n\n\
-        Nothing is sent to the upstream; key sets are fetched, and introspection is asked.\n\n\
+        pbpaste | sidegate explain -c sidegate.yaml --token-file - /orders\n  \
+        sidegate explain -c sidegate.yaml --dialect redex --endpoint refresh --body @body.json\n  \
+        sidegate explain -c sidegate.yaml --dialect consinco --endpoint login --body - -H 'Accept: text/xml'\n\n\
+        Nothing is sent to the upstream; key sets are fetched, and introspection is asked. With --dialect nobody is asked, \n\
+        secrets show as \"…\" with their length, and the answer has placeholders for what only the running process knows.\n\n\
         Exit codes: 0 would be forwarded (or answered by sidegate itself), 2 would be refused, 64 wrong settings.")]
     Explain(explain::Question),
     /// Start sidegate with an upstream and a user on this machine, and print what to try.

@@ -26,6 +26,19 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Whose ID tokens are believed.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        match &self.api {
+            RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref(),
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
+        }
+    }
+
+    /// The same where ID tokens are asked for.
+    pub fn id_tokens(&self) -> Option<&Issuer> {
+        self.issuer().filter(|_| self.scopes.contains("openid"))
+    }
+
     /// Where users sign in at the authority itself: how they come back.
     pub fn sign_in(&self) -> Option<&SignInAt> {
         match &self.api {
@@ -54,6 +67,18 @@ pub enum RemoteApi {
         dialect: Arc<DeclaredDialect>,
         base: Url,
     },
+}
+
+impl RemoteApi {
+    /// As the configuration writes it.
+    pub fn dialect(&self) -> &str {
+        match self {
+            RemoteApi::OAuth2(_) => "oauth2",
+            RemoteApi::Redex { .. } => "redex",
+            RemoteApi::Consinco { .. } => "consinco",
+            RemoteApi::Declared { dialect, .. } => &dialect.name,
+        }
+    }
 }
 
 /// An authority that speaks `oauth2`.

@@ -1,6 +1,6 @@
 //! What is the same for every dialect that is spoken to an authority outside.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use super::{answer::retry_after, consinco, declared, oauth2, redex};
@@ -123,12 +123,17 @@ impl Heard<'_> {
             }
             (status, _) if status.is_server_error() => ErrorCode::ServerError,
             (_, Some(code)) => return TokenError::new(code).because(format!("{cause} {}", code.as_str())),
-            // These APIs have no other word for a token that is no longer good.
-            (StatusCode::UNAUTHORIZED, None) => ErrorCode::InvalidGrant,
+            // These APIs have no other word for a token that is no longer good; who sends pages stands before them.
+            (StatusCode::UNAUTHORIZED, None) if !self.is_page() => ErrorCode::InvalidGrant,
             (status, None) if status.is_client_error() => ErrorCode::InvalidRequest,
             (_, None) => ErrorCode::ServerError,
         };
         TokenError::new(code).because(cause)
+    }
+
+    fn is_page(&self) -> bool {
+        let media = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        media.get(..PAGE.len()).is_some_and(|start| start.eq_ignore_ascii_case(PAGE))
     }
 
     /// A success that nobody can use.
@@ -137,5 +142,7 @@ impl Heard<'_> {
     }
 }
 
+/// No token API answers in it; gateways and old proxies do.
+const PAGE: &[u8] = b"text/html";
 /// Seconds to wait where a 429 does not say it.
 const PAUSE: u64 = 10;

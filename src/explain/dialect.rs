@@ -122,7 +122,7 @@ fn read(question: &Question, authority: &config::Authority, steps: &mut Vec<Step
             Ok(request)
         }
         Err(error) => {
-            let says = error.description.as_deref().unwrap_or("it cannot be read").to_owned();
+            let says = error.description.as_deref().unwrap_or(error.code.as_str()).to_owned();
             steps.push(refused("read", says, &error));
             Err(error)
         }

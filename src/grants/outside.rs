@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::{Grants, audiences_for, scope_for, trail::Trail};
 use crate::{
-    authority::{Denied, Identity},
+    authority::{Denied, Identity, remote::Unproven},
     config::{Account, Client, RESERVED_CLAIMS},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
@@ -70,7 +70,7 @@ impl Grants {
     ) -> Result<Vouched, TokenError> {
         let settings = outside.remote().settings();
         if !settings.mapped {
-            let known = presented_by(&grant, client);
+            let (known, kind) = (presented_by(&grant, client), grant.kind());
             trail.subject = Some(known.subject.clone());
             let given = match &grant {
                 Grant::Password { username, .. } => {
@@ -79,7 +79,8 @@ impl Grants {
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
-            return Ok(Vouched { identity: told(&given, known), held: held(given) });
+            let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
+            return Ok(Vouched { identity, held: held(given) });
         }
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
@@ -89,6 +90,29 @@ impl Grants {
             _ => judged(error),
         })?;
         Ok(Vouched { identity, held: held(given) })
+    }
+
+    /// Somebody as the ID token in `given` tells, where one was asked for and given; without one, as `known`.
+    async fn recognised(
+        &self,
+        outside: &Renewals,
+        given: &TokenGrant,
+        known: Identity,
+        kind: GrantType,
+    ) -> Result<Identity, TokenError> {
+        if given.id_token.is_none() || kind == GrantType::ClientCredentials {
+            return Ok(known);
+        }
+        match outside.remote().who(given, None, self.sessions.now()).await {
+            Ok(None) => Ok(known),
+            Ok(Some(said)) => Ok(Identity {
+                subject: said.subject,
+                username: said.username,
+                claims: said.claims,
+                credential: known.credential,
+            }),
+            Err(error) => Err(unproven(error)),
+        }
     }
 
     /// Who it is by our own lists, and what to sign in with at the authority.
@@ -234,6 +258,14 @@ fn judged(error: TokenError) -> TokenError {
         | ErrorCode::UnsupportedTokenType => misconfigured(&error),
         ErrorCode::ServerError => TokenError::unavailable().because(error.cause.unwrap_or_default()),
     }
+}
+
+/// What the client presented was good; what the authority says of it is not, or cannot be verified now.
+fn unproven(error: Unproven) -> TokenError {
+    if error != Unproven::Undecided {
+        tracing::error!(%error, "an ID token of the authority outside is not believed: look at authority.remote.issuer");
+    }
+    TokenError::unavailable().because(format!("id_token: {error}"))
 }
 
 /// The authority refuses us, not the client.

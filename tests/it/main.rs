@@ -22,6 +22,7 @@ mod oauth;
 mod observe;
 mod operating;
 mod own_tokens;
+mod pairs;
 mod paths;
 mod policy;
 mod probe;

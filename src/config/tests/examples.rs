@@ -49,6 +49,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
             "quickstart.yaml" => &["authority.clients[0].grants[1]", "keys.generate"],
             // The login of `consinco` is a password, as it was published.
             "reference.yaml" => &["authority.clients[1].grants[0]"],
+            "consinco.yaml" => &["authority.clients[0].grants[0]"],
             _ => &[],
         };
         assert_eq!(warned, shown, "{}: {:?}", file.display(), loaded.warnings);
@@ -56,6 +57,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
     }
     for name in [
         "authority",
+        "consinco",
         "declared-dialect",
         "legacy-basic",
         "gateway",
@@ -63,6 +65,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "introspection",
         "observe",
         "probe",
+        "redex",
         "reference",
         "sidecar",
         "tls",

@@ -13,11 +13,12 @@ pub fn value(member: &str, kind: Kind, grant: &TokenGrant, options: &Consinco) -
     let claims = &grant.claims;
     let found = match (options.claim(member), member) {
         (Some(claim), _) => claims.get(claim).cloned(),
-        // The user's name or e-mail.
+        // The user's name or e-mail; an authority that speaks this dialect itself has said which.
         (None, "username") => {
-            ["name", "email"].iter().find_map(|claim| claims.get(*claim)).cloned().or_else(|| login(grant))
+            ["username", "name", "email"].iter().find_map(|claim| claims.get(*claim)).cloned().or_else(|| login(grant))
         }
-        (None, "name" | "userCode" | "loginId") => login(grant),
+        (None, "userCode") => claims.get(member).cloned().or_else(|| login(grant)),
+        (None, "name" | "loginId") => login(grant),
         (None, own) => claims.get(own).cloned(),
     };
     found.and_then(|value| fit(value, kind)).unwrap_or(Value::Null)

@@ -159,7 +159,8 @@ pub fn read_reply(heard: &Heard<'_>) -> Result<TokenGrant, TokenError> {
     let Ok(mut envelope) = json::object(body) else {
         return Err(match heard.status.is_success() {
             true => heard.unreadable("not a JSON object"),
-            false => heard.refusal(heard.status, None),
+            // A 401 without the envelope is not that of this API, and says nothing of what was presented.
+            false => heard.refusal(heard.status, Some(ErrorCode::ServerError)),
         });
     };
     // Some servers of this kind answer 200 to everything and tell the truth inside.

@@ -33,13 +33,7 @@ pub fn tell(
     authority: &config::Authority,
     remote: &Remote,
 ) -> Outside {
-    let dialect = match &remote.api {
-        RemoteApi::Declared { dialect, .. } => &*dialect.name,
-        RemoteApi::OAuth2(_) => "oauth2",
-        RemoteApi::Redex { .. } => "redex",
-        RemoteApi::Consinco { .. } => "consinco",
-    };
-    let dialect = dialect.to_owned();
+    let dialect = remote.api.dialect().to_owned();
     let (says, grant) = match masked(request, client, authority, remote) {
         Ok(said) => said,
         Err(why) => return Outside { dialect, says: why.to_owned(), request: None },

@@ -1,47 +1,13 @@
 //! The audit stream: one line for each thing that happened, with a stable name and no secret.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, OnceLock},
-};
-
 use serde_json::{Value, json};
-use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::house::{PASSWORD, REDIRECT, SECRET, authority, client, code, form, redeem, sessions, text, token, user};
-use crate::support::{Reply, Sidegate, send};
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Everything that this process logs.
-fn written() -> &'static Written {
-    static WRITTEN: OnceLock<Written> = OnceLock::new();
-    WRITTEN.get_or_init(|| {
-        let written = Written::default();
-        let writer = written.clone();
-        let lines = fmt::layer().json().flatten_event(true).with_writer(move || writer.clone());
-        let sidegate = Targets::new().with_target("sidegate", tracing::Level::TRACE);
-        tracing_subscriber::registry().with(lines.with_filter(sidegate)).init();
-        written
-    })
-}
+use crate::support::{Reply, Sidegate, log::written, send};
 
 /// The events of `client` in order, each with its reason, if it has one.
 fn events(client: &str) -> Vec<Value> {
-    let bytes = written().0.lock().unwrap().clone();
-    let lines = String::from_utf8(bytes).unwrap();
+    let lines = written().text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["target"] == "sidegate::audit" && line["client"] == client).collect()
 }
@@ -113,7 +79,7 @@ async fn s48_each_grant_refresh_reuse_and_revocation_is_one_line_without_a_secre
     let reused = events(ID).into_iter().find(|line| line["event"] == "refresh_reused").unwrap();
     assert_eq!((&reused["presented_generation"], &reused["current_generation"]), (&json!(1), &json!(3)));
 
-    let everything = String::from_utf8(written().0.lock().unwrap().clone()).unwrap();
+    let everything = written().text();
     for reply in [&first, &second, &third, &given, &healed] {
         for name in ["access_token", "refresh_token"] {
             assert!(!everything.contains(&text(reply, name)));

@@ -1,0 +1,284 @@
+//! An authority outside, as a test scripts it: it keeps one user, one API key and one client, gives refresh tokens that
+//! are good once and no longer, and remembers what it was asked. What it reads and writes is its own code.
+
+pub mod told;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// Which token API it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    OAuth2,
+    Redex,
+    Consinco,
+}
+
+/// What it does instead of answering as it should.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mood {
+    Good,
+    /// Connections end without an answer.
+    Dead,
+    /// No answer ever comes.
+    Hanging,
+    Status(u16),
+    /// 429, and after how many seconds to come back.
+    TooMany(u64),
+    /// 200, and what no token API says.
+    Garbage,
+    /// It does not know sidegate.
+    InvalidClient,
+    /// Exactly this, as JSON or XML by its first byte.
+    Saying(u16, String),
+    /// It does as it should and loses the answer on its way.
+    LosingAnswers,
+}
+
+/// What was asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    Password { username: String, password: String, company: Option<String> },
+    ApiKey(String),
+    ClientCredentials,
+    Refresh(String),
+}
+
+/// One request, as it came and as it was understood.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: String,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// `None`: it is not one of this API.
+    pub wanted: Option<Wanted>,
+    pub client: Option<(String, String)>,
+}
+
+pub struct Script {
+    pub mood: Mood,
+    /// Seconds that its access tokens live.
+    pub lifetime: u64,
+    /// Whether it gives refresh tokens.
+    pub refreshes: bool,
+    /// What of refresh tokens is good, and to whom it belongs.
+    live: BTreeMap<String, Option<String>>,
+    given: usize,
+    redeemed: usize,
+    refused: usize,
+    asked: Vec<Asked>,
+}
+
+pub struct Authority {
+    pub address: SocketAddr,
+    pub speech: Speech,
+    script: Arc<Mutex<Script>>,
+}
+
+/// Tokens that it gives, before they are written in a dialect.
+pub struct Given {
+    pub access: String,
+    pub refresh: Option<String>,
+    pub lifetime: u64,
+    /// Who signed in; `None` for a client on its own behalf.
+    pub username: Option<String>,
+}
+
+/// Why it gives none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum No {
+    Malformed,
+    Client,
+    Grant,
+}
+
+impl Authority {
+    pub async fn start(speech: Speech) -> Authority {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(Script {
+            mood: Mood::Good,
+            lifetime: 3600,
+            refreshes: true,
+            live: BTreeMap::new(),
+            given: 0,
+            redeemed: 0,
+            refused: 0,
+            asked: Vec::new(),
+        }));
+        let own = script.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let script = own.clone();
+                let service = service_fn(move |request| answer(speech, script.clone(), request));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Authority { address, speech, script }
+    }
+
+    pub fn script<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        change(&mut self.script.lock().unwrap())
+    }
+
+    pub fn is(&self, mood: Mood) {
+        self.script(|script| script.mood = mood);
+    }
+
+    /// No refresh token is good any more.
+    pub fn forget_everybody(&self) {
+        self.script(|script| script.live.clear());
+    }
+
+    /// What it was asked, oldest first.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.script(|script| script.asked.clone())
+    }
+
+    pub fn last(&self) -> Asked {
+        self.asked().pop().expect("the authority was asked nothing")
+    }
+
+    /// Refresh tokens that were redeemed.
+    pub fn redeemed(&self) -> usize {
+        self.script(|script| script.redeemed)
+    }
+
+    /// Credentials and refresh tokens that it said no to.
+    pub fn refused(&self) -> usize {
+        self.script(|script| script.refused)
+    }
+
+    /// The access token that it gave last.
+    pub fn newest(&self) -> String {
+        self.script(|script| access(script.given))
+    }
+}
+
+impl Script {
+    fn judge(&mut self, speech: Speech, asked: &Asked) -> Result<Given, No> {
+        let client_is_good = match &asked.client {
+            Some((id, secret)) => id == CLIENT_ID && secret == CLIENT_SECRET,
+            None => speech == Speech::Consinco,
+        };
+        if !client_is_good {
+            return Err(No::Client);
+        }
+        let username = match asked.wanted.as_ref().ok_or(No::Malformed)? {
+            Wanted::Password { username, password, company } => {
+                let company_is_good = company.as_deref().is_none_or(|company| company == COMPANY);
+                match username == USERNAME && password == PASSWORD && company_is_good {
+                    true => Some(username.clone()),
+                    false => return Err(No::Grant),
+                }
+            }
+            Wanted::ApiKey(key) if key == API_KEY => Some(USERNAME.to_owned()),
+            Wanted::ApiKey(_) => return Err(No::Grant),
+            Wanted::ClientCredentials => None,
+            Wanted::Refresh(token) => {
+                let username = self.live.remove(token).ok_or(No::Grant)?;
+                self.redeemed += 1;
+                username
+            }
+        };
+        self.given += 1;
+        let number = self.given;
+        let refresh =
+            (self.refreshes && asked.wanted != Some(Wanted::ClientCredentials)).then(|| refresh(speech, number));
+        if let Some(refresh) = &refresh {
+            self.live.insert(refresh.clone(), username.clone());
+        }
+        Ok(Given { access: access(number), refresh, lifetime: self.lifetime, username })
+    }
+}
+
+fn access(number: usize) -> String {
+    format!("at-canary-{number}.~+/_==")
+}
+
+/// As hard to carry as the API allows: RFC 6749 has printable ASCII, the others any text.
+fn refresh(speech: Speech, number: usize) -> String {
+    match speech {
+        Speech::OAuth2 => format!("rt canary {number} +<&>%41\"'\\;="),
+        Speech::Redex | Speech::Consinco => format!("rt canary {number} +<&>%41\"'\\é漢字😀"),
+    }
+}
+
+async fn answer(
+    speech: Speech,
+    script: Arc<Mutex<Script>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Lost> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+    let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let mut asked =
+        Asked { method: head.method.to_string(), target, headers: head.headers, body, wanted: None, client: None };
+    (asked.wanted, asked.client) = wire::read(speech, &asked);
+    let mood = script.lock().unwrap().mood.clone();
+    script.lock().unwrap().asked.push(asked.clone());
+    match mood {
+        Mood::Dead => return Err(Lost),
+        Mood::Hanging => tokio::time::sleep(Duration::from_secs(3600)).await,
+        Mood::Status(status) => return Ok(plain(status, "text/html", "<h1>Sorry</h1>")),
+        Mood::TooMany(seconds) => {
+            let mut answer = plain(429, "text/plain", "slow down");
+            answer.headers_mut().insert("retry-after", seconds.into());
+            return Ok(answer);
+        }
+        Mood::Garbage => return Ok(plain(200, "application/json", "{\"hello\": [1, 2")),
+        Mood::InvalidClient => return Ok(wire::refuse(speech, &asked, No::Client)),
+        Mood::Saying(status, body) => {
+            let media = if body.trim_start().starts_with('<') { "application/xml" } else { "application/json" };
+            return Ok(plain(status, media, &body));
+        }
+        Mood::Good | Mood::LosingAnswers => {}
+    }
+    let judged = {
+        let mut script = script.lock().unwrap();
+        let judged = script.judge(speech, &asked);
+        script.refused += usize::from(judged.as_ref().err() == Some(&No::Grant));
+        judged
+    };
+    match judged {
+        _ if mood == Mood::LosingAnswers => Err(Lost),
+        Ok(given) => Ok(wire::give(speech, &asked, &given)),
+        Err(no) => Ok(wire::refuse(speech, &asked, no)),
+    }
+}
+
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("lost")]
+struct Lost;
+
+fn plain(status: u16, media: &str, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_owned())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", media.parse().unwrap());
+    response
+}
+
+pub const USERNAME: &str = "Ana <b>&\"'é漢字😀";
+pub const COMPANY: &str = "Açaí & Filhos <12>\"'";
+pub const CLIENT_ID: &str = "side-gate+1";
+
+/// Stands in every secret that it knows and every token that it gives, and nowhere else.
+pub const CANARY: &str = "canary";
+pub const PASSWORD: &str = "canary <&>\"' %41+;\\é漢😀";
+/// Not longer than the API allows.
+pub const API_KEY: &str = "canary <&>\"' %41+é漢😀 0e02b2c3d479";
+pub const CLIENT_SECRET: &str = "canary <&>\"' %41+:é漢😀";
