@@ -44,7 +44,7 @@ pub(super) fn check(
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let remote = remote::check(authority, issuer.as_deref(), &section.key("remote"));
+    let remote = remote::check(authority, dialects, issuer.as_deref(), &section.key("remote"));
     let callback = remote.iter().flatten().find_map(Remote::sign_in).map(|sign_in| sign_in.callback.clone());
     let endpoints = endpoints(settings, authority, dialects, callback, section);
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {

@@ -12,7 +12,7 @@ use super::{Pairs, Span};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Remote {
-    /// What it speaks: oauth2, redex or consinco.
+    /// What it speaks: oauth2, redex, consinco, or the name of one of `dialects`.
     pub dialect: Option<String>,
     /// For oauth2: exactly the `iss` of its ID tokens. Its metadata is read below it (RFC 8414, OpenID Connect Discovery).
     pub issuer: Option<String>,
@@ -28,7 +28,7 @@ pub struct Remote {
     pub refresh_path: Option<String>,
     /// Who sidegate is to the authority.
     pub client: RemoteClient,
-    /// oauth2: what is asked for. Default: openid and offline_access where users sign in there, otherwise nothing.
+    /// oauth2, and what `dialects` tell of: what is asked for. Default: openid and offline_access where users sign in there, otherwise nothing.
     pub scopes: Option<Vec<String>>,
     /// oauth2: further parameters of each request to its token endpoint, for example audience.
     pub parameters: Pairs<String>,
