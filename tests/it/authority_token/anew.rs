@@ -55,11 +55,11 @@ async fn what_cannot_be_renewed_ends_with_the_authority_s_token() {
     let house = House::new().await;
     house.outside.bare();
     let reply = house.signed_in().await;
-    assert_eq!(reply.json()["expires_in"], 300);
+    assert!((290..=300).contains(&reply.json()["expires_in"].as_u64().unwrap()));
     assert!(reply.json().get("refresh_token").is_none());
-    house.sidegate.time.advance(299);
+    house.sidegate.time.advance(285);
     assert_eq!(house.get(&text(&reply, "access_token")).await.status, 200, "what is good is used to its end");
-    house.sidegate.time.advance(1);
+    house.sidegate.time.advance(15);
     let late = house.get(&text(&reply, "access_token")).await;
     assert_eq!((late.status.as_u16(), late.code().as_str()), (401, "invalid_token"));
     assert_eq!(house.outside.asked().len(), 1);

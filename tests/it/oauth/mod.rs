@@ -3,7 +3,7 @@
 pub mod audited;
 mod authorize;
 pub mod away;
-mod browser;
+pub mod browser;
 mod codes;
 mod compact;
 mod declared;
