@@ -6,7 +6,7 @@ use super::{NotRenewed, Outcome, Timing, Wanted, timing};
 use crate::{
     authority::remote::Remote,
     config,
-    model::{ErrorCode, Grant, TokenError, UnixTime},
+    model::{ErrorCode, Grant, GrantType, TokenError, TokenGrant, UnixTime},
     session::{Exchanged, Held, Renewed, Session, SessionId, Sessions, StoreError, Vouched, record::RevocationReason},
 };
 
@@ -35,12 +35,15 @@ impl Flight {
             Ok(given) => {
                 let held = Held {
                     expires: given.issued.plus(given.expires_in),
-                    access_token: given.access_token,
+                    access_token: given.access_token.clone(),
                     issued: given.issued,
                     // Without a new one the old one stays good (RFC 6749, section 6).
-                    refresh_token: given.refresh_token.or(Some(refresh_token)),
+                    refresh_token: given.refresh_token.clone().or(Some(refresh_token)),
                 };
-                self.keep(vouched.generation, held).await
+                let kept = self.keep(vouched.generation, held).await;
+                // Only now: whatever it says, what came with it must not be lost.
+                self.look_at_id_token(&session, given, now);
+                kept
             }
             Err(error) if error.code == ErrorCode::InvalidGrant => self.refused(vouched.generation).await,
             Err(error) => Err(unavailable(&error)),
@@ -75,6 +78,20 @@ impl Flight {
         }
         tracing::error!(session = %self.id, "what the authority gave could not be kept, and its last refresh token is lost");
         Err(away("the store"))
+    }
+
+    /// Who somebody is was said at the sign-in, and stays: an ID token that says something else is not believed, and
+    /// somebody should know. Beside: nobody waits for the keys.
+    fn look_at_id_token(&self, session: &Session, given: TokenGrant, now: UnixTime) {
+        if !session.granted.outside || session.granted.grant == GrantType::ClientCredentials {
+            return;
+        }
+        let (remote, id, subject) = (self.remote.clone(), self.id, session.granted.subject.clone());
+        self.sessions.background().spawn(async move {
+            if let Err(error) = remote.still(&subject, &given, now).await {
+                tracing::warn!(session = %id, %error, "the ID token that came with a renewal is not believed");
+            }
+        });
     }
 
     /// The authority does not know the refresh token any more. The session ends, unless somebody has renewed it since.
