@@ -112,6 +112,8 @@ pub struct SignInAt {
     pub callback: String,
     /// The same as a URL, as it is registered there.
     pub redirect_uri: String,
+    /// Further parameters that they are sent with, in the order of the file.
+    pub parameters: Vec<(String, String)>,
 }
 
 /// How we prove ourselves to it.

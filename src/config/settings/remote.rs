@@ -32,6 +32,9 @@ pub struct Remote {
     pub scopes: Option<Vec<String>>,
     /// oauth2: further parameters of each request to its token endpoint, for example audience.
     pub parameters: Pairs<String>,
+    /// oauth2: further parameters of each request that sends a user there to sign in, for example prompt: consent, which
+    /// some want before they give a refresh token.
+    pub authorization_parameters: Pairs<String>,
     /// consinco: json or xml. Default: json.
     pub format: Option<Format>,
     /// consinco: the company of a sign-in that names none.
@@ -43,7 +46,7 @@ pub struct Remote {
     /// here, and their `account` is used there. Default: presented.
     pub accounts: Option<Accounts>,
     /// sign_in: at /authorize users are sent to the authority; password: sidegate's own page asks for the password.
-    /// Default: sign_in with oauth2, password with the others.
+    /// Default: sign_in with oauth2, password with the others and with accounts: mapped.
     pub authorize: Option<AuthorizeAt>,
     /// oauth2: the path that the authority sends users back to. Default: /oauth20/callback
     pub callback: Option<String>,

@@ -79,6 +79,13 @@ pub(super) fn check(
         }
         None => Scope::default(),
     };
+    if matches!(&api, RemoteApi::OAuth2(oauth2) if oauth2.sign_in.is_some()) && !scopes.contains("openid") {
+        section.key("scopes").problem(
+            "openid is missing: without an ID token nobody knows who signed in",
+            "add it, or write authorize: password",
+        );
+        return None;
+    }
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     Some(Some(Remote {
         api,
@@ -171,8 +178,16 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
         }
     };
     let can_sign_in = !matches!(endpoints, RemoteEndpoints::Given { authorization: None, .. });
+    let mapped = remote.accounts == Some(settings::Accounts::Mapped);
     let wanted = match remote.authorize {
-        None => can_sign_in,
+        None => can_sign_in && !mapped,
+        Some(settings::AuthorizeAt::SignIn) if mapped => {
+            section.key("authorize").problem(
+                "users sign in there with accounts of their own, and accounts: mapped uses those of this file",
+                "write authorize: password, or leave out accounts",
+            );
+            return None;
+        }
         Some(settings::AuthorizeAt::Password) => false,
         Some(settings::AuthorizeAt::SignIn) if can_sign_in => true,
         Some(settings::AuthorizeAt::SignIn) => {
@@ -186,7 +201,11 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     let sign_in = match path("callback", remote.callback.as_ref(), "/oauth20/callback", section)? {
         Some(callback) if wanted => {
             let redirect_uri = format!("{}{callback}", origin(own_issuer?)?);
-            Some(SignInAt { callback, redirect_uri })
+            Some(SignInAt { callback, redirect_uri, parameters: remote.authorization_parameters.0.clone() })
+        }
+        None if wanted && remote.authorize.is_some() => {
+            section.key("callback").problem("users must come back somewhere", "leave it out for the default");
+            return None;
         }
         _ => None,
     };
@@ -199,9 +218,12 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     }
     let issuer = issuer.zip(keys).map(|(issuer, keys)| rules(issuer, keys, remote, section));
     let parameters = remote.parameters.0.clone();
-    for (name, _) in &parameters {
-        if RESERVED.contains(&name.as_str()) {
-            section.key("parameters").key(name.as_str()).problem("sidegate sets it itself", "leave it out");
+    for (key, given, reserved) in [
+        ("parameters", &parameters, &RESERVED[..]),
+        ("authorization_parameters", &remote.authorization_parameters.0, &RESERVED_AT_SIGN_IN[..]),
+    ] {
+        if let Some((name, _)) = given.iter().find(|(name, _)| reserved.contains(&name.as_str())) {
+            section.key(key).key(name.as_str()).problem("sidegate sets it itself", "leave it out");
             return None;
         }
     }
@@ -326,6 +348,7 @@ fn only_where_meant(remote: &settings::Remote, section: &Section<'_>) {
         ("authorization_endpoint", remote.authorization_endpoint.is_some()),
         ("jwks_uri", remote.jwks_uri.is_some()),
         ("parameters", !remote.parameters.0.is_empty()),
+        ("authorization_parameters", !remote.authorization_parameters.0.is_empty()),
         ("callback", remote.callback.is_some()),
     ];
     let of_paths = [("token_path", remote.token_path.is_some()), ("refresh_path", remote.refresh_path.is_some())];
@@ -387,4 +410,22 @@ const RESERVED: [&str; 11] = [
     "refresh_token",
     "username",
     "password",
+];
+/// The same of what a user is sent there with. `prompt` may be given: what the client wants to be shown comes on top.
+const RESERVED_AT_SIGN_IN: [&str; 15] = [
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "login_hint",
+    "max_age",
+    "ui_locales",
 ];
