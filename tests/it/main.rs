@@ -27,6 +27,7 @@ mod paths;
 mod policy;
 mod probe;
 mod reload;
+mod remote;
 mod routing;
 mod secrets;
 mod signing_keys;
