@@ -79,7 +79,7 @@ impl Remote {
     }
 
     async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let mut tokens = self.places.tokens(now).await?;
+        let tokens = self.places.tokens(now).await?;
         let request = TokenRequest {
             client: self.proof.client(&self.settings, &tokens.obtain, now)?,
             grant,
@@ -89,12 +89,12 @@ impl Remote {
         };
         let said = dialect::write_request(&self.settings.api, &request)
             .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
-        let url = match said.endpoint {
-            Endpoint::Obtain => &mut tokens.obtain,
-            Endpoint::Renew => &mut tokens.renew,
-        };
-        let call = call(said, url);
-        let called = self.fetcher.call(url, call, self.bounds).await.map_err(unreachable)?;
+        let mut url = said.place(match said.endpoint {
+            Endpoint::Obtain => &tokens.obtain,
+            Endpoint::Renew => &tokens.renew,
+        });
+        let call = call(said, &mut url);
+        let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
         if called.status.is_redirection() {
             // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
             return Err(TokenError::unavailable().because("the authority: it redirects, which is not followed"));

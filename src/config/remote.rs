@@ -1,11 +1,11 @@
 //! The authority outside, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::Issuer;
+use super::{DeclaredDialect, Issuer};
 use crate::model::{Scope, Secret};
 
 /// An authority outside that vouches in our place.
@@ -30,7 +30,7 @@ impl Remote {
     pub fn issuer(&self) -> Option<&Issuer> {
         match &self.api {
             RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref(),
-            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
         }
     }
 
@@ -43,7 +43,7 @@ impl Remote {
     pub fn sign_in(&self) -> Option<&SignInAt> {
         match &self.api {
             RemoteApi::OAuth2(oauth2) => oauth2.sign_in.as_ref(),
-            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
         }
     }
 }
@@ -52,17 +52,31 @@ impl Remote {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RemoteApi {
     OAuth2(Box<RemoteOAuth2>),
-    Redex { token: Url, refresh: Url },
-    Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
+    Redex {
+        token: Url,
+        refresh: Url,
+    },
+    Consinco {
+        login: Url,
+        refresh: Url,
+        format: Format,
+        company: Option<String>,
+    },
+    /// Its paths stand below `base`.
+    Declared {
+        dialect: Arc<DeclaredDialect>,
+        base: Url,
+    },
 }
 
 impl RemoteApi {
     /// As the configuration writes it.
-    pub fn dialect(&self) -> &'static str {
+    pub fn dialect(&self) -> &str {
         match self {
             RemoteApi::OAuth2(_) => "oauth2",
             RemoteApi::Redex { .. } => "redex",
             RemoteApi::Consinco { .. } => "consinco",
+            RemoteApi::Declared { dialect, .. } => &dialect.name,
         }
     }
 }
@@ -98,6 +112,8 @@ pub struct SignInAt {
     pub callback: String,
     /// The same as a URL, as it is registered there.
     pub redirect_uri: String,
+    /// Further parameters that they are sent with, in the order of the file.
+    pub parameters: Vec<(String, String)>,
 }
 
 /// How we prove ourselves to it.

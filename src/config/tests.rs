@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod authority;
+mod declared;
 mod decoding;
 mod dialects;
 mod examples;

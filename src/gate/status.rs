@@ -44,7 +44,7 @@ pub struct AuthorityStatus {
 #[derive(Debug, Serialize)]
 pub struct RemoteStatus {
     /// What it speaks.
-    pub dialect: &'static str,
+    pub dialect: String,
     /// Its last answer made no sense, or there was none.
     pub degraded: bool,
     /// Seconds since it last gave or refused something, as it should.
@@ -168,7 +168,7 @@ impl Gate {
         let of_keys = keys.as_ref().and_then(|keys| keys.last_error.as_ref());
         let last_error = seen.last_error.or_else(|| of_keys.map(|error| format!("its keys: {error}")));
         Some(RemoteStatus {
-            dialect: remote.settings().api.dialect(),
+            dialect: remote.settings().api.dialect().to_owned(),
             degraded: last_error.is_some(),
             answered: seen.last_answer.map(|at| at.until(now).as_secs()),
             last_error,

@@ -5,11 +5,11 @@ use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::Map;
 
-use super::{Grants, audiences_for, scope_for, trail::Trail};
+use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail};
 use crate::{
     authority::{Denied, Identity, remote::Unproven},
     config::{Account, Client, RESERVED_CLAIMS},
-    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, TokenError, TokenGrant},
+    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
     session::{Held, Session},
 };
@@ -57,6 +57,44 @@ impl Grants {
         let (session, given) = self.open(client, granted, Some(vouched.held), refresh_form).await?;
         trail.session = Some(session);
         Ok(given)
+    }
+
+    /// The user whom name and password prove on a page of ours, with what the authority outside gives for that, if one
+    /// vouches.
+    ///
+    /// # Errors
+    /// Why nobody has signed in.
+    pub async fn sign_in_here(
+        &self,
+        client: &Client,
+        username: &str,
+        password: Secret<String>,
+        cx: &Context,
+    ) -> Result<SignedIn, Denied> {
+        let Some(outside) = &self.outside else {
+            let user = self.authority.verify_user(username, &password, &client.id, cx).await?;
+            return Ok(SignedIn::new(user, cx.now));
+        };
+        let grant = Grant::Password { username: username.to_owned(), password, company: None };
+        // The page writes lines of its own.
+        let mut trail = Trail::new(GrantType::AuthorizationCode);
+        let Vouched { identity, held } =
+            self.vouch(outside, client, grant, &mut trail, cx).await.map_err(|error| match error.code {
+                ErrorCode::InvalidGrant => error.throttled.map_or(Denied::Wrong, Denied::Throttled),
+                _ => Denied::Unavailable(error.cause.unwrap_or_default()),
+            })?;
+        Ok(SignedIn { held: Some(held), ..SignedIn::new(identity, cx.now) })
+    }
+
+    /// Whether whoever vouched for `user` still does, as far as can be said here.
+    pub fn still_vouches_for(&self, user: &SignedIn) -> bool {
+        match (&user.held, &user.credential) {
+            (Some(_), None) => self.outside.is_some(),
+            (held, credential) => {
+                held.is_some() == self.outside.is_some()
+                    && self.authority.still_vouches(&user.username, credential.as_ref())
+            }
+        }
     }
 
     /// Asks the authority, with what was presented or with the account that belongs to it.
@@ -227,7 +265,7 @@ fn told(given: &TokenGrant, known: Identity) -> Identity {
     Identity { username: given.username.clone().unwrap_or(known.username), claims, ..known }
 }
 
-fn held(given: TokenGrant) -> Held {
+pub(super) fn held(given: TokenGrant) -> Held {
     Held {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,

@@ -28,6 +28,8 @@ pub struct OauthMetrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Authorize,
+    /// Where users come back to from the authority outside.
+    Callback,
     Token,
     Revoke,
     Introspect,
@@ -180,9 +182,13 @@ impl OauthMetrics {
                     codes().for_each(|result| create(Endpoint::Token, grant, result));
                 }
             }
-            if endpoints.authorize.is_some() {
-                for grant in grants(&[GrantType::AuthorizationCode, GrantType::Implicit]) {
-                    AUTHORIZE_RESULTS.iter().for_each(|result| create(Endpoint::Authorize, grant, result));
+            for (endpoint, path) in
+                [(Endpoint::Authorize, &endpoints.authorize), (Endpoint::Callback, &endpoints.callback)]
+            {
+                if path.is_some() {
+                    for grant in grants(&[GrantType::AuthorizationCode, GrantType::Implicit]) {
+                        AUTHORIZE_RESULTS.iter().for_each(|result| create(endpoint, grant, result));
+                    }
                 }
             }
             for (endpoint, path) in
@@ -282,6 +288,7 @@ impl Endpoint {
     pub fn as_str(self) -> &'static str {
         match self {
             Endpoint::Authorize => "authorize",
+            Endpoint::Callback => "callback",
             Endpoint::Token => "token",
             Endpoint::Revoke => "revoke",
             Endpoint::Introspect => "introspect",
@@ -382,12 +389,15 @@ pub const OK: &str = "ok";
 pub const THROTTLED: &str = "throttled";
 
 /// What the authorization endpoint may come to: `ok` is a redirect with what was asked for, `page` a page for a person.
-pub const AUTHORIZE_RESULTS: [&str; 15] = [
+pub const AUTHORIZE_RESULTS: [&str; 18] = [
     OK,
     THROTTLED,
     "page",
     "access_denied",
+    "account_selection_required",
+    "away",
     "consent_required",
+    "interaction_required",
     "invalid_request",
     "invalid_scope",
     "invalid_target",

@@ -3,7 +3,7 @@
 mod audited;
 mod authorize;
 mod away;
-mod browser;
+pub mod browser;
 mod codes;
 mod compact;
 mod declared;
