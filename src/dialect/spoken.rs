@@ -119,7 +119,8 @@ impl Heard<'_> {
                 return TokenError::unavailable().throttled(seconds).because(cause);
             }
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => {
-                ErrorCode::TemporarilyUnavailable
+                let retry_after = retry_after(self.headers).map(|seconds| seconds.clamp(1, LONGEST_PAUSE));
+                return TokenError { retry_after, ..TokenError::unavailable() }.because(cause);
             }
             (status, _) if status.is_server_error() => ErrorCode::ServerError,
             (_, Some(code)) => return TokenError::new(code).because(format!("{cause} {}", code.as_str())),

@@ -51,6 +51,8 @@ async fn a_clear_no_ends_the_session_and_a_wrong_password_begins_none() {
     provider.answers("/token", (403, Vec::new(), json!({"error": "invalid_grant"}).to_string()));
     assert_refused(&refresh(&sidegate, &text(&given, "refresh_token")).await, 400, "invalid_grant");
     assert_refused(&password(&sidegate).await, 400, "invalid_grant");
+    provider.answers("/token", (503, vec![("retry-after", "7".to_owned())], String::new()));
+    assert_eq!(password(&sidegate).await.header("retry-after"), Some("7"));
     provider.gives(json!({}));
     assert_refused(&refresh(&sidegate, &text(&given, "refresh_token")).await, 400, "invalid_grant");
 }

@@ -14,7 +14,11 @@ use crate::{
 
 /// A configuration with `app`, whose users are those of `provider`.
 fn yaml(provider: &Provider, remote: &str) -> String {
-    authority(&[client("app", "grants: [password, client_credentials, refresh_token]")], &[], &provider.remote(remote))
+    authority(
+        &[client("app", "grants: [password, client_credentials, refresh_token], access_token: { format: jwt }")],
+        &[],
+        &provider.remote(remote),
+    )
 }
 
 /// A provider, and a sidegate that asks it with a secret and for `scopes`.

@@ -145,6 +145,9 @@ fn a_wish_to_be_left_alone_is_passed_on_within_an_hour() {
     for (said, seconds) in [("7", 7), ("0", 1), ("99999999999", 3600), ("tomorrow", 10), ("-3", 10)] {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, said.parse().unwrap())]);
         assert_eq!(heard_with(429, b"", &headers).unwrap_err().throttled, Some(seconds), "{said}");
+        let error = heard_with(503, b"", &headers).unwrap_err();
+        let said_so = said.parse::<u64>().is_ok().then_some(seconds);
+        assert_eq!((error.throttled, error.retry_after), (None, said_so), "{said}");
     }
 }
 
