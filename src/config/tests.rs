@@ -12,6 +12,7 @@ mod examples;
 mod files;
 mod issuers;
 mod listeners;
+mod outside;
 mod remote_client;
 mod routes;
 mod secrets;
