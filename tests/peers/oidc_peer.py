@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from joserfc.jwk import ECKey, KeySet
+
 import harness
 from harness import WORK, Echo, Peer, Program, Sidegate, ask, bearer, eventually, free_port, route, upstream
-from joserfc.jwk import ECKey, KeySet
 
 PROVIDER = Path(__file__).parent / "oidc/provider.js"
 
@@ -204,7 +205,13 @@ def broker(echo, provider_port, client, **remote):
             "issuer": "http://127.0.0.1:8080",
             "audiences": ["api"],
             "clients": [{"id": "shop", "secret_hashes": [hashed], "grants": grants}],
-            "remote": {"dialect": "oauth2", "issuer": f"http://127.0.0.1:{provider_port}", "client": client, **remote},
+            "remote": {
+                "dialect": "oauth2",
+                "issuer": f"http://127.0.0.1:{provider_port}",
+                "authorize": "password",
+                "client": client,
+                **remote,
+            },
         },
         "store": {"memory": {}},
         "refresh": {"ahead": "1s"},
@@ -260,7 +267,8 @@ class Broker(Peer):
     def prepare(cls):
         key = ECKey.generate_key("P-256")
         public = {**key.as_dict(private=False), "kid": key.thumbprint(), "alg": "ES256", "use": "sig"}
-        cls.key_file, cls.secret_file, jwks_file = WORK / "broker.pem", WORK / "broker-secret", WORK / "broker-jwks.json"
+        cls.key_file, cls.secret_file = WORK / "broker.pem", WORK / "broker-secret"
+        jwks_file = WORK / "broker-jwks.json"
         cls.key_file.write_bytes(key.as_pem(private=True))
         cls.secret_file.write_text(OF_BROKER)
         jwks_file.write_text(json.dumps(KeySet([ECKey.import_key(public)]).as_dict(private=False)))
@@ -351,11 +359,13 @@ class Asked(Broker):
         self.assertEqual(self.said("refused refresh_token"), 0)
 
     def test_id_tokens_of_renewals_verify_as_well(self):
-        before = self.sidegate.metric("sidegate_authority_id_tokens_total", result="accepted")
+        before = self.id_tokens("accepted")
         self.assertEqual(self.refresh(self.sign_in()["refresh_token"]).status, 200)
-        count = lambda: self.sidegate.metric("sidegate_authority_id_tokens_total", result="accepted")
-        eventually("both ID tokens are accepted", lambda: count() == before + 2)
-        self.assertEqual(self.sidegate.metric("sidegate_authority_id_tokens_total", result="refused"), 0)
+        eventually("both ID tokens are accepted", lambda: self.id_tokens("accepted") == before + 2)
+        self.assertEqual(self.id_tokens("refused"), 0)
+
+    def id_tokens(self, result):
+        return self.sidegate.metric("sidegate_authority_id_tokens_total", result=result)
 
 
 class Away(Broker):
@@ -382,8 +392,10 @@ class Away(Broker):
         answer = self.token(sidegate, grant_type="client_credentials")
         self.assertEqual(answer.status, 503, answer.text())
         self.relay.mend()
-        given = lambda: self.token(sidegate, grant_type="client_credentials").status == 200
-        eventually("its metadata are read and it is asked", given)
+        eventually(
+            "its metadata are read and it is asked",
+            lambda: self.token(sidegate, grant_type="client_credentials").status == 200,
+        )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   },
 });
 
-const say = (result) => (ctx) => console.log(`${result} ${ctx.oidc?.params?.grant_type} for ${ctx.oidc?.client?.clientId}`);
+const say = (result) => ({ oidc }) => console.log(`${result} ${oidc?.params?.grant_type} for ${oidc?.client?.clientId}`);
 provider.on('grant.success', say('gave'));
 provider.on('grant.error', say('refused'));
 
@@ -92,10 +92,11 @@ provider.registerGrantType(
     const about = { accountId, client, grantId: await grant.save(), gty: 'password', scope: 'openid offline_access' };
     const token = new provider.AccessToken({ ...about, claims: {} });
     ctx.oidc.entity('AccessToken', token);
-    const refresh = new provider.RefreshToken({ ...about, claims: {}, authTime: Math.floor(Date.now() / 1000), rotations: 0 });
+    const authTime = Math.floor(Date.now() / 1000);
+    const refresh = new provider.RefreshToken({ ...about, claims: {}, authTime, rotations: 0 });
     ctx.oidc.entity('RefreshToken', refresh);
     const accessToken = await token.save();
-    const id = new provider.IdToken({ ...(await ctx.oidc.account.claims('id_token', 'openid')) }, { ctx });
+    const id = new provider.IdToken(await ctx.oidc.account.claims('id_token', 'openid'), { ctx });
     id.scope = 'openid';
     id.set('at_hash', accessToken);
     ctx.body = {
