@@ -86,9 +86,15 @@ class SignIn(Person):
         # The provider's pages would like a font of the world's.
         local = ("127.0.0.1", "localhost")
         page.context.route(
-            lambda url: urlsplit(url).hostname not in local, lambda asked: asked.fulfill(body="", content_type="text/css")
+            lambda url: urlsplit(url).hostname not in local,
+            lambda asked: asked.fulfill(body="", content_type="text/css"),
         )
         return page
+
+    def complain(self, text):
+        # What Chromium thinks of the provider's own page is none of ours.
+        if not text.startswith("[DOM]"):
+            super().complain(text)
 
     def sign_in_there(self, page, name):
         page.locator("[name=login]").fill(name)
@@ -128,7 +134,9 @@ class SignIn(Person):
             tokens = self.ask_token(grant_type="refresh_token", refresh_token=tokens["refresh_token"])
         self.assertEqual(len(shown), 4, "each refresh renews at the provider, whose refresh tokens are good once")
         self.assertTrue(all("sga1_" not in value for value in shown))
-        self.assertEqual([cookie["name"] for cookie in page.context.cookies(self.origin) if "away" in cookie["name"]], [])
+        self.assertEqual(
+            [cookie["name"] for cookie in page.context.cookies(self.origin) if "away" in cookie["name"]], []
+        )
         for secret in (*shown, tokens["access_token"], tokens["refresh_token"], SECRET):
             self.assertNotIn(secret.removeprefix("Bearer "), self.sidegate.log())
 
@@ -165,25 +173,17 @@ class SignIn(Person):
         page.get_by_role("heading", name="You are back").wait_for()
         self.assertEqual(self.answer()["error"], "access_denied")
 
-    def test_a_return_that_was_sent_to_somebody_else_signs_them_in_nowhere(self):
-        attacker, victim = self.open_page(), self.open_page()
-        attacker.goto(self.link("own"))
+    def test_a_return_works_in_no_other_browser_and_no_second_time(self):
+        page, other = self.open_page(), self.open_page()
         returns = []
-
-        def keep(asked):
-            returns.append(asked.request.url)
-            asked.abort()
-
-        attacker.context.route(f"{self.origin}/oauth20/callback*", keep)
-        attacker.locator("[name=login]").fill("mallory")
-        attacker.locator("[name=password]").fill("whatever")
-        attacker.get_by_role("button", name="Sign-in").click()
-        attacker.get_by_role("button", name="Continue").click(no_wait_after=True)
-        harness.eventually("the provider sends them back", lambda: returns or attacker.wait_for_timeout(50))
-        self.complaints.clear()  # what was held up
-        victim.goto(returns[0])
-        victim.get_by_role("heading", name="This sign-in does not belong to this browser").wait_for()
-        self.assertEqual(self.application.answers, [])
+        page.on("request", lambda asked: returns.append(asked.url) if "/oauth20/callback?" in asked.url else None)
+        page.goto(self.link("own"))
+        self.sign_in_there(page, "user-80")
+        page.get_by_role("heading", name="You are back").wait_for()
+        for browser in (other, page):
+            browser.goto(returns[0])
+            browser.get_by_role("heading", name="This sign-in does not belong to this browser").wait_for()
+        self.assertEqual(len(self.application.answers), 1)
 
 
 if __name__ == "__main__":
