@@ -363,7 +363,8 @@ fn own(
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
-        let renewals = renewals(config, &old.sessions, old.renewals.as_deref(), time, metrics, background)?;
+        let last = old.renewals.as_deref();
+        let renewals = renewals(config, &old.sessions, &authority, last, time, metrics, background)?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
@@ -382,7 +383,7 @@ fn own(
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
-    let renewals = renewals(config, &sessions, None, time, metrics, background)?;
+    let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
 }
@@ -391,6 +392,7 @@ fn own(
 fn renewals(
     config: &Config,
     sessions: &Arc<Sessions>,
+    authority: &Arc<Authority>,
     old: Option<&Renewals>,
     time: &Time,
     metrics: &Arc<Metrics>,
@@ -412,7 +414,7 @@ fn renewals(
             Arc::new(Remote::new(settings.clone(), keys, metrics.clone(), background)?)
         }
     };
-    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, config.refresh, old))))
+    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old))))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

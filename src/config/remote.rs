@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::{DeclaredDialect, Issuer};
-use crate::model::{Scope, Secret};
+use crate::model::{Grant, Scope, Secret};
 
 /// An authority outside that vouches in our place.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,6 +149,18 @@ pub enum Format {
 pub enum Account {
     Password { username: String, password: Secret<String>, company: Option<String> },
     ApiKey(Secret<String>),
+}
+
+impl Account {
+    /// What signs in with it.
+    pub fn grant(&self) -> Grant {
+        match self {
+            Account::Password { username, password, company } => {
+                Grant::Password { username: username.clone(), password: password.clone(), company: company.clone() }
+            }
+            Account::ApiKey(key) => Grant::ApiKey { key: key.clone() },
+        }
+    }
 }
 
 /// When what is about to expire is renewed.

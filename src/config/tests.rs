@@ -12,6 +12,7 @@ mod examples;
 mod files;
 mod issuers;
 mod listeners;
+mod outside;
 mod remote;
 mod routes;
 mod secrets;

@@ -176,13 +176,13 @@ impl Grants {
                     claims: client.claims.clone(),
                     credential: None,
                 };
-                return Ok((identity, client.account.as_ref().map(signs_in)));
+                return Ok((identity, client.account.as_ref().map(Account::grant)));
             }
             Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. } => {
                 return Err(TokenError::new(ErrorCode::UnsupportedGrantType));
             }
         };
-        let account = self.authority.account(&identity.username).map(signs_in);
+        let account = self.authority.account(&identity.username).map(Account::grant);
         Ok((identity, account))
     }
 
@@ -271,15 +271,6 @@ pub(super) fn held(given: TokenGrant) -> Held {
         access_token: given.access_token,
         issued: given.issued,
         refresh_token: given.refresh_token,
-    }
-}
-
-fn signs_in(account: &Account) -> Grant {
-    match account {
-        Account::Password { username, password, company } => {
-            Grant::Password { username: username.clone(), password: password.clone(), company: company.clone() }
-        }
-        Account::ApiKey(key) => Grant::ApiKey { key: key.clone() },
     }
 }
 

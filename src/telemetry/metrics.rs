@@ -187,7 +187,7 @@ impl Metrics {
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin"] {
+        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin", "store"] {
             metrics.rate_limited.with_label_values(&[scope]);
         }
         metrics

@@ -1,8 +1,8 @@
 //! The endpoints of the local authority, over the wire.
 
-mod audited;
+pub mod audited;
 mod authorize;
-mod away;
+pub mod away;
 pub mod browser;
 mod codes;
 mod compact;
