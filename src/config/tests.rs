@@ -13,6 +13,7 @@ mod files;
 mod issuers;
 mod listeners;
 mod outside;
+mod remote;
 mod remote_client;
 mod routes;
 mod secrets;
