@@ -95,6 +95,10 @@ impl Remote {
         });
         let call = call(said, &mut url);
         let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
+        if called.status.is_redirection() {
+            // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
+            return Err(TokenError::unavailable().because("the authority: it redirects, which is not followed"));
+        }
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
         let given = dialect::read_reply(&self.settings.api, &heard)?;
         Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given })

@@ -13,6 +13,8 @@ mod files;
 mod issuers;
 mod listeners;
 mod outside;
+mod remote;
+mod remote_client;
 mod routes;
 mod secrets;
 mod upstreams;

@@ -2,9 +2,11 @@
 
 mod back;
 mod flow;
+mod here;
 mod provider;
 mod refused;
 mod tabs;
+mod written;
 
 use std::collections::BTreeMap;
 

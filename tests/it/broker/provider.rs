@@ -159,6 +159,8 @@ impl Provider {
                 state.refresh.remove(place);
                 None
             }
+            "password" if text("password") == "right" => None,
+            "password" => return refused,
             _ => return (400, json!({"error": "unsupported_grant_type"})),
         };
         state.given += 1;
