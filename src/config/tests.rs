@@ -14,6 +14,7 @@ mod issuers;
 mod listeners;
 mod outside;
 mod remote;
+mod remote_client;
 mod routes;
 mod secrets;
 mod upstreams;
