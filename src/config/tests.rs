@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod issuers;
 mod listeners;
+mod outside;
 mod routes;
 mod secrets;
 mod upstreams;
