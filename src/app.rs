@@ -363,7 +363,8 @@ fn own(
     let signing = &authority.settings().signing;
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
-        let renewals = renewals(config, &old.sessions, old.renewals.as_deref(), background)?;
+        let last = old.renewals.as_deref();
+        let renewals = renewals(config, &old.sessions, &authority, last, time, metrics, background)?;
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
@@ -382,7 +383,7 @@ fn own(
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
-    let renewals = renewals(config, &sessions, None, background)?;
+    let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
 }
@@ -391,7 +392,10 @@ fn own(
 fn renewals(
     config: &Config,
     sessions: &Arc<Sessions>,
+    authority: &Arc<Authority>,
     old: Option<&Renewals>,
+    time: &Time,
+    metrics: &Arc<Metrics>,
     background: &Handle,
 ) -> Result<Option<Arc<Renewals>>, BoxError> {
     let Some(settings) = config.authority.as_ref().and_then(|authority| authority.remote.as_ref()) else {
@@ -401,9 +405,16 @@ fn renewals(
     let remote = match kept {
         // Its metadata outlive our reload.
         Some(remote) => remote.clone(),
-        None => Arc::new(Remote::new(settings.clone(), background)?),
+        None => {
+            let old = old.and_then(|old| old.remote().keys());
+            let keys = settings.id_tokens().map(|issuer| match old.filter(|old| old.issuer() == issuer) {
+                Some(old) => old.clone(),
+                None => Provider::start(issuer.clone(), time.clone(), background),
+            });
+            Arc::new(Remote::new(settings.clone(), keys, metrics.clone(), background)?)
+        }
     };
-    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, config.refresh, old))))
+    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old))))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -42,14 +42,15 @@
 //! `use` lines against it.
 //!
 //! ```text floors
-//! 10 main cli
-//!  9 app
-//!  8 server explain
-//!  7 gate
-//!  6 proxy endpoints
-//!  5 auth grants
-//!  4 refresh
-//!  3 session authority jwks
+//! 11 main cli
+//! 10 app
+//!  9 server explain
+//!  8 gate
+//!  7 proxy endpoints
+//!  6 auth grants
+//!  5 refresh
+//!  4 session authority
+//!  3 jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
 //!  0 model json

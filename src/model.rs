@@ -224,14 +224,22 @@ impl TraceId {
     }
 }
 
-/// The cookies of the sign-in pages: what binds a form to its browser, and who is remembered there. Over https the
+/// The cookies of the sign-in pages: what binds a form to its browser, who is remembered there, and who is on the way. Over https the
 /// prefix keeps neighbouring hosts from planting one (RFC 6265bis, section 4.1.3.2). No upstream sees any of them.
 pub mod cookies {
     pub const FORM: &str = "sidegate-form";
     pub const USER: &str = "sidegate-user";
     pub const SECURE_FORM: &str = "__Host-sidegate-form";
     pub const SECURE_USER: &str = "__Host-sidegate-user";
-    pub const ALL: [&str; 4] = [FORM, USER, SECURE_FORM, SECURE_USER];
+    /// How the names begin of those that hold what a user who is at the authority outside has asked for.
+    pub const AWAY: &str = "sidegate-away-";
+    pub const SECURE_AWAY: &str = "__Host-sidegate-away-";
+
+    /// Whether a cookie of this name is one of ours.
+    pub fn is_own(name: &[u8]) -> bool {
+        [FORM, USER, SECURE_FORM, SECURE_USER].iter().any(|own| own.as_bytes() == name)
+            || [AWAY, SECURE_AWAY].iter().any(|start| name.starts_with(start.as_bytes()))
+    }
 }
 
 /// A failure of something below us, boxed where only its text matters.

@@ -167,6 +167,8 @@ impl Auth {
     /// As [`Auth::authenticate`].
     pub async fn judge(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Arc<Verdict>, Refusal> {
         let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
+        // What is ours on one route may be an issuer's own on another, which does not trust us.
+        let digest = if self.passing(policy).is_some() { digest.at_issuer(config::LOCAL_ISSUER) } else { digest };
         if let Some(verdict) = self.cache.find(digest) {
             match verdict.standing(cx.now) {
                 Standing::Good => return Ok(verdict),
@@ -178,6 +180,11 @@ impl Auth {
         // A token that is known byte for byte has passed this.
         let token = token.check().map_err(|error| Refusal::new(Reason::TokenMalformed, error.code()))?;
         self.validate(token, digest, policy, cx).await
+    }
+
+    /// Who knows the tokens of the authority outside that clients have, if `policy` trusts sessions of ours.
+    fn passing(&self, policy: &Policy) -> Option<&Own> {
+        self.own.as_ref().filter(|own| own.passes_through() && policy.issuers.contains(&config::LOCAL_ISSUER))
     }
 
     /// The headers that the upstream receives for `principal`.

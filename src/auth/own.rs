@@ -12,6 +12,7 @@ use crate::{
     config::{self, LOCAL, LOCAL_ISSUER},
     jose::{Peek, SigningKeys, verify},
     model::Context,
+    rate::Key,
     refresh::Renewals,
     session::{Access, Session, SessionId, Sessions, StoreError, Watched, ring::digest16, tokens::may_be_compact},
     telemetry::reason::Reason,
@@ -81,6 +82,11 @@ impl Own {
         Ok((session, live))
     }
 
+    /// Whether clients have the tokens of the authority outside.
+    pub(super) fn passes_through(&self) -> bool {
+        self.renewals.as_ref().is_some_and(|renewals| renewals.remote().settings().pass_through)
+    }
+
     /// Whether `token` is a compact refresh token of ours. It has no sign of its own: only the salt of its family tells it
     /// from what others hand out, so the store is asked.
     pub(super) async fn is_compact_refresh_token(&self, token: &str) -> Result<bool, Refusal> {
@@ -110,21 +116,51 @@ impl Auth {
         let opaque = own.sessions.ring().read_access(token);
         let opaque = opaque.ok_or(Refusal::new(Reason::TokenInvalid, "bad_mac"))?;
         let (session, live) = own.live_session(opaque.session).await?;
-        let Some(access) = session.state.access.iter().find(|access| access.digest == opaque.digest) else {
+        self.verdict_of_access(own, &session, live, &opaque.digest, digest, cx)
+    }
+
+    /// A token of the authority outside that we handed out; `None`: it is none.
+    pub(super) async fn validate_passed(
+        &self,
+        own: &Own,
+        token: &str,
+        digest: TokenDigest,
+        cx: &Context,
+    ) -> Result<Option<Arc<Verdict>>, Refusal> {
+        // Nothing about its form tells it from what somebody makes up.
+        if cx.client.is_some_and(|address| self.questions.check(Key::address(address), cx.started).is_err()) {
+            self.metrics.rate_limited("store");
+            return Err(Refusal::new(Reason::Undecided, "store_limited"));
+        }
+        let Some(id) = own.sessions.find_foreign(token).await.map_err(unavailable)? else { return Ok(None) };
+        let (session, live) = own.live_session(id).await?;
+        self.verdict_of_access(own, &session, live, &digest16(token.as_bytes()), digest, cx).map(Some)
+    }
+
+    fn verdict_of_access(
+        &self,
+        own: &Own,
+        session: &Session,
+        live: Arc<Watched>,
+        kept: &[u8; 16],
+        digest: TokenDigest,
+        cx: &Context,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        let Some(access) = session.state.access.iter().find(|access| access.digest == *kept) else {
             return Err(Refusal::new(Reason::TokenRevoked, "token_superseded"));
         };
         let valid_until = access.expires.min(session.state.absolute);
         if cx.now >= valid_until {
             return Err(Refusal::new(Reason::TokenExpired, "expired"));
         }
-        own.acknowledge(&session, access);
+        own.acknowledge(session, access);
         let scope = access.scope.as_ref().unwrap_or(&session.granted.scope).to_string();
         let audiences = access.audiences.as_ref().unwrap_or(&session.granted.audiences);
         let verdict = Verdict {
             session: Some(live),
             ..self.verdict(
                 LOCAL_ISSUER,
-                &claims(own.issuer(), &session, scope),
+                &claims(own.issuer(), session, scope),
                 audiences.iter().map(String::as_str),
                 valid_until,
                 valid_until,

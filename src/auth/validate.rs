@@ -12,6 +12,7 @@ use super::{
     Auth, Issuer, Refusal,
     ask::{Answer, AskError, Asker},
     cache::TokenDigest,
+    own::Own,
     policy::Policy,
     verdict::Verdict,
 };
@@ -39,7 +40,14 @@ impl Auth {
         if self.own.is_some() && is_other_token(token) {
             return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
         }
-        match peek(token) {
+        let peeked = peek(token);
+        let is_ours = |own: &&Own| peeked.as_ref().is_ok_and(|peek| own.issuer() == peek.issuer());
+        if let Some(own) = self.passing(policy).filter(|own| !is_ours(own))
+            && let Some(verdict) = self.validate_passed(own, token, digest, cx).await?
+        {
+            return Ok(verdict);
+        }
+        match peeked {
             Ok(peek) => {
                 if let Some(own) = self.own.as_ref().filter(|own| own.issuer() == peek.issuer()) {
                     return self.validate_own_jwt(own, peek, digest, policy, cx).await;

@@ -1,24 +1,32 @@
 //! The authority outside: asked in its own dialect, once for each question.
 
+mod health;
+mod identity;
 mod metadata;
 mod places;
 mod proof;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{Method, header};
 use tokio::runtime::Handle;
 use url::Url;
 
-pub use self::places::SignInPage;
-use self::{places::Places, proof::Proof};
+use self::{health::Health, places::Places, proof::Proof};
+pub use self::{
+    health::Seen,
+    identity::{Expected, Known, Unproven},
+    places::SignInPage,
+};
 use crate::{
     config,
     dialect::{self, Content, Endpoint, Heard, Said},
     fetch::{Bounds, Call, FetchError, Fetcher},
     jose::mint::MintError,
+    jwks::Provider,
     model::{Grant, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+    telemetry::metrics::{IdToken, Metrics},
 };
 
 /// The authority of one generation of the configuration.
@@ -28,18 +36,28 @@ pub struct Remote {
     bounds: Bounds,
     places: Places,
     proof: Proof,
+    /// The keys of its ID tokens; `None`: none are asked for.
+    keys: Option<Arc<Provider>>,
+    health: Health,
+    metrics: Arc<Metrics>,
 }
 
 impl Remote {
-    /// Nothing is asked yet. Metadata are read on `background`.
+    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`].
     ///
     /// # Errors
     /// If the key for assertions cannot be used.
-    pub fn new(settings: config::Remote, background: &Handle) -> Result<Remote, MintError> {
+    pub fn new(
+        settings: config::Remote,
+        keys: Option<Arc<Provider>>,
+        metrics: Arc<Metrics>,
+        background: &Handle,
+    ) -> Result<Remote, MintError> {
         let fetcher = Arc::new(Fetcher::new(settings.ca_file.clone()));
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
-        Ok(Remote { proof: Proof::new(&settings.authentication)?, fetcher, bounds, places, settings })
+        let proof = Proof::new(&settings.authentication)?;
+        Ok(Remote { settings, fetcher, bounds, places, proof, keys, health: Health::default(), metrics })
     }
 
     pub fn settings(&self) -> &config::Remote {
@@ -53,7 +71,15 @@ impl Remote {
     /// `invalid_grant` if, and only if, the authority says clearly that what was presented is no good. Anything else is
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let mut tokens = self.places.tokens(now).await?;
+        let (kind, started) = (grant.kind(), Instant::now());
+        let outcome = self.put(grant, now).await;
+        self.metrics.remote.asked(self.settings.api.dialect(), kind, &outcome, started.elapsed());
+        self.health.note(&outcome, now);
+        outcome
+    }
+
+    async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
+        let tokens = self.places.tokens(now).await?;
         let request = TokenRequest {
             client: self.proof.client(&self.settings, &tokens.obtain, now)?,
             grant,
@@ -63,14 +89,71 @@ impl Remote {
         };
         let said = dialect::write_request(&self.settings.api, &request)
             .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
-        let url = match said.endpoint {
-            Endpoint::Obtain => &mut tokens.obtain,
-            Endpoint::Renew => &mut tokens.renew,
-        };
-        let call = call(said, url);
-        let called = self.fetcher.call(url, call, self.bounds).await.map_err(unreachable)?;
+        let mut url = said.place(match said.endpoint {
+            Endpoint::Obtain => &tokens.obtain,
+            Endpoint::Renew => &tokens.renew,
+        });
+        let call = call(said, &mut url);
+        let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
-        dialect::read_reply(&self.settings.api, &heard)
+        let given = dialect::read_reply(&self.settings.api, &heard)?;
+        Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given })
+    }
+
+    /// Who signed in, by the ID token in `given`; `nonce` is what the user was sent away with. `None`: ID tokens are
+    /// not asked for.
+    ///
+    /// # Errors
+    /// Why it is not to be believed, or not now.
+    pub async fn who(
+        &self,
+        given: &TokenGrant,
+        nonce: Option<&Secret<String>>,
+        now: UnixTime,
+    ) -> Result<Option<Known>, Unproven> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        self.counted(self.known(keys, given, nonce, now).await).map(Some)
+    }
+
+    /// Whether the ID token in `given`, if there is one, still speaks of `subject` (OpenID Connect Core, section 12.2).
+    ///
+    /// # Errors
+    /// Why it does not, or nobody knows now.
+    pub async fn still(&self, subject: &str, given: &TokenGrant, now: UnixTime) -> Result<(), Unproven> {
+        let Some(keys) = self.keys.as_ref().filter(|_| given.id_token.is_some()) else { return Ok(()) };
+        let known = self.known(keys, given, None, now).await;
+        let same = known.and_then(|known| if known.subject == subject { Ok(()) } else { Err(Unproven::OtherSubject) });
+        self.counted(same)
+    }
+
+    async fn known(
+        &self,
+        keys: &Provider,
+        given: &TokenGrant,
+        nonce: Option<&Secret<String>>,
+        now: UnixTime,
+    ) -> Result<Known, Unproven> {
+        let token = given.id_token.as_ref().ok_or(Unproven::Missing)?;
+        let expected = Expected { client_id: &self.settings.client_id, access_token: &given.access_token, nonce };
+        identity::verify(keys, token, expected, now).await
+    }
+
+    fn counted<T>(&self, outcome: Result<T, Unproven>) -> Result<T, Unproven> {
+        self.metrics.remote.id_token(match &outcome {
+            Ok(_) => IdToken::Accepted,
+            Err(Unproven::Undecided) => IdToken::Undecided,
+            Err(_) => IdToken::Refused,
+        });
+        outcome
+    }
+
+    pub fn keys(&self) -> Option<&Arc<Provider>> {
+        self.keys.as_ref()
+    }
+
+    /// How it was when it was last asked.
+    pub fn seen(&self) -> Seen {
+        self.health.seen()
     }
 
     /// Where users sign in.
@@ -110,5 +193,13 @@ fn unreachable(error: FetchError) -> TokenError {
     TokenError::unavailable().because(format!("the authority: {error}"))
 }
 
+/// A token that is over when it comes would be renewed without end, and one that outlives everything never.
+fn lifetime(said: u64) -> u64 {
+    if said == 0 { SHORTEST_LIFE } else { said.min(LONGEST_LIFE) }
+}
+
+/// Seconds.
+const SHORTEST_LIFE: u64 = 60;
+const LONGEST_LIFE: u64 = 366 * 24 * 3600;
 /// Bytes of an answer.
 const ANSWER_BYTES: usize = 256 * 1024;

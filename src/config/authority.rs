@@ -145,6 +145,8 @@ pub struct LdapUsers {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoints {
     pub authorize: Option<String>,
+    /// Where users come back to who sign in at the authority outside.
+    pub callback: Option<String>,
     pub token: Option<String>,
     pub revoke: Option<String>,
     pub introspect: Option<String>,
@@ -160,6 +162,7 @@ impl Endpoints {
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let switchable = [
             &self.authorize,
+            &self.callback,
             &self.token,
             &self.revoke,
             &self.introspect,

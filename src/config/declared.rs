@@ -140,6 +140,14 @@ pub struct DeclaredPlace {
 }
 
 impl DeclaredDialect {
+    /// Whether a request of some endpoint says this; HTTP Basic names a client and proves it.
+    pub fn names(&self, place: &Place) -> bool {
+        let is_client = matches!(place, Place::ClientId | Place::ClientSecret);
+        self.endpoints
+            .iter()
+            .any(|endpoint| endpoint.basic && is_client || endpoint.requests.iter().any(|request| request.names(place)))
+    }
+
     pub fn status(&self, code: ErrorCode) -> StatusCode {
         let given = self.statuses.iter().find(|(known, _)| *known == code).map(|(_, status)| *status);
         given.unwrap_or(match code {

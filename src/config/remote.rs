@@ -1,12 +1,12 @@
 //! The authority outside, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::Issuer;
-use crate::model::{Scope, Secret};
+use super::{DeclaredDialect, Issuer};
+use crate::model::{Grant, Scope, Secret};
 
 /// An authority outside that vouches in our place.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +26,24 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Whose ID tokens are believed.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        match &self.api {
+            RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref(),
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
+        }
+    }
+
+    /// The same where ID tokens are asked for.
+    pub fn id_tokens(&self) -> Option<&Issuer> {
+        self.issuer().filter(|_| self.scopes.contains("openid"))
+    }
+
     /// Where users sign in at the authority itself: how they come back.
     pub fn sign_in(&self) -> Option<&SignInAt> {
         match &self.api {
             RemoteApi::OAuth2(oauth2) => oauth2.sign_in.as_ref(),
-            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
+            RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } | RemoteApi::Declared { .. } => None,
         }
     }
 }
@@ -39,8 +52,33 @@ impl Remote {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RemoteApi {
     OAuth2(Box<RemoteOAuth2>),
-    Redex { token: Url, refresh: Url },
-    Consinco { login: Url, refresh: Url, format: Format, company: Option<String> },
+    Redex {
+        token: Url,
+        refresh: Url,
+    },
+    Consinco {
+        login: Url,
+        refresh: Url,
+        format: Format,
+        company: Option<String>,
+    },
+    /// Its paths stand below `base`.
+    Declared {
+        dialect: Arc<DeclaredDialect>,
+        base: Url,
+    },
+}
+
+impl RemoteApi {
+    /// As the configuration writes it.
+    pub fn dialect(&self) -> &str {
+        match self {
+            RemoteApi::OAuth2(_) => "oauth2",
+            RemoteApi::Redex { .. } => "redex",
+            RemoteApi::Consinco { .. } => "consinco",
+            RemoteApi::Declared { dialect, .. } => &dialect.name,
+        }
+    }
 }
 
 /// An authority that speaks `oauth2`.
@@ -74,6 +112,8 @@ pub struct SignInAt {
     pub callback: String,
     /// The same as a URL, as it is registered there.
     pub redirect_uri: String,
+    /// Further parameters that they are sent with, in the order of the file.
+    pub parameters: Vec<(String, String)>,
 }
 
 /// How we prove ourselves to it.
@@ -109,6 +149,18 @@ pub enum Format {
 pub enum Account {
     Password { username: String, password: Secret<String>, company: Option<String> },
     ApiKey(Secret<String>),
+}
+
+impl Account {
+    /// What signs in with it.
+    pub fn grant(&self) -> Grant {
+        match self {
+            Account::Password { username, password, company } => {
+                Grant::Password { username: username.clone(), password: password.clone(), company: company.clone() }
+            }
+            Account::ApiKey(key) => Grant::ApiKey { key: key.clone() },
+        }
+    }
 }
 
 /// When what is about to expire is renewed.

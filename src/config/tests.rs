@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::*;
 
+mod accounts;
 mod authority;
+mod declared;
 mod decoding;
 mod dialects;
 mod examples;
@@ -12,6 +14,7 @@ mod files;
 mod issuers;
 mod listeners;
 mod outside;
+mod remote;
 mod routes;
 mod secrets;
 mod upstreams;

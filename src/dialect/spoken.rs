@@ -1,8 +1,9 @@
 //! What is the same for every dialect that is spoken to an authority outside.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use url::Url;
 
-use super::{answer::retry_after, consinco, oauth2, redex};
+use super::{answer::retry_after, consinco, declared, oauth2, redex};
 use crate::{
     config::RemoteApi,
     model::{ErrorCode, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
@@ -45,6 +46,15 @@ impl Said {
         Said { endpoint, path: None, accept, authorization: None, content }
     }
 
+    /// Where it goes, if `base` is where its endpoint is, or what its path stands below.
+    pub fn place(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        if let Some(path) = &self.path {
+            url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        }
+        url
+    }
+
     /// The body; empty for a GET.
     pub fn body(&self) -> &[u8] {
         match &self.content {
@@ -62,6 +72,7 @@ pub fn write_request(api: &RemoteApi, request: &TokenRequest) -> Result<Said, Ca
     match api {
         RemoteApi::OAuth2(settings) => oauth2::write_request(request, &settings.parameters),
         RemoteApi::Redex { .. } => redex::write_request(request),
+        RemoteApi::Declared { dialect, .. } => declared::write_request(dialect, request),
         RemoteApi::Consinco { format, company, .. } => {
             consinco::write_request(request, &consinco::Speech { format: *format, company: company.clone() })
         }
@@ -77,6 +88,7 @@ pub fn read_reply(api: &RemoteApi, heard: &Heard<'_>) -> Result<TokenGrant, Toke
         RemoteApi::OAuth2(_) => oauth2::read_reply(heard),
         RemoteApi::Redex { .. } => redex::read_reply(heard),
         RemoteApi::Consinco { .. } => consinco::read_reply(heard),
+        RemoteApi::Declared { dialect, .. } => declared::read_reply(dialect, heard),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is kept here while a user thinks: the request travels sealed in the form and is checked anew when it comes
 //! back.
 
+mod callback;
 mod cookies;
 mod form;
 mod reply;
@@ -26,7 +27,6 @@ use super::{
 };
 use crate::{
     config::{self, Users},
-    dialect::Dialect,
     fetch::Fetcher,
     grants::{
         Grants,
@@ -44,8 +44,6 @@ pub(super) struct Authorize {
     /// Questions to the verifier of intents, by address: nobody has signed in when it is asked.
     intents: Limiter,
     cookies: Cookies,
-    /// Where forms are sent: relative, so that it also fits below a prefix that a proxy in front takes away.
-    action: String,
 }
 
 /// One request to the endpoint.
@@ -56,17 +54,17 @@ struct Visit<'a> {
     cx: &'a Context,
     /// Then no redirect may repeat what was posted (RFC 9700, section 4.12).
     posted: bool,
+    /// Where forms are sent: relative, so that it also fits below a prefix that a proxy in front takes away.
+    action: &'a str,
 }
 
 impl Authorize {
     pub(super) fn new(settings: &config::Authority) -> Result<Authorize, ThemeError> {
-        let path = settings.endpoints.authorize.as_deref().unwrap_or_default();
         Ok(Authorize {
             pages: Pages::new(settings.pages.theme.as_deref(), &settings.pages.title)?,
             fetcher: Fetcher::new(None),
             intents: Limiter::new(INTENTS, Instant::now()),
             cookies: Cookies { secure: settings.issuer.starts_with("https:") },
-            action: format!("./{}", path.rsplit('/').next().unwrap_or_default()),
         })
     }
 }
@@ -75,7 +73,8 @@ impl Endpoints {
     pub(super) async fn authorize(&self, request: Request<Incoming>, cx: &Context) -> Answer {
         let (head, body) = request.into_parts();
         let reader = Reader { texts: language::of(&head.headers), cx };
-        let visit = Visit { headers: &head.headers, reader, cx, posted: head.method == Method::POST };
+        let action = relative(head.uri.path(), Some(head.uri.path()));
+        let visit = Visit { headers: &head.headers, reader, cx, posted: head.method == Method::POST, action: &action };
         let visited = Visited { grants: &self.grants, own: &self.authorize, visit };
         let reply = match head.method {
             Method::GET => visited.begin(head.uri.query().unwrap_or_default().as_bytes()).await,
@@ -84,15 +83,9 @@ impl Endpoints {
                 Ok(body) => visited.post(&body).await,
                 Err((status, _)) => visited.unreadable(status),
             },
-            _ => visited.wrong_method(),
+            _ => visited.wrong_method("GET, POST"),
         };
-        self.grants.metrics.oauth.answered(
-            metrics::Endpoint::Authorize,
-            Dialect::OAuth2.name(&self.grants.settings().endpoints),
-            reply.grant,
-            reply.result,
-        );
-        Answer { response: reply.response, refused: reply.refused, grant: reply.grant }
+        reply.counted(metrics::Endpoint::Authorize, &self.grants)
     }
 }
 
@@ -120,6 +113,12 @@ impl Visited<'_> {
         }
         if let Err(refusal) = verify_intent(&asked, &settings.intent, &self.own.fetcher).await {
             return self.refuse(&asked.target, refusal, Some(&asked));
+        }
+        if self.grants.sign_in_outside().is_some() {
+            return match self.can_go_away(&asked) {
+                Ok(()) => self.send_away(&asked, text).await,
+                Err(refusal) => self.refuse(&asked.target, refusal, Some(&asked)),
+            };
         }
         let none = asked.prompt.none;
         match self.remembered(&asked) {
@@ -164,7 +163,7 @@ impl Visited<'_> {
         }
         match &form.user {
             None => self.sign_in(&asked, &form.request, fields).await,
-            Some(user) => self.consent(&asked, &form.request, user, fields).await,
+            Some(user) => self.consent(&asked, &form, user, sealed, fields).await,
         }
     }
 
@@ -193,7 +192,11 @@ impl Visited<'_> {
     /// Who is signed in here already, if that is good enough for what is asked.
     fn remembered(&self, asked: &Authorization) -> Option<SignedIn> {
         let settings = self.grants.settings();
-        if settings.pages.remember.is_zero() || asked.prompt.login {
+        // What the authority outside gave is no longer at hand then, and only a new sign-in brings it.
+        if self.grants.outside.is_some() {
+            return None;
+        }
+        if settings.pages.remember.is_zero() || asked.prompt.login || asked.prompt.select_account {
             return None;
         }
         let cookie = self.own.cookies.read(Name::Remembered, self.visit.headers)?;
@@ -214,6 +217,17 @@ impl Visited<'_> {
     }
 }
 
+/// `to` as somebody at `from` names it, both of them canonical paths.
+fn relative(from: &str, to: Option<&str>) -> String {
+    let to = to.unwrap_or_default();
+    let shared = from.bytes().zip(to.bytes()).take_while(|(a, b)| a == b);
+    let shared = shared.enumerate().filter(|(_, (byte, _))| *byte == b'/').last().map_or(0, |(at, _)| at + 1);
+    match from[shared..].matches('/').count() {
+        0 => format!("./{}", &to[shared..]),
+        up => format!("{}{}", "../".repeat(up), &to[shared..]),
+    }
+}
+
 fn asks_consent(asked: &Authorization) -> bool {
     asked.client.asks_consent || asked.prompt.consent
 }
@@ -228,3 +242,24 @@ fn is_form(headers: &HeaderMap) -> bool {
 const INTENTS: config::Rate = config::Rate { interval: Duration::from_millis(200), burst: 50 };
 /// The field that holds the sealed request.
 const FORM: &str = "form";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_sent_from_wherever_its_page_stands() {
+        for (from, to, expected) in [
+            ("/oauth20/authorize", "/oauth20/authorize", "./authorize"),
+            ("/oauth20/callback", "/oauth20/authorize", "./authorize"),
+            ("/oauth20/auth", "/oauth20/authorize", "./authorize"),
+            ("/callback", "/oauth20/authorize", "./oauth20/authorize"),
+            ("/a/b/callback", "/authorize", "../../authorize"),
+            ("/a/b/callback", "/a/c/authorize", "../c/authorize"),
+        ] {
+            assert_eq!(relative(from, Some(to)), expected, "{from}");
+            let base = url::Url::parse("https://as.test").unwrap().join(from).unwrap();
+            assert_eq!(base.join(expected).unwrap().path(), to);
+        }
+    }
+}

@@ -43,6 +43,8 @@ pub struct Endpoints {
 pub enum Mount {
     Token(Dialect),
     Authorize,
+    /// Where users come back to who signed in at the authority outside.
+    Callback,
     Revoke,
     Introspect,
     /// The JWK Set.
@@ -54,13 +56,14 @@ pub enum Mount {
 }
 
 impl Mount {
-    const BUILT_IN: [Mount; 11] = [
+    const BUILT_IN: [Mount; 12] = [
         Mount::Token(Dialect::OAuth2),
         Mount::Token(Dialect::Redex(Obtain)),
         Mount::Token(Dialect::Redex(Renew)),
         Mount::Token(Dialect::Consinco(Obtain)),
         Mount::Token(Dialect::Consinco(Renew)),
         Mount::Authorize,
+        Mount::Callback,
         Mount::Revoke,
         Mount::Introspect,
         Mount::Keys,
@@ -88,6 +91,7 @@ impl Mount {
             Mount::Token(Dialect::Consinco(Obtain)) => "consinco:login",
             Mount::Token(Dialect::Consinco(Renew)) => "consinco:refresh",
             Mount::Authorize => "oauth2:authorize",
+            Mount::Callback => "oauth2:callback",
             Mount::Revoke => "oauth2:revoke",
             Mount::Introspect => "oauth2:introspect",
             Mount::Keys => "oauth2:jwks",
@@ -100,7 +104,7 @@ impl Mount {
     fn has_cors(self) -> bool {
         match self {
             Mount::Token(_) | Mount::Keys | Mount::Metadata | Mount::OpenId => true,
-            Mount::Authorize | Mount::Revoke | Mount::Introspect => false,
+            Mount::Authorize | Mount::Callback | Mount::Revoke | Mount::Introspect => false,
         }
     }
 }
@@ -153,6 +157,7 @@ impl Endpoints {
             (paths.consinco.login.clone(), Mount::Token(Dialect::Consinco(Obtain))),
             (paths.consinco.refresh.clone(), Mount::Token(Dialect::Consinco(Renew))),
             (paths.authorize.clone(), Mount::Authorize),
+            (paths.callback.clone(), Mount::Callback),
             (paths.revoke.clone(), Mount::Revoke),
             (paths.introspect.clone(), Mount::Introspect),
             (Some(paths.jwks.clone()), Mount::Keys),
@@ -200,6 +205,7 @@ impl Endpoints {
                 answer
             }
             Mount::Authorize => self.authorize(request, cx).await,
+            Mount::Callback => self.callback(request, cx).await,
             Mount::Revoke => {
                 let answer = self.revoke(request, cx).await;
                 self.count(metrics::Endpoint::Revoke, Dialect::OAuth2, &answer);

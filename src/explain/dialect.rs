@@ -110,7 +110,7 @@ fn read(question: &Question, authority: &config::Authority, steps: &mut Vec<Step
     let types: Vec<_> = types.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     let media_type = if types.is_empty() { "none is named".to_owned() } else { types.join(" and ") };
     steps.push(good("media type", media_type, Vec::new()));
-    let (says, details) = members::outline(&head.headers, body.expose());
+    let (says, details) = members::outline(head, body.expose());
     steps.push(Step { step: "members", mark: Mark::Skipped, says, details });
     match place.dialect.read_request(head, body.expose(), &authority.endpoints) {
         Ok(request) => {

@@ -94,6 +94,13 @@ impl Gate {
         response
     }
 
+    /// Returns once no renewal is under way: what an authority outside has given by then is kept.
+    pub async fn quiet(&self) {
+        if let Some(renewals) = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()) {
+            renewals.quiet().await;
+        }
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,

@@ -36,6 +36,24 @@ pub struct AuthorityStatus {
     /// Where its endpoints are, those that are switched on.
     pub endpoints: Vec<String>,
     pub signing_keys: Vec<SigningKeyStatus>,
+    /// The authority outside that vouches in place of users and clients; `None`: they are judged here.
+    pub remote: Option<RemoteStatus>,
+}
+
+/// The authority outside, as it was when it was last asked.
+#[derive(Debug, Serialize)]
+pub struct RemoteStatus {
+    /// What it speaks.
+    pub dialect: String,
+    /// Its last answer made no sense, or there was none.
+    pub degraded: bool,
+    /// Seconds since it last gave or refused something, as it should.
+    pub answered: Option<u64>,
+    pub last_error: Option<String>,
+    /// Keys to verify its ID tokens with; `None`: none are asked for.
+    pub keys: Option<usize>,
+    /// Seconds since those were fetched.
+    pub key_age: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,7 +158,23 @@ impl Gate {
 
     fn authority_status(&self, now: UnixTime) -> Option<AuthorityStatus> {
         let keys = self.endpoints()?.grants.signing.shown();
-        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, now))
+        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, self.remote_status(now), now))
+    }
+
+    /// The authority outside alone, where one vouches: cheap enough for a probe.
+    pub fn remote_status(&self, now: UnixTime) -> Option<RemoteStatus> {
+        let remote = self.proxy.auth().own()?.renewals.as_ref()?.remote();
+        let (seen, keys) = (remote.seen(), remote.keys().map(|keys| keys.status()));
+        let of_keys = keys.as_ref().and_then(|keys| keys.last_error.as_ref());
+        let last_error = seen.last_error.or_else(|| of_keys.map(|error| format!("its keys: {error}")));
+        Some(RemoteStatus {
+            dialect: remote.settings().api.dialect().to_owned(),
+            degraded: last_error.is_some(),
+            answered: seen.last_answer.map(|at| at.until(now).as_secs()),
+            last_error,
+            keys: keys.as_ref().map(|keys| keys.keys),
+            key_age: keys.and_then(|keys| keys.last_success).map(|at| at.until(now).as_secs()),
+        })
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -206,7 +240,7 @@ impl Gate {
 }
 
 impl AuthorityStatus {
-    fn of(settings: &Authority, keys: &[Shown], now: UnixTime) -> AuthorityStatus {
+    fn of(settings: &Authority, keys: &[Shown], remote: Option<RemoteStatus>, now: UnixTime) -> AuthorityStatus {
         let (users_by, users) = match &settings.users {
             Users::Listed(users) => ("listed", Some(users.len())),
             Users::Http(_) => ("http", None),
@@ -219,6 +253,7 @@ impl AuthorityStatus {
             users,
             endpoints: settings.endpoints.paths().map(str::to_owned).collect(),
             signing_keys: keys.iter().map(|key| SigningKeyStatus::of(key, now)).collect(),
+            remote,
         }
     }
 }

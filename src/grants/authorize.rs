@@ -2,6 +2,7 @@
 //!
 //! A request is checked anew at each step of its way through the pages, with the configuration of that moment.
 
+mod away;
 mod check;
 mod intent;
 mod issue;
@@ -9,10 +10,12 @@ mod parameters;
 mod redirect;
 #[cfg(test)]
 mod tests;
+mod vouched;
 
 use std::sync::Arc;
 
 pub use self::{
+    away::{Away, NotSignedIn},
     check::check,
     intent::verify as verify_intent,
     issue::SignedIn,
@@ -39,6 +42,8 @@ pub struct Authorization {
     pub challenge: Option<String>,
     pub nonce: Option<String>,
     pub login_hint: Option<String>,
+    /// Languages that the user prefers, in their order, separated by spaces.
+    pub ui_locales: Option<String>,
     pub prompt: Prompt,
     /// Seconds that a sign-in may be old.
     pub max_age: Option<u64>,
@@ -62,6 +67,8 @@ pub struct Prompt {
     pub none: bool,
     /// The sign-in page, whoever is remembered.
     pub login: bool,
+    /// The same: another account may be meant.
+    pub select_account: bool,
     /// The consent page, whatever the client's settings.
     pub consent: bool,
 }
@@ -122,6 +129,8 @@ pub enum AuthorizeError {
     TemporarilyUnavailable,
     LoginRequired,
     ConsentRequired,
+    InteractionRequired,
+    AccountSelectionRequired,
     RequestNotSupported,
     RequestUriNotSupported,
 }
@@ -139,6 +148,8 @@ impl AuthorizeError {
             AuthorizeError::TemporarilyUnavailable => "temporarily_unavailable",
             AuthorizeError::LoginRequired => "login_required",
             AuthorizeError::ConsentRequired => "consent_required",
+            AuthorizeError::InteractionRequired => "interaction_required",
+            AuthorizeError::AccountSelectionRequired => "account_selection_required",
             AuthorizeError::RequestNotSupported => "request_not_supported",
             AuthorizeError::RequestUriNotSupported => "request_uri_not_supported",
         }

@@ -181,8 +181,14 @@ impl Grants {
         if let Some((presented, session)) = self.sessions.find_any_refresh(token).await? {
             return Ok(Some(Known::Refresh { session, presented }));
         }
-        let Some((session, jti)) = self.read_jwt(token) else { return Ok(None) };
-        self.find_access(session, digest16(jti.as_bytes()), Some(jti)).await
+        if let Some((session, jti)) = self.read_jwt(token) {
+            return self.find_access(session, digest16(jti.as_bytes()), Some(jti)).await;
+        }
+        // The authority's own, where clients have those.
+        match self.sessions.find_foreign(token).await? {
+            Some(session) => self.find_access(session, digest16(token.as_bytes()), None).await,
+            None => Ok(None),
+        }
     }
 
     async fn find_access(

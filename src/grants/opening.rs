@@ -110,7 +110,9 @@ impl Grants {
         first: &First<'_>,
     ) -> Result<Start, TokenError> {
         let now = self.sessions.now();
-        let renewable = held.as_ref().is_none_or(|held| held.refresh_token.is_some());
+        let renewable = held.as_ref().is_none_or(|held| {
+            self.outside.as_ref().is_some_and(|outside| outside.can_renew(&client.id, &granted, held))
+        });
         let refresh = may_refresh(client, granted.grant) && renewable;
         let lifetime = match granted.grant {
             GrantType::Implicit => client.access_lifetime.min(LONGEST_IMPLICIT),

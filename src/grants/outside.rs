@@ -5,11 +5,11 @@ use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::Map;
 
-use super::{Grants, audiences_for, scope_for, trail::Trail};
+use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail};
 use crate::{
-    authority::{Denied, Identity},
+    authority::{Denied, Identity, remote::Unproven},
     config::{Account, Client, RESERVED_CLAIMS, RemoteApi},
-    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, TokenError, TokenGrant},
+    model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
     session::{Held, Session},
 };
@@ -59,6 +59,44 @@ impl Grants {
         Ok(given)
     }
 
+    /// The user whom name and password prove on a page of ours, with what the authority outside gives for that, if one
+    /// vouches.
+    ///
+    /// # Errors
+    /// Why nobody has signed in.
+    pub async fn sign_in_here(
+        &self,
+        client: &Client,
+        username: &str,
+        password: Secret<String>,
+        cx: &Context,
+    ) -> Result<SignedIn, Denied> {
+        let Some(outside) = &self.outside else {
+            let user = self.authority.verify_user(username, &password, &client.id, cx).await?;
+            return Ok(SignedIn::new(user, cx.now));
+        };
+        let grant = Grant::Password { username: username.to_owned(), password, company: None };
+        // The page writes lines of its own.
+        let mut trail = Trail::new(GrantType::AuthorizationCode);
+        let Vouched { identity, held } =
+            self.vouch(outside, client, grant, &mut trail, cx).await.map_err(|error| match error.code {
+                ErrorCode::InvalidGrant => error.throttled.map_or(Denied::Wrong, Denied::Throttled),
+                _ => Denied::Unavailable(error.cause.unwrap_or_default()),
+            })?;
+        Ok(SignedIn { held: Some(held), ..SignedIn::new(identity, cx.now) })
+    }
+
+    /// Whether whoever vouched for `user` still does, as far as can be said here.
+    pub fn still_vouches_for(&self, user: &SignedIn) -> bool {
+        match (&user.held, &user.credential) {
+            (Some(_), None) => self.outside.is_some(),
+            (held, credential) => {
+                held.is_some() == self.outside.is_some()
+                    && self.authority.still_vouches(&user.username, credential.as_ref())
+            }
+        }
+    }
+
     /// Asks the authority, with what was presented or with the account that belongs to it.
     async fn vouch(
         &self,
@@ -87,7 +125,8 @@ impl Grants {
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
-            return Ok(Vouched { identity: told(&given, known), held: held(given) });
+            let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
+            return Ok(Vouched { identity, held: held(given) });
         }
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
@@ -97,6 +136,29 @@ impl Grants {
             _ => judged(error),
         })?;
         Ok(Vouched { identity, held: held(given) })
+    }
+
+    /// Somebody as the ID token in `given` tells, where one was asked for and given; without one, as `known`.
+    async fn recognised(
+        &self,
+        outside: &Renewals,
+        given: &TokenGrant,
+        known: Identity,
+        kind: GrantType,
+    ) -> Result<Identity, TokenError> {
+        if given.id_token.is_none() || kind == GrantType::ClientCredentials {
+            return Ok(known);
+        }
+        match outside.remote().who(given, None, self.sessions.now()).await {
+            Ok(None) => Ok(known),
+            Ok(Some(said)) => Ok(Identity {
+                subject: said.subject,
+                username: said.username,
+                claims: said.claims,
+                credential: known.credential,
+            }),
+            Err(error) => Err(unproven(error)),
+        }
     }
 
     /// Who it is by our own lists, and what to sign in with at the authority.
@@ -122,13 +184,13 @@ impl Grants {
                     claims: client.claims.clone(),
                     credential: None,
                 };
-                return Ok((identity, client.account.as_ref().map(signs_in)));
+                return Ok((identity, client.account.as_ref().map(Account::grant)));
             }
             Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. } => {
                 return Err(TokenError::new(ErrorCode::UnsupportedGrantType));
             }
         };
-        let account = self.authority.account(&identity.username).map(signs_in);
+        let account = self.authority.account(&identity.username).map(Account::grant);
         Ok((identity, account))
     }
 
@@ -222,21 +284,12 @@ fn told(given: &TokenGrant, known: Identity) -> Identity {
     Identity { username: given.username.clone().unwrap_or(known.username), claims, ..known }
 }
 
-fn held(given: TokenGrant) -> Held {
+pub(super) fn held(given: TokenGrant) -> Held {
     Held {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,
         issued: given.issued,
         refresh_token: given.refresh_token,
-    }
-}
-
-fn signs_in(account: &Account) -> Grant {
-    match account {
-        Account::Password { username, password, company } => {
-            Grant::Password { username: username.clone(), password: password.clone(), company: company.clone() }
-        }
-        Account::ApiKey(key) => Grant::ApiKey { key: key.clone() },
     }
 }
 
@@ -253,6 +306,14 @@ fn judged(error: TokenError) -> TokenError {
         | ErrorCode::UnsupportedTokenType => misconfigured(&error),
         ErrorCode::ServerError => TokenError::unavailable().because(error.cause.unwrap_or_default()),
     }
+}
+
+/// What the client presented was good; what the authority says of it is not, or cannot be verified now.
+fn unproven(error: Unproven) -> TokenError {
+    if error != Unproven::Undecided {
+        tracing::error!(%error, "an ID token of the authority outside is not believed: look at authority.remote.issuer");
+    }
+    TokenError::unavailable().because(format!("id_token: {error}"))
 }
 
 /// The authority refuses us, not the client.

@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{NotRenewed, Outcome, Timing, Wanted, timing};
+use super::{Means, NotRenewed, Outcome, Timing, Wanted, health::State, timing};
 use crate::{
-    authority::remote::Remote,
-    config,
-    model::{ErrorCode, Grant, TokenError, UnixTime},
-    session::{Exchanged, Held, Renewed, Session, SessionId, Sessions, StoreError, Vouched, record::RevocationReason},
+    model::{ErrorCode, Grant, GrantType, TokenError, TokenGrant, UnixTime},
+    session::{Answer, Exchanged, Held, Renewed, Session, SessionId, StoreError, Vouched},
+    telemetry::{
+        audit::{Entry, Event},
+        metrics::Renewal,
+    },
 };
 
 /// One renewal of one session.
 pub(super) struct Flight {
-    pub sessions: Arc<Sessions>,
-    pub remote: Arc<Remote>,
-    pub settings: config::Refresh,
+    pub means: Arc<Means>,
     pub id: SessionId,
     pub wanted: Wanted,
 }
@@ -26,86 +26,161 @@ impl Flight {
         let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else {
             return Err(NotRenewed::NotRenewable);
         };
-        let now = self.sessions.now();
+        let now = self.means.sessions.now();
         if self.is_met(held, vouched, now) {
             return Ok(Arc::new(session));
         }
-        let Some(refresh_token) = held.refresh_token.clone() else { return Err(NotRenewed::NotRenewable) };
-        match self.remote.ask(Grant::RefreshToken { token: refresh_token.clone() }, now).await {
+        let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
+            // Nothing was asked, so there is nothing to audit.
+            self.means.metrics.oauth.renewed(Renewal::NotRenewable);
+            return Err(NotRenewed::NotRenewable);
+        };
+        let presented = match &grant {
+            Grant::RefreshToken { token } => Some(token.clone()),
+            _ => None,
+        };
+        match self.means.remote.ask(grant, now).await {
             Ok(given) => {
+                self.means.health.note(State::Answers, "");
+                let how = if presented.is_some() { Renewal::Refreshed } else { Renewal::Obtained };
                 let held = Held {
                     expires: given.issued.plus(given.expires_in),
-                    access_token: given.access_token,
+                    access_token: given.access_token.clone(),
                     issued: given.issued,
                     // Without a new one the old one stays good (RFC 6749, section 6).
-                    refresh_token: given.refresh_token.or(Some(refresh_token)),
+                    refresh_token: given.refresh_token.clone().or(presented),
                 };
-                self.keep(vouched.generation, held).await
+                let kept = self.keep(&session, vouched.generation, held, how).await;
+                // Only now: whatever it says, what came with it must not be lost.
+                self.look_at_id_token(&session, given, now);
+                kept
             }
-            Err(error) if error.code == ErrorCode::InvalidGrant => self.refused(vouched.generation).await,
-            Err(error) => Err(unavailable(&error)),
+            // Only to a refresh token it is the end: what was configured to sign in with may be mended.
+            Err(error) if error.code == ErrorCode::InvalidGrant && presented.is_some() => {
+                self.means.health.note(State::Answers, "");
+                self.refused(&session, vouched.generation).await
+            }
+            Err(error) => Err(self.unavailable(&session, &error)),
         }
     }
 
     fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
         match self.wanted {
-            Wanted::ByTime => timing(held.issued, held.expires, now, &self.settings) == Timing::Fresh,
+            Wanted::ByTime => timing(held.issued, held.expires, now, &self.means.settings) == Timing::Fresh,
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
         }
     }
 
     /// Before anybody sees them: what is lost here is lost for good.
-    async fn keep(&self, seen: u64, held: Held) -> Outcome {
+    async fn keep(&self, session: &Session, seen: u64, held: Held, how: Renewal) -> Outcome {
         let renewed_for = match self.wanted {
             Wanted::ByTime => None,
             Wanted::ByClient { presented } => Some(presented),
         };
         let mut pause = FIRST_PAUSE;
-        for _ in 0..ATTEMPTS {
-            let renewed = Renewed { seen, held: held.clone(), renewed_for };
-            match self.sessions.renew(self.id, renewed).await {
-                Ok(Exchanged::Kept { .. } | Exchanged::Moved) => return self.session().await.map(Arc::new),
-                Ok(Exchanged::Gone) => return Err(NotRenewed::Ended),
+        for attempt in 1..=ATTEMPTS {
+            let renewed = Renewed { seen, answer: Answer::Given { held: held.clone(), renewed_for } };
+            match self.means.sessions.renew(self.id, renewed).await {
+                Ok(Exchanged::Kept { .. }) => {
+                    self.note(how, session);
+                    return self.session().await.map(Arc::new);
+                }
+                // By somebody else, or by the attempt before, whose answer did not come.
+                Ok(Exchanged::Moved) => return self.session().await.map(Arc::new),
+                Ok(Exchanged::Gone | Exchanged::Ended) => return Err(NotRenewed::Ended),
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "what the authority gave could not be kept yet");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
+                    if attempt < ATTEMPTS {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
             }
         }
         tracing::error!(session = %self.id, "what the authority gave could not be kept, and its last refresh token is lost");
-        Err(away("the store"))
+        self.note(Renewal::Store, session);
+        Err(NotRenewed::Unavailable { retry_after: None, cause: "the store is not available".to_owned() })
+    }
+
+    /// Who somebody is was said at the sign-in, and stays: an ID token that says something else is not believed, and
+    /// somebody should know. Beside: nobody waits for the keys.
+    fn look_at_id_token(&self, session: &Session, given: TokenGrant, now: UnixTime) {
+        if !session.granted.outside || session.granted.grant == GrantType::ClientCredentials {
+            return;
+        }
+        let (remote, id, subject) = (self.means.remote.clone(), self.id, session.granted.subject.clone());
+        self.means.sessions.background().spawn(async move {
+            if let Err(error) = remote.still(&subject, &given, now).await {
+                tracing::warn!(session = %id, %error, "the ID token that came with a renewal is not believed");
+            }
+        });
     }
 
     /// The authority does not know the refresh token any more. The session ends, unless somebody has renewed it since.
-    async fn refused(&self, seen: u64) -> Outcome {
-        let session = self.session().await?;
-        if session.state.vouched.is_some_and(|vouched| vouched.generation != seen) {
-            return Ok(Arc::new(session));
+    async fn refused(&self, session: &Session, seen: u64) -> Outcome {
+        let renewed = Renewed { seen, answer: Answer::Ended };
+        match self.means.sessions.renew(self.id, renewed).await.map_err(|error| self.without_store(&error))? {
+            Exchanged::Ended => {
+                self.note(Renewal::Ended, session);
+                Err(NotRenewed::Ended)
+            }
+            Exchanged::Moved | Exchanged::Kept { .. } | Exchanged::Gone => self.session().await.map(Arc::new),
         }
-        self.sessions.revoke(self.id, RevocationReason::Authority).await.map_err(store)?;
-        Err(NotRenewed::Ended)
     }
 
     async fn session(&self) -> Result<Session, NotRenewed> {
-        let session = self.sessions.find(self.id).await.map_err(store)?;
-        session.filter(|session| session.is_alive(self.sessions.now())).ok_or(NotRenewed::Ended)
+        let session = self.means.sessions.find(self.id).await.map_err(|error| self.without_store(&error))?;
+        session.filter(|session| session.is_alive(self.means.sessions.now())).ok_or(NotRenewed::Ended)
+    }
+
+    fn without_store(&self, error: &StoreError) -> NotRenewed {
+        self.means.metrics.oauth.renewed(Renewal::Store);
+        NotRenewed::Unavailable { retry_after: None, cause: error.to_string() }
+    }
+
+    /// No judgement on the session: it is kept.
+    fn unavailable(&self, session: &Session, error: &TokenError) -> NotRenewed {
+        let cause = error.cause.as_deref().unwrap_or_default();
+        let (renewal, state) = match error.code {
+            _ if error.throttled.is_some() => (Renewal::Throttled, State::Away),
+            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => (Renewal::Unavailable, State::Away),
+            ErrorCode::InvalidRequest
+            | ErrorCode::InvalidClient
+            | ErrorCode::InvalidGrant
+            | ErrorCode::UnauthorizedClient
+            | ErrorCode::UnsupportedGrantType
+            | ErrorCode::InvalidScope
+            | ErrorCode::InvalidTarget
+            | ErrorCode::UnsupportedTokenType => (Renewal::Misconfigured, State::Refuses),
+        };
+        self.means.health.note(state, cause);
+        self.note(renewal, session);
+        NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
+    }
+
+    fn note(&self, renewal: Renewal, session: &Session) {
+        self.means.metrics.oauth.renewed(renewal);
+        let mut entry = Entry::new(
+            match renewal {
+                Renewal::Refreshed | Renewal::Obtained => Event::AuthorityRenewed,
+                Renewal::Ended => Event::AuthorityEnded,
+                Renewal::NotRenewable
+                | Renewal::Throttled
+                | Renewal::Misconfigured
+                | Renewal::Unavailable
+                | Renewal::Store => Event::AuthorityNotRenewed,
+            },
+            None,
+        );
+        entry.client = Some(&session.state.client);
+        entry.subject = Some(&session.granted.subject);
+        entry.session = Some(&self.id);
+        entry.reason = Some(renewal.reason());
+        entry.write();
     }
 }
 
-fn store(error: StoreError) -> NotRenewed {
-    NotRenewed::Unavailable { retry_after: None, cause: error.to_string() }
-}
-
-fn away(what: &str) -> NotRenewed {
-    NotRenewed::Unavailable { retry_after: None, cause: format!("{what} is not available") }
-}
-
-fn unavailable(error: &TokenError) -> NotRenewed {
-    let cause = error.cause.as_deref().unwrap_or_default();
-    NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
-}
-
-/// To keep what was given: 6 seconds together.
-const ATTEMPTS: u32 = 6;
+/// To keep what was given: a minute together. Requests do not wait so long.
+const ATTEMPTS: u32 = 18;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -2,24 +2,37 @@
 
 mod flight;
 mod flights;
+mod health;
 mod timing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
 
 pub use self::timing::{Timing, timing};
-use self::{flight::Flight, flights::Flights};
+use self::{flight::Flight, flights::Flights, health::Health};
 use crate::{
-    authority::remote::Remote,
+    authority::{Authority, remote::Remote},
     config,
-    session::{Session, SessionId, Sessions},
+    model::{Grant, GrantType},
+    session::{Granted, Held, Session, SessionId, Sessions},
+    telemetry::metrics::Metrics,
 };
 
 /// Renews what the authority outside gave, of one generation of the configuration.
 pub struct Renewals {
+    means: Arc<Means>,
+    flights: Arc<Flights>,
+}
+
+/// What a renewal needs.
+struct Means {
     sessions: Arc<Sessions>,
     remote: Arc<Remote>,
+    authority: Arc<Authority>,
     settings: config::Refresh,
-    flights: Arc<Flights>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
 }
 
 /// Why a renewal is wanted.
@@ -57,25 +70,33 @@ impl Renewals {
     pub fn new(
         sessions: Arc<Sessions>,
         remote: Arc<Remote>,
+        authority: Arc<Authority>,
         settings: config::Refresh,
+        metrics: Arc<Metrics>,
         old: Option<&Renewals>,
     ) -> Renewals {
         let flights = old.map_or_else(Arc::default, |old| old.flights.clone());
-        Renewals { sessions, remote, settings, flights }
+        let health = old.map_or_else(Arc::default, |old| old.means.health.clone());
+        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics, health }), flights }
     }
 
     /// Who is asked.
     pub fn remote(&self) -> &Arc<Remote> {
-        &self.remote
+        &self.means.remote
     }
 
     pub fn settings(&self) -> &config::Refresh {
-        &self.settings
+        &self.means.settings
     }
 
-    /// Sessions that are being renewed.
-    pub fn under_way(&self) -> usize {
-        self.flights.len()
+    /// Whether what `held` is can be renewed without the user.
+    pub fn can_renew(&self, client: &str, granted: &Granted, held: &Held) -> bool {
+        self.means.grant(client, granted, held).is_some()
+    }
+
+    /// Waits until nothing is being renewed.
+    pub async fn quiet(&self) {
+        self.flights.quiet().await;
     }
 
     /// Renews what session `id` holds, or joins who does; bounded by the configured wait. The renewal itself goes on,
@@ -85,7 +106,7 @@ impl Renewals {
     /// Why there is nothing newer.
     pub async fn renew(&self, id: SessionId, wanted: Wanted) -> Outcome {
         let mut landed = self.start(id, wanted);
-        let outcome = tokio::time::timeout(self.settings.wait, landed.wait_for(Option::is_some)).await;
+        let outcome = tokio::time::timeout(self.means.settings.wait, landed.wait_for(Option::is_some)).await;
         let unavailable = |cause: &str| NotRenewed::Unavailable { retry_after: None, cause: cause.to_owned() };
         match outcome {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(unavailable("no outcome"))),
@@ -99,14 +120,51 @@ impl Renewals {
         drop(self.start(id, wanted));
     }
 
-    fn start(&self, id: SessionId, wanted: Wanted) -> tokio::sync::watch::Receiver<Option<Outcome>> {
-        let flight = Flight {
-            sessions: self.sessions.clone(),
-            remote: self.remote.clone(),
-            settings: self.settings,
-            id,
-            wanted,
-        };
-        self.flights.board(id, self.sessions.background(), flight.fly())
+    fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
+        let now = self.means.sessions.now();
+        // A client that refreshes is told what is so now.
+        if wanted == Wanted::ByTime
+            && let Some(rests) = self.flights.rests(id, now)
+        {
+            return rests;
+        }
+        let flight = Flight { means: self.means.clone(), id, wanted }.fly();
+        self.flights.board(id, self.means.sessions.background(), async move {
+            let outcome = flight.await;
+            let rest = rest(&outcome).map(|rest| now.plus(rest.as_secs()));
+            (outcome, rest)
+        })
     }
 }
+
+impl Means {
+    /// What the authority is asked for to renew what a session holds; `None`: only the user can begin another one.
+    fn grant(&self, client: &str, granted: &Granted, held: &Held) -> Option<Grant> {
+        if let Some(token) = &held.refresh_token {
+            return Some(Grant::RefreshToken { token: token.clone() });
+        }
+        let mapped = self.remote.settings().mapped;
+        let account = match (granted.grant, &granted.username) {
+            (GrantType::ClientCredentials, _) if !mapped => return Some(Grant::ClientCredentials),
+            (GrantType::ClientCredentials, _) => self.authority.client(client)?.account.as_ref(),
+            // Somebody whom the authority knows by that name is not whoever is called so here.
+            (_, Some(username)) if mapped && !granted.outside => self.authority.account(username),
+            _ => None,
+        };
+        account.map(config::Account::grant)
+    }
+}
+
+/// How long nobody asks again by time after `outcome`: an authority that is in trouble is not to be flooded.
+fn rest(outcome: &Outcome) -> Option<Duration> {
+    match outcome {
+        Ok(_) | Err(NotRenewed::Ended) => None,
+        Err(NotRenewed::NotRenewable) => Some(LONGEST_REST),
+        Err(NotRenewed::Unavailable { retry_after, .. }) => {
+            Some(retry_after.map_or(REST, |seconds| Duration::from_secs(seconds).clamp(REST, LONGEST_REST)))
+        }
+    }
+}
+
+const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);

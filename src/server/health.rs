@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Handler, ListenerStats, Phase, Shutdown};
 use crate::{
-    gate::Gate,
+    gate::{Gate, status::RemoteStatus},
     model::{Connection, Time},
     telemetry::metrics::{ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
 };
@@ -32,8 +32,15 @@ struct Readiness {
     draining: bool,
     /// Required issuers whose keys were never there.
     waiting_for: Vec<Reason>,
-    /// Issuers that cannot be asked; what is still valid is served.
-    degraded: Vec<Reason>,
+    /// Issuers and the authority outside, where they cannot be asked; what is still valid is served.
+    degraded: Vec<Degraded>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Degraded {
+    Issuer(Reason),
+    Authority { authority: &'static str, reason: String },
 }
 
 #[derive(Serialize)]
@@ -66,14 +73,18 @@ impl Health {
     fn ready(&self) -> Response<Full<Bytes>> {
         let draining = self.shutdown.phase() != Phase::Running;
         let (mut waiting_for, mut degraded) = (Vec::new(), Vec::new());
-        for issuer in self.gate.load().issuer_statuses(self.time.now()) {
+        let (gate, now) = (self.gate.load_full(), self.time.now());
+        for issuer in gate.issuer_statuses(now) {
             let unready = issuer.required && !issuer.ever_loaded;
             if issuer.usable && issuer.last_error.is_none() {
                 continue;
             }
             let reason = issuer.last_error.unwrap_or_else(|| "its keys have not been fetched yet".into());
             let reason = Reason { issuer: issuer.name, reason };
-            if unready { waiting_for.push(reason) } else { degraded.push(reason) }
+            if unready { waiting_for.push(reason) } else { degraded.push(Degraded::Issuer(reason)) }
+        }
+        if let Some(RemoteStatus { last_error: Some(reason), .. }) = gate.remote_status(now) {
+            degraded.push(Degraded::Authority { authority: "remote", reason });
         }
         let ready = !draining && waiting_for.is_empty();
         let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();

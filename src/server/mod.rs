@@ -23,7 +23,11 @@ mod stats;
 pub mod tls;
 mod worker;
 
-use std::{future::Future, io, sync::Arc};
+use std::{
+    future::{Future, ready},
+    io,
+    sync::Arc,
+};
 
 use ::http::{Request, Response};
 use arc_swap::ArcSwap;
@@ -57,6 +61,11 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Returns once nothing goes on any more that has outlived its request: a drain waits for that, too.
+    fn quiet(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 }
 
 impl Handler for Gate {
@@ -64,6 +73,10 @@ impl Handler for Gate {
 
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
         Gate::handle(self, request, connection).await
+    }
+
+    async fn quiet(&self) {
+        Gate::quiet(self).await;
     }
 }
 
@@ -102,7 +115,7 @@ pub async fn run<H: Handler>(
     }
     drop(alive);
 
-    let summary = drain(&listeners, &shutdown).await;
+    let summary = drain(&listeners, &handler, &shutdown).await;
     // Every worker holds a sender until its runtime, and every task on it, is gone.
     let _ = ended.recv().await;
     for thread in threads {
@@ -114,7 +127,7 @@ pub async fn run<H: Handler>(
 }
 
 /// The order of a drain: not ready, then closed listeners, then patience, then the end.
-async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
+async fn drain<H: Handler>(listeners: &Listeners, handler: &ArcSwap<H>, shutdown: &Shutdown) -> Summary {
     let settings = shutdown.begun().await;
     let deadline = settings.map(|settings| Instant::now() + settings.delay + settings.timeout);
     if let Some(settings) = settings {
@@ -129,6 +142,7 @@ async fn drain(listeners: &Listeners, shutdown: &Shutdown) -> Summary {
             listeners.closed().await;
             open = open.max(shutdown.open());
             shutdown.quiet().await;
+            handler.load_full().quiet().await;
         };
         tokio::select! {
             _ = timeout_at(deadline, quiet) => {}

@@ -1,9 +1,12 @@
 //! One suite that holds every store to the same behaviour. A store is plugged in by saying how it is opened.
 
+mod vouched;
+
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
+use self::vouched::*;
 use super::{
-    Created, Filter, SessionStore, Spent,
+    Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
     memory::Memory,
     record::{Revocation, RevocationReason, Session, SessionId, State},
@@ -74,6 +77,13 @@ conforms!(
     a_document_is_replaced_only_by_who_knows_its_version,
     what_is_over_is_purged_and_nothing_else,
     what_was_answered_survives_a_restart,
+    what_the_authority_gave_is_replaced_only_by_who_saw_it,
+    of_many_renewals_at_once_one_is_kept,
+    a_no_of_the_authority_ends_only_what_it_was_said_of,
+    what_is_over_is_not_renewed,
+    tokens_of_the_authority_are_found_as_long_as_they_are_good,
+    tokens_of_the_authority_go_with_their_session,
+    what_the_authority_gave_survives_a_restart,
 );
 
 impl Bench {

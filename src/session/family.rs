@@ -1,7 +1,7 @@
 //! The step that a refresh token takes (oauth.md calls it ROTATE, RETRY, REUSE, HEAL): one pure function that every
 //! store runs inside its own transaction, in its own time.
 
-use super::record::{Access, MOST_ACCESS_TOKENS, Revocation, RevocationReason, State};
+use super::record::{Access, MOST_ACCESS_TOKENS, MOST_FOREIGN_TOKENS, Revocation, RevocationReason, State};
 use crate::model::{RefreshForm, UnixTime};
 
 /// What is asked of the step. MAC, client authentication and everything else that may fail was checked before it.
@@ -118,8 +118,12 @@ impl State {
     fn add_access(&mut self, access: Access, now: UnixTime) {
         // A retry may hand out the authority's own token once more.
         self.access.retain(|known| now < known.expires && known.digest != access.digest);
-        while self.access.len() >= MOST_ACCESS_TOKENS {
-            self.access.remove(0);
+        let most = if access.foreign { MOST_FOREIGN_TOKENS } else { MOST_ACCESS_TOKENS };
+        let same = |known: &Access| known.foreign == access.foreign;
+        while self.access.iter().filter(|known| same(known)).count() >= most
+            && let Some(oldest) = self.access.iter().position(same)
+        {
+            self.access.remove(oldest);
         }
         let expires = access.expires.min(self.absolute);
         self.access.push(Access { generation: self.generation, expires, ..access });

@@ -11,7 +11,7 @@ use super::{
     family::{Outcome, Refused, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
-    vouched::{Exchanged, Renewed},
+    vouched::{Answer, Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
 
@@ -189,8 +189,10 @@ impl SessionStore for Memory {
         self.step(move |kept, now| {
             let Some(session) = kept.sessions.get_mut(&id) else { return Exchanged::Gone };
             let exchanged = session.state.exchange(&renewed, now);
-            if matches!(exchanged, Exchanged::Kept { .. }) {
-                session.held = Some(renewed.held);
+            match (exchanged, renewed.answer) {
+                (Exchanged::Kept { .. }, Answer::Given { held, .. }) => session.held = Some(held),
+                (Exchanged::Ended, _) => Kept::ended(&mut kept.live, session),
+                _ => {}
             }
             exchanged
         })

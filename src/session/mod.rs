@@ -29,6 +29,6 @@ pub use self::{
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
     store::{Created, Filter, SessionStore, Spent, StoreError},
-    vouched::{Exchanged, Renewed},
+    vouched::{Answer, Exchanged, Renewed},
     watched::{Showing, Watched},
 };

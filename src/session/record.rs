@@ -117,7 +117,8 @@ pub struct State {
     /// Retries that this generation has answered.
     pub retries: u32,
     pub revoked: Option<Revocation>,
-    /// Access tokens that are still good, oldest first; at most [`MOST_ACCESS_TOKENS`].
+    /// Access tokens that are still good, oldest first; at most [`MOST_ACCESS_TOKENS`] of ours and
+    /// [`MOST_FOREIGN_TOKENS`] of the authority's own.
     pub access: Vec<Access>,
     /// What is compared before the authority's tokens are replaced; `None`: nobody outside vouches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,15 +281,19 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// Only into what is sealed.
-mod exposed {
+pub mod exposed {
     use super::Secret;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
+    /// # Errors
+    /// As the serializer.
+    pub fn serialize<S: Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(secret.expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
+    /// # Errors
+    /// As the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
         String::deserialize(from).map(Secret::new)
     }
 }
@@ -326,6 +331,8 @@ mod base64_digest {
 /// Access tokens of one session that are good at once; a further one pushes the oldest out. Many workers of one client may
 /// refresh at once, and each answer must be good.
 pub const MOST_ACCESS_TOKENS: usize = 128;
+/// The same for tokens of the authority outside: there is one for each renewal that a client asked for.
+pub const MOST_FOREIGN_TOKENS: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use super::{
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
     tokens::{self, Presented},
-    vouched::{Exchanged, Renewed},
+    vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
 };
 use crate::model::{RefreshForm, Secret, UnixTime};
@@ -244,13 +244,26 @@ impl Sessions {
         self.live.watch(id)
     }
 
-    /// Keeps what the authority outside has given anew. To its end, also if nobody waits: the old tokens may be spent.
+    /// Keeps what the authority outside has given anew, or ends the session that it has ended. To its end, also if nobody
+    /// waits: the old tokens may be spent.
     ///
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
-        let store = self.store.clone();
-        self.detached(async move { store.renew(id, renewed).await }).await
+        let (store, live) = (self.store.clone(), self.live.clone());
+        self.detached(async move {
+            let ends = matches!(renewed.answer, Answer::Ended);
+            let exchanged = store.renew(id, renewed).await;
+            if match &exchanged {
+                Ok(exchanged) => *exchanged == Exchanged::Ended,
+                // Not known: then the store is asked again.
+                Err(_) => ends,
+            } {
+                live.end(id);
+            }
+            exchanged
+        })
+        .await
     }
 
     /// The session that handed out `token`, the authority's own, as long as that is good.

@@ -32,7 +32,7 @@ pub trait SessionStore: Send + Sync {
     /// [`super::State::acknowledge`] on the session; nothing if there is none.
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Replaces what the authority outside gave, by [`super::State::exchange`] on the session.
+    /// Replaces what the authority outside gave, or ends the session with it, by [`super::State::exchange`].
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>>;
 
     /// The session that handed out the authority's own access token with this digest, as long as that one is good.

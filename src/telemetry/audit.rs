@@ -22,6 +22,12 @@ pub enum Event {
     /// A code came twice: what it gave is revoked.
     CodeReused,
     Revoked,
+    /// The authority outside gave new tokens for a session.
+    AuthorityRenewed,
+    /// It did not, and the session lives.
+    AuthorityNotRenewed,
+    /// It says that the session is over.
+    AuthorityEnded,
     SignedIn,
     SignInFailed,
     ConsentGiven,
@@ -31,7 +37,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Event; 15] = [
+    pub const ALL: [Event; 18] = [
         Event::Granted,
         Event::GrantRefused,
         Event::Refreshed,
@@ -41,6 +47,9 @@ impl Event {
         Event::RefreshReused,
         Event::CodeReused,
         Event::Revoked,
+        Event::AuthorityRenewed,
+        Event::AuthorityNotRenewed,
+        Event::AuthorityEnded,
         Event::SignedIn,
         Event::SignInFailed,
         Event::ConsentGiven,
@@ -60,6 +69,9 @@ impl Event {
             Event::RefreshReused => "refresh_reused",
             Event::CodeReused => "code_reused",
             Event::Revoked => "revoked",
+            Event::AuthorityRenewed => "authority_renewed",
+            Event::AuthorityNotRenewed => "authority_not_renewed",
+            Event::AuthorityEnded => "authority_ended",
             Event::SignedIn => "signed_in",
             Event::SignInFailed => "sign_in_failed",
             Event::ConsentGiven => "consent_given",
@@ -146,6 +158,9 @@ mod tests {
                 "refresh_reused",
                 "code_reused",
                 "revoked",
+                "authority_renewed",
+                "authority_not_renewed",
+                "authority_ended",
                 "signed_in",
                 "sign_in_failed",
                 "consent_given",

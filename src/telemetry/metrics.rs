@@ -3,6 +3,7 @@
 //! Handles are resolved once per configuration; a request only increments atomics.
 
 mod oauth;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::oauth::*;
+pub use self::{oauth::*, remote::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -52,6 +53,7 @@ pub struct Metrics {
     reload_success_time: Gauge,
     /// The token endpoints and their sessions.
     pub oauth: OauthMetrics,
+    pub remote: RemoteMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -175,6 +177,7 @@ impl Metrics {
                 )
                 .with_label_values(&[] as &[&str]),
             oauth: OauthMetrics::new(&family),
+            remote: RemoteMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,
@@ -184,7 +187,7 @@ impl Metrics {
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin"] {
+        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin", "store"] {
             metrics.rate_limited.with_label_values(&[scope]);
         }
         metrics

@@ -7,6 +7,7 @@ mod audit_stream;
 mod authority_token;
 mod basic;
 mod binary;
+mod broker;
 mod cache;
 mod cli;
 mod cors;

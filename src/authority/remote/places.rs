@@ -48,6 +48,7 @@ impl Places {
         match &settings.api {
             RemoteApi::Redex { token, refresh } => given(token, refresh, None),
             RemoteApi::Consinco { login, refresh, .. } => given(login, refresh, None),
+            RemoteApi::Declared { base, .. } => given(base, base, None),
             RemoteApi::OAuth2(oauth2) => match &oauth2.endpoints {
                 RemoteEndpoints::Given { token, authorization } => given(token, token, authorization.as_ref()),
                 RemoteEndpoints::Discovery { issuer } => {

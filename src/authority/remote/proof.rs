@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::{
-    config::{self, RemoteApi, RemoteAuthentication},
+    config::{self, RemoteAuthentication},
     jose::{Asserter, mint::MintError},
     model::{ClientProof, PresentedClient, Secret, TokenError, UnixTime},
 };
@@ -42,7 +42,7 @@ impl Proof {
             Proof::Assertion(asserter) => {
                 // The issuer alone: what names a token endpoint could be used at another that claims to be the same
                 // (draft-ietf-oauth-rfc7523bis). Only where we know none, the endpoint.
-                let audience = issuer(settings).unwrap_or(token.as_str());
+                let audience = settings.issuer().map_or(token.as_str(), |issuer| &issuer.issuer);
                 let assertion = asserter
                     .assert(&id, audience, now)
                     .map_err(|error| TokenError::unavailable().because(error.to_string()))?;
@@ -50,12 +50,5 @@ impl Proof {
             }
         };
         Ok(PresentedClient { id: Some(id), proof, by_header })
-    }
-}
-
-fn issuer(settings: &config::Remote) -> Option<&str> {
-    match &settings.api {
-        RemoteApi::OAuth2(oauth2) => oauth2.issuer.as_ref().map(|issuer| &*issuer.issuer),
-        RemoteApi::Redex { .. } | RemoteApi::Consinco { .. } => None,
     }
 }

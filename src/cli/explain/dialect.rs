@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, header, request::Parts};
 use super::Question;
 use crate::{
     cli::output,
-    config::Config,
+    config::{self, Config},
     endpoints::BODY_BYTES,
     explain::dialect::{self, Place, Report},
     model::{BoxError, Secret, Time},
@@ -25,7 +25,7 @@ pub struct TokenRequest {
     /// Which endpoint of the dialect, where it has more than one: token, refresh, login.
     #[arg(long, value_name = "NAME", requires = "dialect")]
     endpoint: Option<String>,
-    /// A file that holds the body (also as `@FILE`), or `-` for standard input.
+    /// A file that holds the body, or the query of a GET (also as `@FILE`); `-` for standard input.
     #[arg(long, value_name = "FILE", requires = "dialect")]
     body: Option<String>,
 }
@@ -45,7 +45,7 @@ pub fn ask(question: &Question, config: &Config) -> Result<bool, BoxError> {
     let (Some(name), Some(file)) = (&asked.dialect, &asked.body) else { return Err("--body is needed".into()) };
     let place = Place::find(&authority.endpoints, name, asked.endpoint.as_deref())?;
     let body = read_body(file)?;
-    let head = head_of(question, &place, body.expose())?;
+    let head = head_of(question, &place, &authority.endpoints, body.expose())?;
     let question_of_body = dialect::Question { place, head, body, now: Time::default().now() };
     let report = dialect::explain(&question_of_body, authority, &config.resource.realm);
     print(&report, question.json);
@@ -66,12 +66,21 @@ fn read_body(file: &str) -> Result<Secret<Vec<u8>>, BoxError> {
     Ok(body)
 }
 
-fn head_of(question: &Question, place: &Place, body: &[u8]) -> Result<Parts, BoxError> {
-    let method = question.method.clone().unwrap_or(Method::POST);
-    if method != Method::POST {
-        return Err(format!("{method}: a token request of {} is a POST", place.dialect_name).into());
+fn head_of(question: &Question, place: &Place, endpoints: &config::Endpoints, body: &[u8]) -> Result<Parts, BoxError> {
+    let methods = place.dialect.methods(endpoints);
+    let method = question.method.clone().unwrap_or(if methods == "GET" { Method::GET } else { Method::POST });
+    if !methods.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Err(format!("{method}: a token request of {} is {methods}", place.dialect_name).into());
     }
-    let mut head = Request::post(place.path.as_str()).body(())?.into_parts().0;
+    // What a GET has instead of a body.
+    let target = match (&method, std::str::from_utf8(body)) {
+        (&Method::GET, Ok(query)) => format!("{}?{}", place.path, query.trim()),
+        (&Method::GET, Err(_)) => return Err("the file that --body names holds no query".into()),
+        _ => place.path.clone(),
+    };
+    let request = Request::builder().method(method).uri(target).body(());
+    // Its error tells nothing of what is in it.
+    let mut head = request.map_err(|_| "the file that --body names holds no query")?.into_parts().0;
     for (name, value) in &question.headers {
         if *name == header::AUTHORIZATION {
             return Err("`authorization` carries a credential, and other users can read arguments; \
@@ -80,7 +89,7 @@ fn head_of(question: &Question, place: &Place, body: &[u8]) -> Result<Parts, Box
         }
         head.headers.append(name.clone(), value.clone());
     }
-    if !head.headers.contains_key(header::CONTENT_TYPE) {
+    if head.method != Method::GET && !head.headers.contains_key(header::CONTENT_TYPE) {
         head.headers.insert(header::CONTENT_TYPE, usual_type(place, body));
     }
     Ok(head)

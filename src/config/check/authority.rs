@@ -16,7 +16,7 @@ use jsonwebtoken::Algorithm;
 
 use super::{internal_jwt, names, routes, section::Section, urls};
 use crate::config::{
-    Authority, DeclaredDialect, Endpoints, Intent, Pages, Rate, Signing, Throttle,
+    Authority, DeclaredDialect, Endpoints, Intent, Pages, Rate, Remote, Signing, Throttle,
     settings::{self, Settings},
 };
 
@@ -45,8 +45,9 @@ pub(super) fn check(
     });
     let clients = clients::check(authority, section);
     let users = users::check(authority, section);
-    let remote = remote::check(authority, issuer.as_deref(), &section.key("remote"));
-    let endpoints = endpoints(settings, authority, dialects, &section.key("endpoints"));
+    let remote = remote::check(authority, dialects, issuer.as_deref(), &section.key("remote"));
+    let callback = remote.iter().flatten().find_map(Remote::sign_in).map(|sign_in| sign_in.callback.clone());
+    let endpoints = endpoints(settings, authority, dialects, callback, section);
     let cors_origins = names::all(&authority.cors_origins, &section.key("cors_origins"), |origin, section| {
         if origin == "*" {
             section.problem("every page in the world could read what the endpoints answer", "list the origins");
@@ -146,9 +147,11 @@ fn endpoints(
     all: &Settings,
     authority: &settings::Authority,
     dialects: Option<&[Arc<DeclaredDialect>]>,
+    callback: Option<String>,
     section: &Section<'_>,
 ) -> Option<Endpoints> {
-    let settings = &authority.endpoints;
+    let (settings, callback_section) = (&authority.endpoints, section.key("remote").key("callback"));
+    let section = &section.key("endpoints");
     let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
     let token = path("token", &settings.token, "/oauth20/token");
@@ -162,6 +165,8 @@ fn endpoints(
     let consinco = dialects::consinco(settings.consinco.as_ref(), authority, &section.key("consinco"));
     let declared = declared::check(authority, dialects, &section.key("declared"));
     let endpoints = Endpoints {
+        // Nobody comes back who was never sent away.
+        callback: callback.filter(|_| authorize != Some(None)),
         authorize: authorize?,
         token: token?,
         revoke: revoke?,
@@ -189,7 +194,9 @@ fn endpoints(
     let declared = endpoints.declared.iter();
     let declared =
         declared.map(|place| (section.key("declared"), format!("declared {}", place.dialect.name), &*place.path));
-    let open: Vec<(Section<'_>, String, &str)> = built_in.chain(declared).collect();
+    // Last: it is the one whose path is no key of `endpoints`.
+    let callback = endpoints.callback.iter().map(|path| (callback_section.clone(), String::new(), path.as_str()));
+    let open: Vec<(Section<'_>, String, &str)> = built_in.chain(declared).chain(callback).collect();
     let mut free = true;
     for (index, (section, _, path)) in open.iter().enumerate() {
         if let Some(taken) = taken_by(path, &open[..index], all) {

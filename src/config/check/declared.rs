@@ -349,4 +349,4 @@ fn times(settings: &settings::DeclaredTimes, section: &Section<'_>) -> Option<Ti
 
 const ISO_8601: &str = "%Y-%m-%dT%H:%M:%S%:z";
 /// No metric may count two dialects as one.
-const BUILT_IN: [&str; 3] = ["oauth2", "redex", "consinco"];
+pub(super) const BUILT_IN: [&str; 3] = ["oauth2", "redex", "consinco"];

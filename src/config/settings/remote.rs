@@ -12,7 +12,7 @@ use super::{Pairs, Span};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Remote {
-    /// What it speaks: oauth2, redex or consinco.
+    /// What it speaks: oauth2, redex, consinco, or the name of one of `dialects`.
     pub dialect: Option<String>,
     /// For oauth2: exactly the `iss` of its ID tokens. Its metadata is read below it (RFC 8414, OpenID Connect Discovery).
     pub issuer: Option<String>,
@@ -28,10 +28,13 @@ pub struct Remote {
     pub refresh_path: Option<String>,
     /// Who sidegate is to the authority.
     pub client: RemoteClient,
-    /// oauth2: what is asked for. Default: openid and offline_access where users sign in there, otherwise nothing.
+    /// oauth2, and what `dialects` tell of: what is asked for. Default: openid and offline_access where users sign in there, otherwise nothing.
     pub scopes: Option<Vec<String>>,
     /// oauth2: further parameters of each request to its token endpoint, for example audience.
     pub parameters: Pairs<String>,
+    /// oauth2: further parameters of each request that sends a user there to sign in, for example prompt: consent, which
+    /// some want before they give a refresh token.
+    pub authorization_parameters: Pairs<String>,
     /// consinco: json or xml. Default: json.
     pub format: Option<Format>,
     /// consinco: the company of a sign-in that names none.
@@ -43,7 +46,7 @@ pub struct Remote {
     /// here, and their `account` is used there. Default: presented.
     pub accounts: Option<Accounts>,
     /// sign_in: at /authorize users are sent to the authority; password: sidegate's own page asks for the password.
-    /// Default: sign_in with oauth2, password with the others.
+    /// Default: sign_in with oauth2, password with the others and with accounts: mapped.
     pub authorize: Option<AuthorizeAt>,
     /// oauth2: the path that the authority sends users back to. Default: /oauth20/callback
     pub callback: Option<String>,

@@ -29,7 +29,7 @@ fn users(list: &str) -> String {
 }
 
 /// Problems, or else warnings, without their places in the file.
-fn told(source: &str) -> Vec<String> {
+pub(super) fn told(source: &str) -> Vec<String> {
     let without_place = |text: String| text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned());
     match load_with(source, &[]) {
         Ok(loaded) => loaded.warnings.iter().map(|warning| without_place(warning.to_string())).collect(),

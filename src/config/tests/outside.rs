@@ -1,143 +1,152 @@
-//! An authority outside: what could never work there is a problem before anybody tries it.
+//! An authority outside, and what has to do with it.
 
-use super::*;
+use super::{authority::told, files::Folder, *};
 
 const SHA: &str = "sha256:10bce5d74dfed2e3bb30541ef77e1e47a7a36b5959e9913762dddb208780fd48";
+const OAUTH2: &str = "dialect: oauth2, url: 'https://idp.test/token', client: {id: sidegate}";
+const CONSINCO: &str = "dialect: consinco, url: 'https://old.test', company: '12'";
 
-/// In front of an authority that speaks `dialect`; the client `app` may do `grants`.
-fn house(dialect: &str, accounts: &str, grants: &str, more: &str) -> (files::Folder, String) {
-    let folder = files::Folder::new();
-    folder.write("secret", "V4xr0kq2LmPz7TnB9sWd");
-    let secret = folder.path().join("secret").display().to_string();
-    let client = match dialect {
-        "consinco" => String::new(),
-        _ => format!("client: {{ id: sidegate, secret_file: {secret} }},"),
+/// With an authority outside of which `remote` is said, and `more` of our own.
+fn with(remote: &str, more: &str, rest: &str) -> String {
+    config(&format!(
+        "authority: {{issuer: 'https://auth.example.com', audiences: [api], remote: {{{remote}}}, clients: [{{id: app, \
+         secret_hashes: ['{SHA}'], grants: [password]}}]{more}}}\nstore: {{memory: {{}}}}\n{rest}"
+    ))
+}
+
+fn remote(remote: &str) -> Vec<String> {
+    told(&with(remote, "", ""))
+}
+
+#[track_caller]
+fn assert_told(told: &[String], expected: &str) {
+    assert!(told.iter().any(|line| line == expected), "{told:#?}");
+}
+
+#[test]
+fn each_api_has_its_defaults() {
+    let loaded = |remote: &str| load_with(&with(remote, "", ""), &[]).unwrap().config;
+    let oauth2 = loaded(OAUTH2).authority.unwrap().remote.unwrap();
+    assert!(!oauth2.pass_through && !oauth2.mapped && oauth2.scopes.is_empty());
+    assert_eq!(oauth2.authentication, RemoteAuthentication::None);
+    assert_eq!(oauth2.timeout, std::time::Duration::from_secs(5));
+    let consinco = loaded(&format!("{CONSINCO}, tokens: pass_through")).authority.unwrap().remote.unwrap();
+    assert!(consinco.pass_through);
+    let RemoteApi::Consinco { login, refresh, format, .. } = consinco.api else { panic!("another API") };
+    assert_eq!(login.as_str(), "https://old.test/api/v1/auth/login");
+    assert_eq!(refresh.as_str(), "https://old.test/api/v1/auth/refresh-token");
+    assert_eq!(format, Format::Json);
+    let refresh = loaded(OAUTH2).refresh;
+    assert_eq!((refresh.ahead, refresh.wait), (None, std::time::Duration::from_secs(5)));
+}
+
+#[test]
+fn keys_that_mean_nothing_to_the_api_are_refused() {
+    for (remote_yaml, key, dialect) in [
+        (format!("{OAUTH2}, token_path: /t"), "token_path", "oauth2"),
+        (format!("{OAUTH2}, refresh_path: /t"), "refresh_path", "oauth2"),
+        (format!("{OAUTH2}, format: xml"), "format", "oauth2"),
+        (format!("{OAUTH2}, company: '1'"), "company", "oauth2"),
+        (format!("{CONSINCO}, issuer: 'https://idp.test'"), "issuer", "consinco"),
+        (format!("{CONSINCO}, scopes: [a]"), "scopes", "consinco"),
+        (format!("{CONSINCO}, parameters: {{a: b}}"), "parameters", "consinco"),
+        (format!("{CONSINCO}, callback: /back"), "callback", "consinco"),
+    ] {
+        let expected = format!("authority.remote.{key}: it means nothing to {dialect}; leave it out");
+        assert_told(&remote(&remote_yaml), &expected);
+    }
+    assert_told(
+        &remote(&format!("{CONSINCO}, authorize: sign_in")),
+        "authority.remote.authorize: only an authority that speaks oauth2 has a page of its own",
+    );
+    assert_told(
+        &remote(&format!("{CONSINCO}, client: {{id: sidegate}}")),
+        "authority.remote.client: this API has no clients; leave it out",
+    );
+}
+
+#[test]
+fn it_is_known_where_it_is_and_secrets_do_not_travel_in_the_clear() {
+    assert_told(
+        &remote("dialect: oauth2, client: {id: sidegate}"),
+        "authority.remote: neither issuer nor url: nobody knows where the authority is; write for example issuer: \
+         https://idp.example.com, or its token endpoint as url",
+    );
+    assert_told(
+        &remote("dialect: oauth2, url: 'http://idp.test/token', client: {id: sidegate}"),
+        "authority.remote.url: \"http://idp.test/token\" is not https, so whoever is in between could exchange what is \
+         read from it; use https; http is accepted on this machine only",
+    );
+    assert_told(
+        &remote("dialect: consinco, url: 'https://old.test/?a=b'"),
+        "authority.remote.url: paths are put behind it, so it has no query",
+    );
+    assert_told(
+        &remote(&format!("{OAUTH2}, parameters: {{grant_type: x}}")),
+        "authority.remote.parameters.grant_type: sidegate sets it itself; leave it out",
+    );
+}
+
+#[test]
+fn users_are_judged_here_or_there() {
+    let user = format!("{{username: ana, password_hash: '{SHA}'}}");
+    let users = format!(", users: [{user}]");
+    assert_told(
+        &told(&with(OAUTH2, &users, "")),
+        "authority.remote.accounts: users are listed here, and whoever signs in is judged by the authority outside; write \
+         accounts: mapped, or leave out users, users_file and user_service",
+    );
+    let folder = Folder::new();
+    folder.write("password", "s3cret-there");
+    let account = |account: &str| {
+        let path = folder.path().join("password");
+        let account = account.replace("FILE", &path.display().to_string());
+        format!(", users: [{{username: ana, password_hash: '{SHA}', account: {account}}}]")
     };
-    let source = config(&format!(
-        "authority:
-  issuer: https://auth.example.com
-  audiences: [api]
-  remote: {{ dialect: {dialect}, url: 'https://legacy.example.com/token', accounts: {accounts}, {client} }}
-  clients: [{{ id: app, secret_hashes: ['{SHA}'], grants: [{grants}] }}]
-  {}
-store: {{ memory: {{}} }}",
-        more.replace("SECRET", &secret),
-    ));
-    (folder, source)
-}
-
-fn told(dialect: &str, accounts: &str, grants: &str, more: &str) -> Vec<String> {
-    let (_folder, source) = house(dialect, accounts, grants, more);
-    let without_place = |text: String| text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned());
-    problems(&source).into_iter().map(without_place).collect()
-}
-
-#[test]
-fn a_grant_that_the_authority_has_no_word_for_is_a_problem() {
-    let place = "authority.clients[0].grants[0]: the authority outside speaks";
-    let remedy = "nothing could ever be got so; write accounts: mapped and give accounts to users or clients of this \
-                  file, or take this grant away";
-    for (dialect, grant, what) in [
-        ("oauth2", "api_key", "API keys"),
-        ("consinco", "api_key", "API keys"),
-        ("redex", "password", "passwords"),
-        ("redex", "client_credentials", "clients on their own behalf"),
-        ("consinco", "client_credentials", "clients on their own behalf"),
-    ] {
-        let expected = format!("{place} {dialect}, which knows no {what}: {remedy}");
-        assert_eq!(told(dialect, "presented", grant, ""), [expected], "{dialect} {grant}");
-    }
-    for (dialect, grants) in
-        [("oauth2", "password, client_credentials, refresh_token"), ("redex", "api_key, refresh_token")]
-    {
-        assert_eq!(told(dialect, "presented", grants, ""), [""; 0], "{dialect} {grants}");
-    }
-    assert_eq!(
-        told("oauth2", "presented", "basic", ""),
-        [
-            "authority.clients[0].grants[0]: names and passwords of each request are compared with users of this file, and \
-          there are none; write accounts: mapped and list the users, or take this grant away"
-        ]
+    let good = account("{username: there, password_file: FILE}");
+    let mapped = format!("{OAUTH2}, accounts: mapped");
+    assert_eq!(load_with(&with(&mapped, &good, ""), &[]).map(drop).map_err(|problems| problems.list.len()), Ok(()));
+    assert_told(
+        &told(&with(OAUTH2, &good, "")),
+        "authority.users[0].account: nobody uses it; write accounts: mapped under authority.remote",
     );
-}
-
-#[test]
-fn a_sign_in_at_consinco_has_a_company_from_somewhere() {
-    let expected = "authority.clients[0].grants[0]: the authority outside asks for a company, and such a sign-in names \
-                    none; write company under authority.remote, or take this grant away";
-    assert_eq!(told("consinco", "presented", "password", ""), [expected]);
-    let (_folder, source) = house("consinco", "presented", "password", "");
-    assert_eq!(problems(&source.replace("accounts:", "company: '12', accounts:")), [""; 0]);
-}
-
-#[test]
-fn an_account_is_one_that_the_authority_has() {
-    let user =
-        |account: &str| format!("users: [{{ username: ana, api_key_hashes: ['{SHA}'], account: {{ {account} }} }}]");
-    let place = "authority.users[0].account";
-    for (dialect, account, problem) in [
-        (
-            "oauth2",
-            "api_key_file: SECRET",
-            "api_key_file: the authority outside knows no API keys; write username and password_file",
-        ),
-        (
-            "consinco",
-            "api_key_file: SECRET",
-            "api_key_file: the authority outside knows no API keys; write username and password_file",
-        ),
-        (
-            "redex",
-            "username: a, password_file: SECRET",
-            "username: the authority outside knows no passwords; write api_key_file",
-        ),
-        (
-            "oauth2",
-            "username: a, password_file: SECRET, company: b",
-            "company: it means nothing to oauth2; leave it out",
-        ),
-        (
-            "consinco",
-            "username: a, password_file: SECRET",
-            "company: missing: the authority outside asks for a company; write it here, or for all of them under authority.remote",
-        ),
-    ] {
-        assert_eq!(told(dialect, "mapped", "api_key", &user(account)), [format!("{place}.{problem}")], "{account}");
-    }
-    for (dialect, account) in [
-        ("oauth2", "username: a, password_file: SECRET"),
-        ("consinco", "username: a, password_file: SECRET, company: b"),
-        ("redex", "api_key_file: SECRET"),
-    ] {
-        assert_eq!(told(dialect, "mapped", "api_key", &user(account)), [""; 0], "{dialect}");
+    for half in ["{username: there}", "{api_key_file: FILE, username: there}", "{api_key_file: FILE, company: '1'}"] {
+        assert_told(
+            &told(&with(&mapped, &account(half), "")),
+            "authority.users[0].account: neither an API key nor a name and a password; write api_key_file, or username \
+             and password_file",
+        );
     }
 }
 
 #[test]
-fn whom_an_account_is_needed_for_has_one() {
-    assert_eq!(
-        told("oauth2", "mapped", "client_credentials", ""),
-        ["authority.clients[0].grants[0]: the client has no account at the authority outside; give it an account, or \
-          take this grant away"]
+fn only_sessions_of_our_own_have_a_token_of_the_authority() {
+    let upstreams = "upstreams: [{name: app, url: 'http://127.0.0.1:1', credential: {authority_token: {}}}]\n";
+    let route = |more: &str| format!("{upstreams}routes: [{{name: all, paths: ['/*'], upstream: app, {more}}}]\n");
+    let good = route("policy: {issuers: [local], audiences: [api]}");
+    assert_eq!(load_with(&with(OAUTH2, "", &good), &[]).map(drop).map_err(|problems| problems.list.len()), Ok(()));
+    assert_told(
+        &told(&config(&route("policy: {audiences: [api]}"))),
+        "upstreams[0].credential.authority_token: there is no authority outside whose token it could be; add \
+         authority.remote, or choose another credential",
     );
-    let service = "user_service: { http: { url: 'https://users.example.com' } }";
-    assert_eq!(
-        told("oauth2", "mapped", "password", service),
-        [
-            "authority.user_service: its users have no accounts at the authority outside, so none of them could sign in; \
-          list the users, each with an account, or write accounts: presented and leave user_service out"
-        ]
+    let foreign = "routes[0].policy.issuers: the upstream's credential is authority_token, which only sessions of our own \
+                   have; write issuers: [local], or choose another credential";
+    for policy in ["policy: {audiences: [api]}", "policy: {issuers: [local, corp], audiences: [api]}"] {
+        assert_told(&told(&with(OAUTH2, "", &route(policy))), foreign);
+    }
+    assert_told(
+        &told(&with(OAUTH2, "", &route("policy: {issuers: [local], audiences: [api]}, mode: observe"))),
+        "routes[0].mode: observe forwards what would be refused, and this upstream's credential is authority_token: it \
+         would let it in; use enforce, or an upstream with another credential",
     );
 }
 
 #[test]
-fn a_user_with_an_api_key_needs_no_password() {
-    assert_eq!(
-        told("oauth2", "mapped", "api_key", &format!("users: [{{ username: ana, api_key_hashes: ['{SHA}'] }}]")),
-        [""; 0]
-    );
-    assert_eq!(
-        told("oauth2", "mapped", "password", "users: [{ username: ana }]"),
-        ["authority.users[0].password_hash: missing, and api_key_hashes as well; sidegate hash makes one"]
-    );
+fn a_session_that_begins_by_http_basic_asks_nobody_outside() {
+    let routes = "routes: [{name: all, paths: ['/*'], upstream: app, token: {basic: app}, policy: {issuers: \
+                  [local], audiences: [api]}}]\n";
+    let source = with(OAUTH2, "", routes).replace("grants: [password", "grants: [basic, password");
+    let told = told(&source);
+    assert!(told.iter().any(|line| line.starts_with("routes[0].token.basic: ")), "{told:#?}");
 }

@@ -70,7 +70,7 @@ fn of_request(place: &Place, request: &TokenRequest) -> Option<Value> {
             ClientProof::Secret(secret) => secret.expose().clone(),
             ClientProof::None | ClientProof::Assertion(_) => return None,
         },
-        (Place::Scope, _) => request.scope.as_ref()?.to_string(),
+        (Place::Scope, _) => request.scope.as_ref().filter(|scope| !scope.is_empty())?.to_string(),
         _ => return None,
     };
     Some(Value::String(text))

@@ -1,10 +1,11 @@
-//! What goes through the browser and comes back sealed: the pending request in a form, and a remembered sign-in.
+//! What goes through the browser and comes back sealed: the pending request in a form or in the cookie of a tab, and a
+//! remembered sign-in.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    grants::authorize::SignedIn,
+    grants::authorize::{Away, SignedIn},
     model::UnixTime,
     session::ring::{KeyRing, SealError, digest16},
 };
@@ -19,6 +20,15 @@ pub(super) struct Form {
     pub(super) browser: [u8; 16],
     /// On the consent page: who signed in.
     pub(super) user: Option<SignedIn>,
+}
+
+/// A request whose user is at the authority outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Trip {
+    /// The request as it came; checked anew at the return.
+    pub(super) request: String,
+    pub(super) expires: UnixTime,
+    pub(super) away: Away,
 }
 
 /// Who is remembered in a browser.
@@ -39,6 +49,17 @@ impl Form {
 
     pub(super) fn open(sealed: &str, ring: &KeyRing) -> Option<Form> {
         open(sealed, FORM, ring)
+    }
+}
+
+impl Trip {
+    /// Only `state` opens it again: it is part of what is sealed for.
+    pub(super) fn seal(&self, state: &str, ring: &KeyRing) -> Result<String, SealError> {
+        seal(self, &[TRIP, state.as_bytes()].concat(), ring)
+    }
+
+    pub(super) fn open(sealed: &str, state: &str, ring: &KeyRing) -> Option<Trip> {
+        open(sealed, &[TRIP, state.as_bytes()].concat(), ring)
     }
 }
 
@@ -65,6 +86,7 @@ fn open<T: DeserializeOwned>(sealed: &str, purpose: &[u8], ring: &KeyRing) -> Op
 
 /// What is sealed for one purpose cannot be opened for another.
 const FORM: &[u8] = b"sidegate authorization form v1";
+const TRIP: &[u8] = b"sidegate authorization trip v1 ";
 const REMEMBERED: &[u8] = b"sidegate remembered user v1";
 
 #[cfg(test)]

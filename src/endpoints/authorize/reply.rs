@@ -10,11 +10,15 @@ use super::{
     form::Form,
 };
 use crate::{
+    dialect::Dialect,
     endpoints::{
-        Refused,
+        Answer, Refused,
         pages::{Consent, SignIn, guard},
     },
-    grants::authorize::{Authorization, Fault, Refusal, SignedIn, Target},
+    grants::{
+        Grants,
+        authorize::{Authorization, Fault, Refusal, SignedIn, Target},
+    },
     model::{GrantType, Secret},
     session::ring::digest16,
     telemetry::metrics,
@@ -36,6 +40,14 @@ pub(super) enum Problem {
     Throttled(u64),
 }
 
+impl Reply {
+    pub(super) fn counted(self, endpoint: metrics::Endpoint, grants: &Grants) -> Answer {
+        let dialect = Dialect::OAuth2.name(&grants.settings().endpoints);
+        grants.metrics.oauth.answered(endpoint, dialect, self.grant, self.result);
+        Answer { response: self.response, refused: self.refused, grant: self.grant }
+    }
+}
+
 impl Visited<'_> {
     pub(super) fn sign_in_page(
         &self,
@@ -47,7 +59,7 @@ impl Visited<'_> {
         let Some((form, planted)) = self.form(request, None) else { return self.failed() };
         let texts = self.visit.reader.texts;
         let page = SignIn {
-            action: &self.own.action,
+            action: self.visit.action,
             form: &form,
             client: &asked.client.name,
             username,
@@ -58,7 +70,7 @@ impl Visited<'_> {
                 }
                 Problem::Throttled(seconds) => texts.throttled.replace("{seconds}", &seconds.to_string()),
             }),
-            remember: !self.grants.settings().pages.remember.is_zero(),
+            remember: self.grants.outside.is_none() && !self.grants.settings().pages.remember.is_zero(),
         };
         let mut response = self.own.pages.sign_in(&page, &asked.target.uri, self.visit.reader);
         let mut result = PAGE;
@@ -81,7 +93,7 @@ impl Visited<'_> {
         let known = &self.grants.settings().scopes;
         let named = |scope| known.iter().find(|(name, text)| name == scope && !text.is_empty());
         let page = Consent {
-            action: &self.own.action,
+            action: self.visit.action,
             form: &form,
             client: &asked.client.name,
             user: &username,
@@ -158,8 +170,15 @@ impl Visited<'_> {
         )
     }
 
+    /// A return of somebody who was not sent away from here, or who has come back before.
+    pub(super) fn other_sign_in(&self) -> Reply {
+        let t = self.visit.reader.texts;
+        let refused = refused("sign_in_not_of_this_browser", None);
+        self.notice(StatusCode::FORBIDDEN, t.other_sign_in, &[t.other_sign_in_text], refused)
+    }
+
     pub(super) fn expired(&self, request: &str) -> Reply {
-        let again = format!("{}?{request}", self.own.action);
+        let again = format!("{}?{request}", self.visit.action);
         let response = self.own.pages.expired(&again, self.visit.reader);
         Reply { response, result: PAGE, grant: None, refused: Some(refused("form_expired", None)) }
     }
@@ -175,15 +194,15 @@ impl Visited<'_> {
         reply
     }
 
-    pub(super) fn wrong_method(&self) -> Reply {
+    pub(super) fn wrong_method(&self, allowed: &'static str) -> Reply {
         let t = self.visit.reader.texts;
         let refused = refused("method_not_allowed", None);
         let mut reply = self.notice(StatusCode::METHOD_NOT_ALLOWED, t.broken_link, &[t.broken_link_advice], refused);
-        reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+        reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         reply
     }
 
-    fn failed(&self) -> Reply {
+    pub(super) fn failed(&self) -> Reply {
         let t = self.visit.reader.texts;
         self.notice(StatusCode::INTERNAL_SERVER_ERROR, t.failed, &[t.failed_text], refused("server_error", None))
     }

@@ -4,8 +4,9 @@ use http::StatusCode;
 
 use super::{
     Visited,
-    cookies::Name,
-    form::Remembered,
+    callback::once,
+    cookies::{LARGEST_COOKIE, Name},
+    form::{Form, Remembered},
     reply::{Problem, Reply},
 };
 use crate::{
@@ -26,10 +27,9 @@ impl Visited<'_> {
         if username.len() > LONGEST || username.is_empty() || password.expose().is_empty() {
             return self.sign_in_page(asked, request, "", Some(Problem::Wrong));
         }
-        let verified = self.grants.authority.verify_user(&username, &password, &asked.client.id, self.visit.cx).await;
+        let verified = self.grants.sign_in_here(&asked.client, &username, password, self.visit.cx).await;
         match verified {
-            Ok(identity) => {
-                let user = SignedIn::new(identity, self.visit.cx.now);
+            Ok(user) => {
                 self.note(Event::SignedIn, asked, &user.subject, None);
                 let wanted = fields.text("remember").is_ok_and(|choice| choice.as_deref() == Some("yes"));
                 let mut reply = self.proceed(asked, request, user.clone()).await;
@@ -55,17 +55,30 @@ impl Visited<'_> {
     pub(super) async fn consent(
         &self,
         asked: &Authorization,
-        request: &str,
+        form: &Form,
         user: &SignedIn,
+        sealed: &str,
         fields: &Parameters<'_>,
     ) -> Reply {
         let decision = fields.text("decision").ok().flatten();
         match decision.as_deref() {
             // The user may have been disabled while the page lay open.
-            Some("allow") if !self.grants.authority.still_vouches(&user.username, user.credential.as_ref()) => {
-                self.sign_in_page(asked, request, &user.username, None)
+            Some("allow") if !self.grants.still_vouches_for(user) => {
+                self.sign_in_page(asked, &form.request, &user.username, None)
             }
             Some("allow") => {
+                // What the authority outside gave belongs to one session: two would each spend what both renew with.
+                if user.held.is_some() {
+                    match self.grants.sessions.use_once(once(sealed.as_bytes()), form.expires).await {
+                        Ok(true) => {}
+                        Ok(false) => return self.expired(&form.request),
+                        Err(error) => {
+                            tracing::warn!(%error, "nobody can say whether consent was given already");
+                            let refusal = AuthorizeError::TemporarilyUnavailable.into();
+                            return self.refuse(&asked.target, refusal, Some(asked));
+                        }
+                    }
+                }
                 self.note(Event::ConsentGiven, asked, &user.subject, None);
                 self.finish(asked, user).await
             }
@@ -82,7 +95,7 @@ impl Visited<'_> {
         let settings = self.grants.settings();
         let seconds = settings.pages.remember.as_secs();
         let headers = reply.response.headers_mut();
-        if wanted && seconds > 0 {
+        if wanted && seconds > 0 && user.held.is_none() {
             let mut user = user.clone();
             if matches!(settings.users, Users::Listed(_)) {
                 // They are looked up anew, and cookies are small.
@@ -102,10 +115,10 @@ impl Visited<'_> {
         }
     }
 
-    fn note(&self, event: Event, asked: &Authorization, subject: &str, reason: Option<&str>) {
+    pub(super) fn note(&self, event: Event, asked: &Authorization, subject: &str, reason: Option<&str>) {
         let mut entry = Entry::new(event, Some(self.visit.cx));
         entry.client = Some(&asked.client.id);
-        entry.subject = Some(subject);
+        entry.subject = Some(subject).filter(|subject| !subject.is_empty());
         entry.grant = Some(asked.grant());
         entry.reason = reason;
         entry.write();
@@ -114,5 +127,3 @@ impl Visited<'_> {
 
 /// Bytes of a name; a longer one is nobody's, and is not worth a line in the log.
 const LONGEST: usize = 256;
-/// Browsers keep 4096 bytes with name and attributes (RFC 6265, section 6.1).
-const LARGEST_COOKIE: usize = 3800;

@@ -46,6 +46,8 @@ pub struct Texts {
     pub too_long: &'static str,
     pub other_browser: &'static str,
     pub other_browser_text: &'static str,
+    pub other_sign_in: &'static str,
+    pub other_sign_in_text: &'static str,
     pub unreadable: &'static str,
     pub unreadable_text: &'static str,
     pub failed: &'static str,

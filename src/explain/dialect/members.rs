@@ -1,6 +1,6 @@
 //! What is in the body: names, types and lengths, and no value.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, Method, header, request::Parts};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -9,22 +9,23 @@ use crate::{
     json,
 };
 
-/// The members of `body`, which is taken for what its media type says.
-pub fn outline(headers: &HeaderMap, body: &[u8]) -> (String, Vec<Detail>) {
-    let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+/// The members of `body`, which is taken for what its media type says; of a GET, those of its query.
+pub fn outline(head: &Parts, body: &[u8]) -> (String, Vec<Detail>) {
+    let is_query = head.method == Method::GET;
+    let media_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = String::from_utf8_lossy(media_type).to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or_default();
     let bare = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let mut list = List::default();
-    let form = if essence.contains("json") {
+    let form = if !is_query && essence.contains("json") {
         let Ok(members) = json::object(bare) else { return broken("is not one JSON object without doublets") };
         list.object("", &members);
         "JSON"
-    } else if essence.contains("xml") {
+    } else if !is_query && essence.contains("xml") {
         let Ok(root) = xml::read(body) else { return broken("is not one XML document without a DTD") };
         root.texts().for_each(|(name, text)| list.put(name, &text_of(text.map(|text| text.expose().as_str()))));
         "XML"
-    } else if essence.contains("form") {
+    } else if is_query || essence.contains("form") {
         for (name, value) in form_urlencoded::parse(body) {
             // Anything at all is a form: only what is known to be a name may be shown as one.
             match FORM.contains(&&*name) {
@@ -32,7 +33,7 @@ pub fn outline(headers: &HeaderMap, body: &[u8]) -> (String, Vec<Detail>) {
                 false => list.hidden += 1,
             }
         }
-        "a form"
+        if is_query { "a query" } else { "a form" }
     } else {
         return broken("is of no media type that has members");
     };

@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, Serialize)]
 pub struct Outside {
-    pub dialect: &'static str,
+    pub dialect: String,
     /// Why this is said, or nothing.
     pub says: String,
     pub request: Option<Sent>,
@@ -33,11 +33,7 @@ pub fn tell(
     authority: &config::Authority,
     remote: &Remote,
 ) -> Outside {
-    let dialect = match remote.api {
-        RemoteApi::OAuth2(_) => "oauth2",
-        RemoteApi::Redex { .. } => "redex",
-        RemoteApi::Consinco { .. } => "consinco",
-    };
+    let dialect = remote.api.dialect().to_owned();
     let (says, grant) = match masked(request, client, authority, remote) {
         Ok(said) => said,
         Err(why) => return Outside { dialect, says: why.to_owned(), request: None },
@@ -122,7 +118,7 @@ fn sent(said: &Said, remote: &Remote) -> Sent {
     if said.authorization.is_some() {
         headers.push((header::AUTHORIZATION.to_string(), format!("Basic {HIDDEN}")));
     }
-    let mut url = url_of(remote, said.endpoint);
+    let mut url = url_of(remote, said);
     let readable = |text: &str| text.replace(HIDDEN_IN_FORM, HIDDEN);
     let (method, body) = match &said.content {
         Content::Body { content_type, body } => {
@@ -138,8 +134,9 @@ fn sent(said: &Said, remote: &Remote) -> Sent {
     Sent { method, url, headers, body }
 }
 
-fn url_of(remote: &Remote, endpoint: Endpoint) -> String {
-    match (&remote.api, endpoint) {
+fn url_of(remote: &Remote, said: &Said) -> String {
+    match (&remote.api, said.endpoint) {
+        (RemoteApi::Declared { base, .. }, _) => said.place(base).to_string(),
         (RemoteApi::Redex { token: url, .. } | RemoteApi::Consinco { login: url, .. }, Endpoint::Obtain)
         | (RemoteApi::Redex { refresh: url, .. } | RemoteApi::Consinco { refresh: url, .. }, Endpoint::Renew) => {
             url.to_string()

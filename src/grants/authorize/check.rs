@@ -89,6 +89,7 @@ impl Request<'_> {
             challenge,
             nonce: self.text("nonce")?,
             login_hint: self.text("login_hint")?,
+            ui_locales: self.text("ui_locales")?,
             prompt: self.prompt()?,
             max_age: self.max_age()?,
             intent: self.intent()?,
@@ -166,7 +167,12 @@ impl Request<'_> {
         if has("none") && words.len() > 1 {
             return Err(Refusal::invalid_request("prompt none stands alone"));
         }
-        Ok(Prompt { none: has("none"), login: has("login") || has("select_account"), consent: has("consent") })
+        Ok(Prompt {
+            none: has("none"),
+            login: has("login"),
+            select_account: has("select_account"),
+            consent: has("consent"),
+        })
     }
 
     fn max_age(&self) -> Result<Option<u64>, Refusal> {

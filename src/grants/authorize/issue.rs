@@ -8,7 +8,7 @@ use crate::{
     authority::Identity,
     grants::Grants,
     model::{Context, ErrorCode, RefreshForm, Secret, TokenError, UnixTime},
-    session::{Code, Granted, SessionId},
+    session::{Code, Granted, Held, SessionId},
     telemetry::audit::{Entry, Event},
 };
 
@@ -20,12 +20,15 @@ pub struct SignedIn {
     pub claims: Map<String, Value>,
     pub credential: Option<[u8; 16]>,
     pub auth_time: UnixTime,
+    /// What the authority outside gave for it; then nobody here vouches for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 impl SignedIn {
     pub fn new(identity: Identity, auth_time: UnixTime) -> SignedIn {
         let Identity { subject, username, claims, credential } = identity;
-        SignedIn { subject, username, claims, credential, auth_time }
+        SignedIn { subject, username, claims, credential, auth_time, held: None }
     }
 }
 
@@ -68,7 +71,7 @@ impl Grants {
             challenge: asked.challenge.clone(),
             nonce: asked.nonce.clone(),
             granted: self.granted_for(asked, user)?,
-            held: None,
+            held: user.held.clone(),
         };
         self.sessions.put_code(id, code).await?;
         Ok(Secret::new(asked.target.location(&[("code", made.token.expose())], &self.settings().issuer)))
@@ -77,7 +80,7 @@ impl Grants {
     /// RFC 6749, section 4.2.2.
     async fn token(&self, asked: &Authorization, user: &SignedIn, cx: &Context) -> Result<Secret<String>, TokenError> {
         let (session, given) =
-            self.open(&asked.client, self.granted_for(asked, user)?, None, RefreshForm::Full).await?;
+            self.open(&asked.client, self.granted_for(asked, user)?, user.held.clone(), RefreshForm::Full).await?;
         self.metrics.oauth.issued("oauth2", asked.grant());
         let mut entry = Entry::new(Event::Granted, Some(cx));
         entry.client = Some(&asked.client.id);
@@ -108,7 +111,8 @@ impl Grants {
             credential: user.credential,
         };
         let granted = self.granted_by(identity, asked.grant(), asked.scope.clone(), asked.audiences.clone())?;
-        Ok(Granted { auth_time: user.auth_time, ..granted })
+        let outside = user.held.is_some() && user.credential.is_none();
+        Ok(Granted { auth_time: user.auth_time, outside, ..granted })
     }
 }
 

@@ -84,7 +84,7 @@ fn what_stands_in_a_request_is_kept() {
     assert_eq!(asked.scope.to_string(), "openid orders payments");
     assert_eq!(asked.challenge.as_deref(), Some(CHALLENGE));
     assert_eq!((asked.nonce.as_deref(), asked.login_hint.as_deref()), (Some("n"), Some("a@b")));
-    assert_eq!(asked.prompt, Prompt { none: false, login: true, consent: true });
+    assert_eq!(asked.prompt, Prompt { none: false, login: true, select_account: false, consent: true });
     assert_eq!(asked.max_age, Some(60));
     assert_eq!(asked.audiences, ["https://api.example.com/v1"]);
     assert_eq!(asked.intent, Some(Intent { id: "i-1".to_owned(), kind: "payments".to_owned() }));

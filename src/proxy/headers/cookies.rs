@@ -26,7 +26,7 @@ fn others(value: &HeaderValue) -> Option<HeaderValue> {
 
 fn is_own(pair: &[u8]) -> bool {
     let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    cookies::ALL.iter().any(|own| own.as_bytes() == name)
+    cookies::is_own(name)
 }
 
 #[cfg(test)]
@@ -40,6 +40,7 @@ mod tests {
             (&["sidegate-user=x; a=b"], &["a=b"]),
             (&["a=b; __Host-sidegate-user=x;  c=\"d\" ; sidegate-form=y"], &["a=b;  c=\"d\" "]),
             (&["sidegate-form=y", "a=b", " sidegate-user =x"], &["a=b"]),
+            (&["sidegate-away-x=y; a=b; __Host-sidegate-away-z=1; sidegate-away=2"], &["a=b; sidegate-away=2"]),
             (
                 &["x-sidegate-form=1; sidegate-formula=2; y=sidegate-form"],
                 &["x-sidegate-form=1; sidegate-formula=2; y=sidegate-form"],

@@ -222,3 +222,16 @@ fn a_session_is_over_when_nothing_can_come_of_it() {
     assert!(!late(&state, 0));
     assert_eq!(state.over_at(), state.absolute, "the tombstone stays");
 }
+
+#[test]
+fn tokens_of_the_authority_are_few_and_push_none_of_ours_out() {
+    let mut state = family();
+    state.access = vec![access(NOW); 3];
+    for presented in 1..=20 {
+        let foreign = Access { digest: [presented as u8; 16], foreign: true, ..access(NOW) };
+        state.rotate(&Rotate { access: foreign, ..rotate(presented, NOW) }, NOW);
+    }
+    let foreign: Vec<u8> = state.access.iter().filter(|access| access.foreign).map(|access| access.digest[0]).collect();
+    assert_eq!(foreign, (5..=20).collect::<Vec<u8>>());
+    assert_eq!(state.access.len(), MOST_FOREIGN_TOKENS + 3);
+}

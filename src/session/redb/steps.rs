@@ -15,7 +15,7 @@ use crate::{
         record::{Code, RevocationReason, Session, SessionId},
         ring::KeyRing,
         store::{Created, Spent},
-        vouched::{Exchanged, Renewed},
+        vouched::{Answer, Exchanged, Renewed},
     },
 };
 
@@ -103,12 +103,17 @@ pub(super) fn renew(
     ring: &KeyRing,
     now: UnixTime,
 ) -> Result<Exchanged, Failure> {
-    let sealed = record::held(id, &renewed.held, ring)?;
+    let sealed = match &renewed.answer {
+        Answer::Given { held, .. } => Some(record::held(id, held, ring)?),
+        Answer::Ended => None,
+    };
     let Some(mut kept) = tables.find(id)? else { return Ok(Exchanged::Gone) };
     let exchanged = kept.state.exchange(renewed, now);
-    if matches!(exchanged, Exchanged::Kept { .. }) {
+    if matches!(exchanged, Exchanged::Kept { .. } | Exchanged::Ended) {
         tables.update(id, &kept)?;
-        tables.held.insert(id.0, sealed.as_slice())?;
+        if let Some(sealed) = sealed {
+            tables.held.insert(id.0, sealed.as_slice())?;
+        }
     }
     Ok(exchanged)
 }

@@ -5,7 +5,13 @@ mod faults;
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
 
 use super::*;
-use crate::session::testing::{Scratch, ring, rotate, session};
+use crate::{
+    model::Secret,
+    session::{
+        Held, Vouched,
+        testing::{Scratch, ring, rotate, session},
+    },
+};
 
 fn reopen(path: &Path, time: &Time) -> Redb {
     Redb::open(path, ring(&[1]), time.clone()).unwrap()
@@ -55,6 +61,67 @@ async fn only_the_owner_may_read_the_file_and_it_names_nobody() {
     for secret in ["ada-lovelace", "orders-api", "subject of"] {
         assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn what_the_authority_gave_is_sealed_and_bound_to_its_session() {
+    let Setup { time, path, .. } = &setup();
+    let (one, other) = (vouched("ada", "canary-one", time), vouched("grace", "canary-other", time));
+    let store = reopen(path, time);
+    store.create(one.clone(), 10).await.unwrap();
+    store.create(other.clone(), 10).await.unwrap();
+    drop(store);
+    let content = fs::read(path).unwrap();
+    assert!(!content.windows(6).any(|window| window == b"canary"));
+    // Whoever writes the file cannot give one session what is another's.
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut held = transaction.open_table(tables::HELD).unwrap();
+        let sealed = held.get(other.id.0).unwrap().unwrap().value().to_vec();
+        held.insert(one.id.0, sealed.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let store = reopen(path, time);
+    assert!(matches!(store.find(one.id).await, Err(StoreError::Unreadable(_))));
+    assert_eq!(store.find(other.id).await.unwrap(), Some(other));
+}
+
+#[tokio::test]
+async fn a_file_from_before_there_was_an_authority_outside_goes_on() {
+    let Setup { time, path, .. } = &setup();
+    let old = session("ada", time.now());
+    let store = reopen(path, time);
+    store.create(old.clone(), 10).await.unwrap();
+    drop(store);
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(tables::HELD).unwrap());
+    assert!(transaction.delete_table(tables::FOREIGN).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+    let store = reopen(path, time);
+    assert_eq!(store.find(old.id).await.unwrap(), Some(old.clone()));
+    assert_eq!(store.find_foreign([1; 16]).await.unwrap(), None);
+    let new = vouched("grace", "one", time);
+    store.create(new.clone(), 10).await.unwrap();
+    assert_eq!(store.find(new.id).await.unwrap(), Some(new));
+}
+
+/// A session that an authority outside has vouched for.
+fn vouched(name: &str, token: &str, time: &Time) -> Session {
+    let now = time.now();
+    let held = Held {
+        access_token: Secret::new(token.to_owned()),
+        issued: now,
+        expires: now.plus(300),
+        refresh_token: Some(Secret::new(token.to_owned())),
+    };
+    let mut session = session(name, now);
+    session.state.vouched = Some(Vouched { generation: 1, renewed_for: 0, expires: held.expires });
+    session.held = Some(held);
+    session
 }
 
 #[test]

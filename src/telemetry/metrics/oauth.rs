@@ -15,6 +15,7 @@ pub struct OauthMetrics {
     requests: IntCounterVec,
     issued: IntCounterVec,
     refreshes: IntCounterVec,
+    renewals: IntCounterVec,
     sign_ins: IntCounterVec,
     password_checks: IntGaugeVec,
     password_hashes: IntCounterVec,
@@ -28,6 +29,8 @@ pub struct OauthMetrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Authorize,
+    /// Where users come back to from the authority outside.
+    Callback,
     Token,
     Revoke,
     Introspect,
@@ -46,6 +49,27 @@ pub enum Refresh {
     Refused,
     /// The store did not answer.
     Unavailable,
+}
+
+/// What came of a renewal at the authority outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// With its refresh token.
+    Refreshed,
+    /// By a new sign-in, with credentials that are at hand.
+    Obtained,
+    /// It says that the session is over.
+    Ended,
+    /// There was nothing to renew it with.
+    NotRenewable,
+    /// It wants to be asked less.
+    Throttled,
+    /// It refuses us, whatever is asked.
+    Misconfigured,
+    /// No answer that makes sense.
+    Unavailable,
+    /// The store did not take part.
+    Store,
 }
 
 /// What came of a name and a password, wherever they were given.
@@ -125,6 +149,11 @@ impl OauthMetrics {
                 "Refresh tokens that were presented, by what came of them.",
                 &["result"],
             ),
+            renewals: family.counters(
+                "renewals_total",
+                "Renewals behind the client's back, by what came of them.",
+                &["kind", "result", "reason"],
+            ),
             sign_ins: family.counters("sign_ins_total", "Names and passwords that were checked.", &["result"]),
             password_checks: family.gauges(
                 "password_checks",
@@ -153,6 +182,9 @@ impl OauthMetrics {
         for result in Refresh::ALL {
             metrics.refreshes.with_label_values(&[result.as_str()]);
         }
+        for renewal in Renewal::ALL {
+            metrics.renewals.with_label_values(&renewal.labels());
+        }
         for result in SignIn::ALL {
             metrics.sign_ins.with_label_values(&[result.as_str()]);
         }
@@ -180,9 +212,13 @@ impl OauthMetrics {
                     codes().for_each(|result| create(Endpoint::Token, grant, result));
                 }
             }
-            if endpoints.authorize.is_some() {
-                for grant in grants(&[GrantType::AuthorizationCode, GrantType::Implicit]) {
-                    AUTHORIZE_RESULTS.iter().for_each(|result| create(Endpoint::Authorize, grant, result));
+            for (endpoint, path) in
+                [(Endpoint::Authorize, &endpoints.authorize), (Endpoint::Callback, &endpoints.callback)]
+            {
+                if path.is_some() {
+                    for grant in grants(&[GrantType::AuthorizationCode, GrantType::Implicit]) {
+                        AUTHORIZE_RESULTS.iter().for_each(|result| create(endpoint, grant, result));
+                    }
                 }
             }
             for (endpoint, path) in
@@ -237,6 +273,11 @@ impl OauthMetrics {
         self.refreshes.with_label_values(&[result.as_str()]).inc();
     }
 
+    /// Counts one renewal at the authority outside.
+    pub fn renewed(&self, renewal: Renewal) {
+        self.renewals.with_label_values(&renewal.labels()).inc();
+    }
+
     pub fn signed_in(&self, result: SignIn) {
         self.sign_ins.with_label_values(&[result.as_str()]).inc();
     }
@@ -282,6 +323,7 @@ impl Endpoint {
     pub fn as_str(self) -> &'static str {
         match self {
             Endpoint::Authorize => "authorize",
+            Endpoint::Callback => "callback",
             Endpoint::Token => "token",
             Endpoint::Revoke => "revoke",
             Endpoint::Introspect => "introspect",
@@ -302,6 +344,46 @@ impl Refresh {
             Refresh::Refused => "refused",
             Refresh::Unavailable => "unavailable",
         }
+    }
+}
+
+impl Renewal {
+    const ALL: [Renewal; 8] = [
+        Renewal::Refreshed,
+        Renewal::Obtained,
+        Renewal::Ended,
+        Renewal::NotRenewable,
+        Renewal::Throttled,
+        Renewal::Misconfigured,
+        Renewal::Unavailable,
+        Renewal::Store,
+    ];
+
+    /// Stable; the audit stream says it, too.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Renewal::Refreshed => "refreshed",
+            Renewal::Obtained => "obtained",
+            Renewal::Ended => "invalid_grant",
+            Renewal::NotRenewable => "not_renewable",
+            Renewal::Throttled => "throttled",
+            Renewal::Misconfigured => "misconfigured",
+            Renewal::Unavailable => "unavailable",
+            Renewal::Store => "store",
+        }
+    }
+
+    fn labels(self) -> [&'static str; 3] {
+        let result = match self {
+            Renewal::Refreshed | Renewal::Obtained => "renewed",
+            Renewal::Ended => "ended",
+            Renewal::NotRenewable
+            | Renewal::Throttled
+            | Renewal::Misconfigured
+            | Renewal::Unavailable
+            | Renewal::Store => "failed",
+        };
+        ["authority", result, self.reason()]
     }
 }
 
@@ -382,12 +464,15 @@ pub const OK: &str = "ok";
 pub const THROTTLED: &str = "throttled";
 
 /// What the authorization endpoint may come to: `ok` is a redirect with what was asked for, `page` a page for a person.
-pub const AUTHORIZE_RESULTS: [&str; 15] = [
+pub const AUTHORIZE_RESULTS: [&str; 18] = [
     OK,
     THROTTLED,
     "page",
     "access_denied",
+    "account_selection_required",
+    "away",
     "consent_required",
+    "interaction_required",
     "invalid_request",
     "invalid_scope",
     "invalid_target",

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -35,7 +35,6 @@ pub struct Outside {
 struct Inner {
     asked: Mutex<Vec<String>>,
     given: AtomicUsize,
-    lifetime: AtomicU64,
     /// Without a refresh token.
     bare: AtomicBool,
     /// The one refresh token that is good for each number it gave.
@@ -53,7 +52,6 @@ impl Outside {
             inner: Arc::new(Inner {
                 asked: Mutex::default(),
                 given: AtomicUsize::new(0),
-                lifetime: AtomicU64::new(300),
                 bare: AtomicBool::new(false),
                 good: Mutex::default(),
                 broken: Mutex::default(),
@@ -103,7 +101,7 @@ impl Outside {
         }
         let number = inner.given.fetch_add(1, SeqCst) + 1;
         let mut given = json!({"access_token": format!("canary-at-{number}"), "token_type": "Bearer",
-            "expires_in": inner.lifetime.load(SeqCst)});
+            "expires_in": 300});
         if !inner.bare.load(SeqCst) {
             let refresh = format!("canary-rt-{number}");
             given["refresh_token"] = json!(refresh);
@@ -119,11 +117,6 @@ impl Outside {
 
     pub fn refreshes(&self) -> usize {
         self.asked().iter().filter(|body| body.contains("grant_type=refresh_token")).count()
-    }
-
-    /// From now on its tokens live `seconds`.
-    pub fn lifetime(&self, seconds: u64) {
-        self.inner.lifetime.store(seconds, SeqCst);
     }
 
     /// From now on it gives no refresh tokens.

@@ -1,4 +1,9 @@
 //! Upstreams that are shown the token of an authority outside, and how that is kept good.
 
+mod anew;
+mod ends;
 mod house;
+mod kept;
+mod passed;
+mod refreshed;
 mod shown;

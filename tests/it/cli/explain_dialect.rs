@@ -197,6 +197,30 @@ fn what_would_be_said_to_an_authority_outside_is_shown_with_placeholders() {
     assert_eq!(says, "nothing, and it would be refused: the token API has no such request: a password");
 }
 
+/// What a declared dialect asks for may stand in a query, which is as secret as a body.
+#[test]
+fn a_declared_dialect_is_explained_by_the_grants_of_its_endpoints() {
+    let setup = Setup::new();
+    let acme = "
+dialects:
+  - name: acme
+    endpoints:
+      - grant: api_key
+        path: /acme/token
+        requests: [{ form: query, body: { key: \"{api_key}\", app: \"{client_id}\", password: \"{client_secret}\" } }]
+    responses: [{ body: { token: \"{access_token}\" } }]
+    errors: [{ body: { code: \"{code}\" } }]
+";
+    let declared = "  endpoints:\n    declared: [{ dialect: acme }]\n";
+    setup.write(&format!("{acme}{}", AUTHORITY.replace("  endpoints:\n", &format!("{USERS}{declared}"))));
+    let query = format!("key={TOKEN}&app=erp&password={SECRET}");
+    let (code, report) = asked(&setup, &query, &["--dialect", "acme"]);
+    assert_eq!((code, &report["request"]["method"]), (0, &"GET".into()), "{report:#}");
+    assert_eq!(details(step(&report, "grant")), "API key: \"…\" (36 characters)");
+    assert_eq!(answer(&report), (200, serde_json::json!({ "token": "…" })));
+    assert_eq!(report["request"]["path"], "/acme/token");
+}
+
 #[test]
 fn what_cannot_be_asked_is_said_with_what_could_be() {
     let setup = served();
@@ -205,7 +229,7 @@ fn what_cannot_be_asked_is_said_with_what_could_be() {
         (&["--dialect", "redex"], "choose by --endpoint: `token`, `refresh`"),
         (&["--dialect", "redex", "--endpoint", "login"], "redex has no endpoint `login`; it has `token`, `refresh`"),
         (&["--dialect", "oauth2", "-H", "Authorization: Basic c2VjcmV0"], "client_secret into the body"),
-        (&["--dialect", "oauth2", "-X", "GET"], "is a POST"),
+        (&["--dialect", "oauth2", "-X", "GET"], "a token request of oauth2 is POST"),
         (&["--dialect", "oauth2", "/orders"], "cannot be used with"),
     ] {
         let output = run(&setup, "x", arguments);

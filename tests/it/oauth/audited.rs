@@ -6,7 +6,7 @@ use super::house::{PASSWORD, REDIRECT, SECRET, authority, client, code, form, re
 use crate::support::{Reply, Sidegate, log::written, send};
 
 /// The events of `client` in order, each with its reason, if it has one.
-fn events(client: &str) -> Vec<Value> {
+pub fn events(client: &str) -> Vec<Value> {
     let lines = written().text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["target"] == "sidegate::audit" && line["client"] == client).collect()

@@ -41,7 +41,7 @@ async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
     let (clock, handle) = (time.clone(), tokio::runtime::Handle::current());
     let gate = tokio::task::spawn_blocking(move || App::gate_alone(config, &clock, &handle).unwrap()).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
-    let store = Arc::new(Store { inside: Memory::new(time.clone()), away: away.clone(), taken: taken.into() });
+    let store = Arc::new(Store::new(time.clone(), away.clone(), taken));
     let own = &gate.endpoints().unwrap().grants;
     let grants = Grants {
         authority: own.authority.clone(),
@@ -94,18 +94,26 @@ pub fn context(now: UnixTime) -> Context {
     }
 }
 
-struct Store {
+/// A store in memory that is away while the flag is up.
+pub struct Store {
     inside: Memory,
     away: Arc<AtomicBool>,
+    /// Steps that it did not take.
+    pub missed: AtomicUsize,
     taken: AtomicUsize,
 }
 
 impl Store {
+    pub fn new(time: Time, away: Arc<AtomicBool>, taken: usize) -> Store {
+        Store { inside: Memory::new(time), away, missed: AtomicUsize::new(0), taken: taken.into() }
+    }
+
     fn step<'a, T: Send + 'a>(
         &self,
         step: BoxFuture<'a, Result<T, StoreError>>,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         if self.away.load(Ordering::SeqCst) {
+            self.missed.fetch_add(1, Ordering::SeqCst);
             return std::future::ready(Err(StoreError::Unavailable("away".to_owned()))).boxed();
         }
         step

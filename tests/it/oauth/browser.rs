@@ -28,6 +28,11 @@ impl Browser {
         self.send(self.request("GET", &format!("{AUTHORIZE}?{query}")).body(Full::default()).unwrap()).await
     }
 
+    /// Any path of the same host.
+    pub async fn visit(&self, target: &str) -> Reply {
+        self.send(self.request("GET", target).body(Full::default()).unwrap()).await
+    }
+
     pub async fn post(&self, fields: &[(&str, &str)]) -> Reply {
         self.post_raw(&encode(fields)).await
     }

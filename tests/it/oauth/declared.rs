@@ -1,5 +1,7 @@
 //! Token APIs that only the configuration knows, served by the local authority.
 
+mod outside;
+
 use std::{fs, path::Path};
 
 use bytes::Bytes;
@@ -21,15 +23,25 @@ const TOKEN: &str = "/acme/v1/token";
 const MACHINES: &str = "/acme/v1/machines";
 const API_KEY: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 
-/// A configuration that serves the dialects of `tests/golden/declared/FILE.yaml`.
-fn house(file: &str, mounts: &str) -> String {
+/// The dialects of `tests/golden/declared/FILE.yaml`.
+fn dialects(file: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/declared");
-    let dialects = fs::read_to_string(folder.join(format!("{file}.yaml"))).unwrap();
-    let app = client("app", "grants: [password, client_credentials, api_key, refresh_token], scopes: [orders, stock]");
-    let pos = public("pos", "grants: [api_key, password, refresh_token], scopes: [orders]");
+    fs::read_to_string(folder.join(format!("{file}.yaml"))).unwrap()
+}
+
+/// A configuration that serves them.
+fn house(file: &str, mounts: &str) -> String {
+    house_of(file, mounts, "")
+}
+
+/// The same, and `more` of its clients.
+fn house_of(file: &str, mounts: &str, more: &str) -> String {
+    let grants = "grants: [password, client_credentials, api_key, refresh_token]";
+    let app = client("app", &format!("{grants}, scopes: [orders, stock]{more}"));
+    let pos = public("pos", &format!("grants: [api_key, password, refresh_token], scopes: [orders]{more}"));
     let keyed = format!("api_key_hashes: [\"{}\"], claims: {{ number: \"6\", external: false }}", hash(API_KEY));
     let endpoints = format!("  endpoints:\n    declared: [{mounts}]\n");
-    dialects + &authority(&[app, pos], &[user("ana", &keyed)], &endpoints)
+    dialects(file) + &authority(&[app, pos], &[user("ana", &keyed)], &endpoints)
 }
 
 async fn acme() -> Sidegate {

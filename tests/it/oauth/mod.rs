@@ -1,9 +1,9 @@
 //! The endpoints of the local authority, over the wire.
 
-mod audited;
+pub mod audited;
 mod authorize;
-mod away;
-mod browser;
+pub mod away;
+pub mod browser;
 mod codes;
 mod compact;
 mod declared;

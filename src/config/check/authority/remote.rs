@@ -1,6 +1,6 @@
 //! The authority outside.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
@@ -8,9 +8,10 @@ use url::Url;
 use super::path;
 use crate::{
     config::{
-        Account, AssertionKey, Format, Issuer, KeySource, Remote, RemoteApi, RemoteAuthentication, RemoteEndpoints,
-        RemoteOAuth2, SignInAt,
-        check::{files, internal_jwt::is_key_for, names, routes, section::Section, urls},
+        Account, AssertionKey, DeclaredDialect, Format, Issuer, KeySource, Remote, RemoteApi, RemoteAuthentication,
+        RemoteEndpoints, RemoteOAuth2, SignInAt,
+        check::{declared::BUILT_IN, files, internal_jwt::is_key_for, names, routes, section::Section, urls},
+        declared::Place,
         settings,
     },
     model::Scope,
@@ -19,6 +20,7 @@ use crate::{
 /// Outside, `None` if it is wrong; inside, `None` if there is none.
 pub(super) fn check(
     authority: &settings::Authority,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
     own_issuer: Option<&str>,
     section: &Section<'_>,
 ) -> Option<Option<Remote>> {
@@ -48,16 +50,15 @@ pub(super) fn check(
             Some(RemoteApi::Consinco { login: login?, refresh: refresh?, format, company: remote.company.clone() })
         }
         other => {
-            let section = section.key("dialect");
-            section.problem(format!("{} is no dialect", section.shown(other)), "write oauth2, redex or consinco");
-            None
+            let base = base(remote, section);
+            Some(RemoteApi::Declared { dialect: declared(other, dialects?, &section.key("dialect"))?, base: base? })
         }
     });
     only_where_meant(remote, section);
     let scopes = names::all(remote.scopes.as_deref().unwrap_or_default(), &section.key("scopes"), |scope, section| {
         routes::policy::scope(scope, section)
     });
-    let authentication = authentication(remote, &section.key("client"));
+    let authentication = authentication(remote, api.as_ref(), &section.key("client"));
     let ca_file = match &remote.ca_file {
         Some(file) => files::authorities(file, &section.key("ca_file")).map(Some),
         None => Some(None),
@@ -78,6 +79,13 @@ pub(super) fn check(
         }
         None => Scope::default(),
     };
+    if matches!(&api, RemoteApi::OAuth2(oauth2) if oauth2.sign_in.is_some()) && !scopes.contains("openid") {
+        section.key("scopes").problem(
+            "openid is missing: without an ID token nobody knows who signed in",
+            "add it, or write authorize: password",
+        );
+        return None;
+    }
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     Some(Some(Remote {
         api,
@@ -91,6 +99,27 @@ pub(super) fn check(
     }))
 }
 
+/// One that the configuration tells of.
+fn declared(name: &str, dialects: &[Arc<DeclaredDialect>], section: &Section<'_>) -> Option<Arc<DeclaredDialect>> {
+    let found = dialects.iter().find(|dialect| *dialect.name == *name).cloned();
+    if found.is_none() {
+        let remedy = "write oauth2, redex, consinco, or the name of one of `dialects`";
+        section.problem(format!("{} is no dialect", section.shown(name)), remedy);
+    }
+    found
+}
+
+/// What the paths of a dialect stand below.
+fn base(remote: &settings::Remote, section: &Section<'_>) -> Option<Url> {
+    let base = section.required("url", remote.url.as_ref(), "https://legacy.example.com");
+    let url = urls::trusted(base?, &section.key("url"))?;
+    if url.query().is_some() {
+        section.key("url").problem("paths are put behind it, so it has no query", "");
+        return None;
+    }
+    Some(url)
+}
+
 /// A path below `url`.
 fn below(
     remote: &settings::Remote,
@@ -99,18 +128,13 @@ fn below(
     default: &str,
     section: &Section<'_>,
 ) -> Option<Url> {
-    let base = section.required("url", remote.url.as_ref(), "https://legacy.example.com");
+    let base = base(remote, section);
     let path = path(key, given, default, section)?;
     let Some(path) = path else {
         section.key(key).problem("sessions are begun and renewed there", "leave it out for the default");
         return None;
     };
-    let url = urls::trusted(base?, &section.key("url"))?;
-    if url.query().is_some() {
-        section.key("url").problem("paths are put behind it, so it has no query", "");
-        return None;
-    }
-    let whole = format!("{}{path}", url.as_str().trim_end_matches('/'));
+    let whole = format!("{}{path}", base?.as_str().trim_end_matches('/'));
     Url::parse(&whole).ok()
 }
 
@@ -154,8 +178,16 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
         }
     };
     let can_sign_in = !matches!(endpoints, RemoteEndpoints::Given { authorization: None, .. });
+    let mapped = remote.accounts == Some(settings::Accounts::Mapped);
     let wanted = match remote.authorize {
-        None => can_sign_in,
+        None => can_sign_in && !mapped,
+        Some(settings::AuthorizeAt::SignIn) if mapped => {
+            section.key("authorize").problem(
+                "users sign in there with accounts of their own, and accounts: mapped uses those of this file",
+                "write authorize: password, or leave out accounts",
+            );
+            return None;
+        }
         Some(settings::AuthorizeAt::Password) => false,
         Some(settings::AuthorizeAt::SignIn) if can_sign_in => true,
         Some(settings::AuthorizeAt::SignIn) => {
@@ -169,7 +201,11 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     let sign_in = match path("callback", remote.callback.as_ref(), "/oauth20/callback", section)? {
         Some(callback) if wanted => {
             let redirect_uri = format!("{}{callback}", origin(own_issuer?)?);
-            Some(SignInAt { callback, redirect_uri })
+            Some(SignInAt { callback, redirect_uri, parameters: remote.authorization_parameters.0.clone() })
+        }
+        None if wanted && remote.authorize.is_some() => {
+            section.key("callback").problem("users must come back somewhere", "leave it out for the default");
+            return None;
         }
         _ => None,
     };
@@ -182,9 +218,12 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
     }
     let issuer = issuer.zip(keys).map(|(issuer, keys)| rules(issuer, keys, remote, section));
     let parameters = remote.parameters.0.clone();
-    for (name, _) in &parameters {
-        if RESERVED.contains(&name.as_str()) {
-            section.key("parameters").key(name.as_str()).problem("sidegate sets it itself", "leave it out");
+    for (key, given, reserved) in [
+        ("parameters", &parameters, &RESERVED[..]),
+        ("authorization_parameters", &remote.authorization_parameters.0, &RESERVED_AT_SIGN_IN[..]),
+    ] {
+        if let Some((name, _)) = given.iter().find(|(name, _)| reserved.contains(&name.as_str())) {
+            section.key(key).key(name.as_str()).problem("sidegate sets it itself", "leave it out");
             return None;
         }
     }
@@ -224,11 +263,22 @@ fn origin(issuer: &str) -> Option<String> {
     Url::parse(issuer).ok().map(|url| url.origin().ascii_serialization())
 }
 
-fn authentication(remote: &settings::Remote, section: &Section<'_>) -> Option<RemoteAuthentication> {
+fn authentication(
+    remote: &settings::Remote,
+    api: Option<&RemoteApi>,
+    section: &Section<'_>,
+) -> Option<RemoteAuthentication> {
     use settings::RemoteAuthentication::{Basic, Form, None as Nothing, PrivateKeyJwt};
     let client = &remote.client;
     let speaks_oauth2 = remote.dialect.as_deref() == Some("oauth2");
-    if remote.dialect.as_deref() == Some("consinco") {
+    // Whether its requests name a client, and whether they prove it.
+    let (named, proved) = match api {
+        Some(RemoteApi::Declared { dialect, .. }) => {
+            (dialect.names(&Place::ClientId), dialect.names(&Place::ClientSecret))
+        }
+        _ => (remote.dialect.as_deref() != Some("consinco"), !speaks_oauth2),
+    };
+    if !named {
         if client != &settings::RemoteClient::default() {
             section.problem("this API has no clients", "leave it out");
             return None;
@@ -266,7 +316,7 @@ fn authentication(remote: &settings::Remote, section: &Section<'_>) -> Option<Re
         (Basic, Some(secret), _) => Some(RemoteAuthentication::Basic(secret)),
         (Form, Some(secret), _) => Some(RemoteAuthentication::Form(secret)),
         (PrivateKeyJwt, _, Some(key)) => Some(RemoteAuthentication::PrivateKeyJwt(key)),
-        (Nothing, None, None) if speaks_oauth2 => Some(RemoteAuthentication::None),
+        (Nothing, None, None) if !proved => Some(RemoteAuthentication::None),
         (Nothing, None, None) | (Basic | Form, None, _) => missing("secret_file"),
         (PrivateKeyJwt, _, None) => missing("key_file"),
         (Nothing, ..) => {
@@ -297,8 +347,8 @@ fn only_where_meant(remote: &settings::Remote, section: &Section<'_>) {
         ("issuer", remote.issuer.is_some()),
         ("authorization_endpoint", remote.authorization_endpoint.is_some()),
         ("jwks_uri", remote.jwks_uri.is_some()),
-        ("scopes", remote.scopes.is_some()),
         ("parameters", !remote.parameters.0.is_empty()),
+        ("authorization_parameters", !remote.authorization_parameters.0.is_empty()),
         ("callback", remote.callback.is_some()),
     ];
     let of_paths = [("token_path", remote.token_path.is_some()), ("refresh_path", remote.refresh_path.is_some())];
@@ -308,8 +358,10 @@ fn only_where_meant(remote: &settings::Remote, section: &Section<'_>) {
             section.key(*key).problem(format!("it means nothing to {dialect}"), "leave it out");
         }
     };
+    let is_declared = !BUILT_IN.contains(&dialect);
     meant(&oauth2, dialect == "oauth2");
-    meant(&of_paths, dialect != "oauth2");
+    meant(&[("scopes", remote.scopes.is_some())], dialect == "oauth2" || is_declared);
+    meant(&of_paths, dialect != "oauth2" && !is_declared);
     meant(&consinco, dialect == "consinco");
     if dialect != "oauth2" && remote.authorize == Some(settings::AuthorizeAt::SignIn) {
         section.key("authorize").problem("only an authority that speaks oauth2 has a page of its own", "");
@@ -367,4 +419,22 @@ const RESERVED: [&str; 11] = [
     "refresh_token",
     "username",
     "password",
+];
+/// The same of what a user is sent there with. `prompt` may be given: what the client wants to be shown comes on top.
+const RESERVED_AT_SIGN_IN: [&str; 15] = [
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "login_hint",
+    "max_age",
+    "ui_locales",
 ];

@@ -34,6 +34,9 @@ pub const TEXTS: Texts = Texts {
     other_browser: "This form does not belong to this browser",
     other_browser_text: "It was opened elsewhere, or your browser did not send the cookie that came with it. Allow \
                          cookies for this site and begin anew from the application.",
+    other_sign_in: "This sign-in does not belong to this browser",
+    other_sign_in_text: "It was begun elsewhere, it is over already, or your browser did not send the cookie that \
+                         came with it. Allow cookies for this site and begin anew from the application.",
     unreadable: "This form could not be read",
     unreadable_text: "Something in it is missing or was changed. Go back to the application and try again.",
     failed: "Something went wrong here",

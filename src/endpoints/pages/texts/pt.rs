@@ -34,6 +34,9 @@ pub const TEXTS: Texts = Texts {
     other_browser: "Este formulário não pertence a este navegador",
     other_browser_text: "Ele foi aberto em outro lugar, ou o seu navegador não enviou o cookie que veio com ele. Permita \
                          os cookies deste site e recomece a partir do aplicativo.",
+    other_sign_in: "Esta entrada não pertence a este navegador",
+    other_sign_in_text: "Ela foi iniciada em outro lugar, já terminou, ou o seu navegador não enviou o cookie que \
+                         veio com ela. Permita os cookies deste site e recomece a partir do aplicativo.",
     unreadable: "Não foi possível ler este formulário",
     unreadable_text: "Algo nele falta ou foi alterado. Volte ao aplicativo e tente novamente.",
     failed: "Algo deu errado por aqui",

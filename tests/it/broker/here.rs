@@ -1,0 +1,43 @@
+//! Sign-in on our own page, with what the provider gives for the password that was typed there.
+
+use super::{APP, House};
+use crate::oauth::{browser::answer, house::text};
+
+const PASSWORD: &str = ", authorize: password, scopes: [orders]";
+const ANA: [(&str, &str); 3] = [("username", "ana"), ("password", "right"), ("remember", "yes")];
+
+#[tokio::test]
+async fn a_password_typed_here_is_judged_there_and_its_tokens_stay_with_the_session() {
+    let house = House::with(PASSWORD).await;
+    let browser = house.browser();
+    let page = browser.get(APP).await;
+    assert_eq!(page.status, 200, "our own page");
+    assert!(!page.text().contains("name=\"remember\""), "what the provider gives cannot be remembered");
+    let again = browser.submit(&page, &[("username", "ana"), ("password", "wrong")]).await;
+    assert_eq!((again.status.as_u16(), again.header("location")), (200, None));
+    let told = browser.submit(&page, &ANA).await;
+    assert_eq!(told.status, 303);
+    assert!(browser.cookies.borrow().keys().all(|name| name == "sidegate-form"), "{:?}", browser.cookies);
+    let given = house.redeem(&told).await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    assert_eq!(house.get(&text(&given, "access_token")).await.status, 200);
+    assert!(house.shown().starts_with("Bearer canary-at-there-"));
+    let refresh = format!("grant_type=refresh_token&refresh_token={}", text(&given, "refresh_token"));
+    assert_eq!(house.token(&refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_told_as_that_on_our_own_page_too() {
+    let house = House::with(PASSWORD).await;
+    let browser = house.browser();
+    let page = browser.get(APP).await;
+    house.provider.state().broken = Some(503);
+    assert_eq!(answer(&browser.submit(&page, &ANA).await).1["error"], "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn no_callback_is_served_where_nobody_signs_in_there() {
+    let house = House::with(PASSWORD).await;
+    let reply = house.browser().visit(super::CALLBACK).await;
+    assert_eq!(reply.status, 401, "a path like any other: {}", reply.text());
+}
