@@ -72,7 +72,8 @@ impl Remote {
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
         let (kind, started) = (grant.kind(), Instant::now());
-        let outcome = self.put(grant, now).await;
+        // Boxed: the futures of all who ask would be as large.
+        let outcome = Box::pin(self.put(grant, now)).await;
         self.metrics.remote.asked(self.settings.api.dialect(), kind, &outcome, started.elapsed());
         self.health.note(&outcome, now);
         outcome
@@ -95,6 +96,10 @@ impl Remote {
         });
         let call = call(said, &mut url);
         let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
+        if called.status.is_redirection() {
+            // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
+            return Err(TokenError::unavailable().because("the authority: it redirects, which is not followed"));
+        }
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
         let given = dialect::read_reply(&self.settings.api, &heard)?;
         Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given })
@@ -112,7 +117,7 @@ impl Remote {
         now: UnixTime,
     ) -> Result<Option<Known>, Unproven> {
         let Some(keys) = &self.keys else { return Ok(None) };
-        self.counted(self.known(keys, given, nonce, now).await).map(Some)
+        self.counted(Box::pin(self.known(keys, given, nonce, now)).await).map(Some)
     }
 
     /// Whether the ID token in `given`, if there is one, still speaks of `subject` (OpenID Connect Core, section 12.2).
@@ -121,7 +126,7 @@ impl Remote {
     /// Why it does not, or nobody knows now.
     pub async fn still(&self, subject: &str, given: &TokenGrant, now: UnixTime) -> Result<(), Unproven> {
         let Some(keys) = self.keys.as_ref().filter(|_| given.id_token.is_some()) else { return Ok(()) };
-        let known = self.known(keys, given, None, now).await;
+        let known = Box::pin(self.known(keys, given, None, now)).await;
         let same = known.and_then(|known| if known.subject == subject { Ok(()) } else { Err(Unproven::OtherSubject) });
         self.counted(same)
     }

@@ -15,6 +15,7 @@ mod issuers;
 mod listeners;
 mod outside;
 mod remote;
+mod remote_client;
 mod routes;
 mod secrets;
 mod upstreams;

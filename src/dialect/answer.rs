@@ -47,7 +47,7 @@ pub fn advise(status: StatusCode, error: &TokenError, headers: &mut HeaderMap) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         None if status == StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+            headers.insert(header::RETRY_AFTER, error.retry_after.unwrap_or(RETRY_AFTER).into());
         }
         None => {}
     }

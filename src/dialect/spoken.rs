@@ -115,11 +115,12 @@ impl Heard<'_> {
         let cause = format!("the authority answered {}", status.as_u16());
         let code = match (status, code) {
             (StatusCode::TOO_MANY_REQUESTS, _) => {
-                let seconds = retry_after(self.headers).unwrap_or(PAUSE);
+                let seconds = retry_after(self.headers).unwrap_or(PAUSE).min(LONGEST_PAUSE);
                 return TokenError::unavailable().throttled(seconds).because(cause);
             }
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => {
-                ErrorCode::TemporarilyUnavailable
+                let retry_after = retry_after(self.headers).map(|seconds| seconds.clamp(1, LONGEST_PAUSE));
+                return TokenError { retry_after, ..TokenError::unavailable() }.because(cause);
             }
             (status, _) if status.is_server_error() => ErrorCode::ServerError,
             (_, Some(code)) => return TokenError::new(code).because(format!("{cause} {}", code.as_str())),
@@ -144,5 +145,7 @@ impl Heard<'_> {
 
 /// No token API answers in it; gateways and old proxies do.
 const PAGE: &[u8] = b"text/html";
+/// Seconds that a client is sent away for, whatever an authority says.
+const LONGEST_PAUSE: u64 = 3600;
 /// Seconds to wait where a 429 does not say it.
 const PAUSE: u64 = 10;

@@ -30,7 +30,7 @@ struct Vouched {
 
 impl Grants {
     /// A session for what the authority outside gives for `request`.
-    pub(super) async fn from_outside(
+    pub(super) async fn begin_outside(
         &self,
         outside: &Renewals,
         client: &Client,

@@ -276,6 +276,8 @@ pub struct TokenError {
     pub status: Option<StatusCode>,
     /// Too many requests: 429 with `Retry-After`, in seconds, whatever the code.
     pub throttled: Option<u64>,
+    /// With 503, `Retry-After` in seconds, where somebody said it.
+    pub retry_after: Option<u64>,
     /// For the log and the audit stream: no token, secret or password.
     pub cause: Option<String>,
 }
@@ -291,7 +293,15 @@ pub struct Fault {
 
 impl TokenError {
     pub fn new(code: ErrorCode) -> TokenError {
-        TokenError { code, description: None, faults: Vec::new(), status: None, throttled: None, cause: None }
+        TokenError {
+            code,
+            description: None,
+            faults: Vec::new(),
+            status: None,
+            throttled: None,
+            retry_after: None,
+            cause: None,
+        }
     }
 
     pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> TokenError {

@@ -28,6 +28,7 @@ mod paths;
 mod policy;
 mod probe;
 mod reload;
+mod remote;
 mod routing;
 mod secrets;
 mod signing_keys;

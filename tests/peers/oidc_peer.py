@@ -1,9 +1,16 @@
-"""npm's oidc-provider, as the identity provider whose tokens sidegate believes."""
+"""npm's oidc-provider, as the identity provider whose tokens sidegate believes, and as the authority that it asks."""
 
 import base64
+import hashlib
 import json
+import socket
+import threading
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+
+from joserfc.jwk import ECKey, KeySet
 
 import harness
 from harness import WORK, Echo, Peer, Program, Sidegate, ask, bearer, eventually, free_port, route, upstream
@@ -12,10 +19,10 @@ PROVIDER = Path(__file__).parent / "oidc/provider.js"
 
 
 class Provider(Program):
-    def __init__(self, port, kid):
+    def __init__(self, port, kid, *broker):
         self.port = port
-        super().__init__("oidc-provider", "node", PROVIDER, port, kid)
-        self.wait_open(port)
+        super().__init__("oidc-provider", "node", PROVIDER, port, kid, *broker)
+        self.wait_open(*broker[1:] or [port])
 
     def post(self, path, client, **form):
         answer = ask(
@@ -183,6 +190,212 @@ class Rotating(Peer):
         )
         self.assertEqual(self.status(provider.token("urn:jwt:api")), 200)
         self.assertEqual(self.status(".".join(parts)), 401)
+
+
+SECRET = "client-secret-of-shop"
+OF_BROKER = "broker secret+&:%" * 2
+
+
+def broker(echo, provider_port, client, **remote):
+    """sidegate gives tokens of its own for what the provider says, and shows upstreams those of the provider."""
+    hashed = "sha256:" + hashlib.sha256(SECRET.encode()).hexdigest()
+    grants = ["client_credentials", "password", "refresh_token"]
+    return {
+        "authority": {
+            "issuer": "http://127.0.0.1:8080",
+            "audiences": ["api"],
+            "clients": [{"id": "shop", "secret_hashes": [hashed], "grants": grants}],
+            "remote": {
+                "dialect": "oauth2",
+                "issuer": f"http://127.0.0.1:{provider_port}",
+                "authorize": "password",
+                "client": client,
+                **remote,
+            },
+        },
+        "store": {"memory": {}},
+        "refresh": {"ahead": "1s"},
+        "upstreams": [upstream(echo.port, credential={"authority_token": {}}, identity_headers={"X-User": "sub"})],
+        "routes": [route(policy={"issuers": ["local"], "audiences": ["api"]})],
+    }
+
+
+class Relay:
+    """Stands between sidegate and a provider that keeps everything in memory, so that it can be away."""
+
+    name = "relay"
+
+    def __init__(self, port, to):
+        self.port, self.to = port, to
+        self.mend()
+
+    def mend(self):
+        self.open = set()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self.accept, args=[self.listener], daemon=True).start()
+
+    def accept(self, listener):
+        with suppress(OSError):
+            while True:
+                near = listener.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self.to))
+                self.open |= {near, far}
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=[source, target], daemon=True).start()
+
+    @staticmethod
+    def carry(source, target):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def stop(self):
+        for end in (self.listener, *self.open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def log(self):
+        return ""
+
+
+class Broker(Peer):
+    """sidegate asks the provider, whose refresh tokens are good once and not a moment longer."""
+
+    @classmethod
+    def prepare(cls):
+        key = ECKey.generate_key("P-256")
+        public = {**key.as_dict(private=False), "kid": key.thumbprint(), "alg": "ES256", "use": "sig"}
+        cls.key_file, cls.secret_file = WORK / "broker.pem", WORK / "broker-secret"
+        jwks_file = WORK / "broker-jwks.json"
+        cls.key_file.write_bytes(key.as_pem(private=True))
+        cls.secret_file.write_text(OF_BROKER)
+        jwks_file.write_text(json.dumps(KeySet([ECKey.import_key(public)]).as_dict(private=False)))
+        for file in (cls.key_file, cls.secret_file):
+            file.chmod(0o600)
+        cls.echo = cls.start(Echo())
+        port, own = free_port(), free_port()
+        cls.provider = cls.start(Provider(port, "first", jwks_file, own))
+        cls.relay = cls.start(Relay(port, own))
+        cls.sidegate = cls.serve({"id": "by basic", "secret_file": str(cls.secret_file)})
+
+    @classmethod
+    def serve(cls, client, **remote):
+        scopes = {"scopes": ["openid", "offline_access"], **remote}
+        return cls.start(Sidegate(broker(cls.echo, cls.provider.port, client, **scopes)))
+
+    def token(self, sidegate=None, **form):
+        body = urllib.parse.urlencode({"client_id": "shop", "client_secret": SECRET, **form})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return (sidegate or self.sidegate).ask("/oauth20/token", method="POST", body=body, headers=headers)
+
+    def sign_in(self, **form):
+        answer = self.token(grant_type="password", username="ana", password="correct horse", **form)
+        self.assertEqual(answer.status, 200, answer.text())
+        return answer.json()
+
+    def refresh(self, token):
+        return self.token(grant_type="refresh_token", refresh_token=token)
+
+    def said(self, what):
+        return sum(line.startswith(what) for line in self.provider.log().splitlines())
+
+    def shown(self, token):
+        """What the upstream is shown for `token`."""
+        answer = self.sidegate.ask("/things", headers=bearer(token))
+        self.assertEqual(answer.status, 200, answer.text())
+        return answer.json()["headers"]
+
+
+class Asked(Broker):
+    """The provider is there."""
+
+    def test_each_way_of_authentication_gets_tokens_for_a_client_of_its_own(self):
+        for client in (
+            {"id": "by basic", "secret_file": str(self.secret_file)},
+            {"id": "by form", "secret_file": str(self.secret_file), "authentication": "form"},
+            {"id": "by key", "key_file": str(self.key_file)},
+        ):
+            with self.subTest(client=client["id"]):
+                sidegate = self.serve(client, scopes=[])
+                answer = self.token(sidegate, grant_type="client_credentials")
+                self.assertEqual(answer.status, 200, answer.text())
+                self.assertEqual(self.said(f"gave client_credentials for {client['id']}"), 1)
+                seen = sidegate.ask("/things", headers=bearer(answer.json()["access_token"])).json()["headers"]
+                self.assertTrue(seen["authorization"].startswith("Bearer "))
+                self.assertNotEqual(seen["authorization"], f"Bearer {answer.json()['access_token']}")
+                self.assertEqual(seen["x-user"], "shop")
+                self.assertNotIn(OF_BROKER, sidegate.log())
+
+    def test_a_user_is_who_the_id_token_of_the_provider_says(self):
+        seen = self.shown(self.sign_in()["access_token"])
+        self.assertEqual(seen["x-user"], "user-17")
+
+    def test_a_wrong_password_is_the_users_own_business(self):
+        answer = self.token(grant_type="password", username="ana", password="wrong")
+        self.assertEqual((answer.status, answer.json()["error"]), (400, "invalid_grant"))
+
+    def test_each_refresh_of_a_client_is_one_redemption_at_the_provider(self):
+        given = self.sign_in()
+        before, tokens = self.said("gave refresh_token"), {self.shown(given["access_token"])["authorization"]}
+        for _ in range(20):
+            answer = self.refresh(given["refresh_token"])
+            self.assertEqual(answer.status, 200, answer.text())
+            given = answer.json()
+            tokens.add(self.shown(given["access_token"])["authorization"])
+        self.assertEqual(self.said("gave refresh_token") - before, 20)
+        self.assertEqual(len(tokens), 21, "the upstream is shown the newest token of the provider")
+        self.assertEqual(self.said("refused refresh_token"), 0)
+
+    def test_one_token_that_is_refreshed_at_once_by_many_is_redeemed_once(self):
+        given, before = self.sign_in(), self.said("gave refresh_token")
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: self.refresh(given["refresh_token"]), range(20)))
+        self.assertEqual({answer.status for answer in answers}, {200}, [answer.text() for answer in answers])
+        self.assertEqual(len({answer.json()["refresh_token"] for answer in answers}), 1)
+        self.assertEqual(self.said("gave refresh_token") - before, 1)
+        self.assertEqual(self.refresh(answers[0].json()["refresh_token"]).status, 200)
+        self.assertEqual(self.said("refused refresh_token"), 0)
+
+    def test_id_tokens_of_renewals_verify_as_well(self):
+        before = self.id_tokens("accepted")
+        self.assertEqual(self.refresh(self.sign_in()["refresh_token"]).status, 200)
+        eventually("both ID tokens are accepted", lambda: self.id_tokens("accepted") == before + 2)
+        self.assertEqual(self.id_tokens("refused"), 0)
+
+    def id_tokens(self, result):
+        return self.sidegate.metric("sidegate_authority_id_tokens_total", result=result)
+
+
+class Away(Broker):
+    """The provider goes away."""
+
+    def test_a_session_outlives_an_outage_of_the_provider(self):
+        given = self.sign_in()
+        self.relay.stop()
+        for _ in range(3):
+            answer = self.refresh(given["refresh_token"])
+            self.assertEqual((answer.status, answer.json()["error"]), (503, "temporarily_unavailable"))
+            self.assertIn("Retry-After", answer.headers)
+        ready = ask(self.sidegate.health_port, "/readyz")
+        self.assertEqual((ready.status, ready.json()["degraded"][0]["authority"]), (200, "remote"))
+        self.assertEqual(self.shown(given["access_token"])["x-user"], "user-17")
+        self.relay.mend()
+        answer = self.refresh(given["refresh_token"])
+        self.assertEqual(answer.status, 200, answer.text())
+        self.assertEqual(ask(self.sidegate.health_port, "/readyz").json()["degraded"], [])
+
+    def test_sidegate_started_without_the_provider_asks_it_once_it_is_there(self):
+        self.relay.stop()
+        sidegate = self.serve({"id": "by form", "secret_file": str(self.secret_file), "authentication": "form"})
+        answer = self.token(sidegate, grant_type="client_credentials")
+        self.assertEqual(answer.status, 503, answer.text())
+        self.relay.mend()
+        eventually(
+            "its metadata are read and it is asked",
+            lambda: self.token(sidegate, grant_type="client_credentials").status == 200,
+        )
 
 
 if __name__ == "__main__":

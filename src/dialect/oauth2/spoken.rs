@@ -138,3 +138,6 @@ pub fn read_reply(heard: &Heard<'_>) -> Result<TokenGrant, TokenError> {
 
 /// Seconds, where the answer does not say how long its token lives: short, so that it is soon renewed.
 const LIFETIME: u64 = 60;
+
+#[cfg(test)]
+mod tests;
