@@ -121,8 +121,7 @@ impl Grants {
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
-                    self.throttled(&username, question, cx).await?
+                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
