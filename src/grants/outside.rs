@@ -121,7 +121,8 @@ impl Grants {
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
+                    self.throttled(&username, question, cx).await?
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
