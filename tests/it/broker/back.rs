@@ -1,7 +1,10 @@
 //! A return counts in the browser that was sent away, for what it was sent away with, and once (S03, S07, S43).
 
 use super::{APP, CALLBACK, House, assert_page, assert_told, provider::query};
-use crate::support::{request, send};
+use crate::{
+    oauth::browser::answer,
+    support::{request, send},
+};
 
 #[tokio::test]
 async fn a_return_that_does_not_belong_to_this_browser_is_a_page_and_goes_nowhere() {
@@ -27,9 +30,7 @@ async fn a_cookie_is_opened_by_its_own_state_alone() {
     let first = house.away(&browser, APP).await;
     let planted: Vec<String> = browser.cookies.borrow().values().cloned().collect();
     let second = house.away(&browser, APP).await;
-    let mut cookies = browser.cookies.borrow_mut();
-    cookies.values_mut().for_each(|value| value.clone_from(&planted[0]));
-    drop(cookies);
+    browser.cookies.borrow_mut().values_mut().for_each(|value| value.clone_from(&planted[0]));
     assert_page(&browser.visit(&format!("{CALLBACK}?{}", house.provider.sign_in(&second))).await, 403);
     let told = browser.visit(&format!("{CALLBACK}?{}", house.provider.sign_in(&first))).await;
     assert_eq!(told.status, 302);
@@ -90,4 +91,20 @@ async fn only_get_comes_back() {
         let reply = send(house.sidegate.public, request(method, CALLBACK, "")).await;
         assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, Some("GET")), "{method}");
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_codes_does_not_become_one_at_the_provider() {
+    let house = House::new().await;
+    let browser = house.browser();
+    for _ in 0..70 {
+        let sent = house.away(&browser, APP).await;
+        let back = query(&[("code", "made-up"), ("state", &sent["state"]), ("iss", &house.provider.issuer)]);
+        let told = browser.visit(&format!("{CALLBACK}?{back}")).await;
+        if answer(&told).1["error"] == "temporarily_unavailable" {
+            assert!(house.provider.asked() >= 50);
+            return;
+        }
+    }
+    panic!("each of {} codes was asked about", house.provider.asked());
 }
