@@ -2,6 +2,7 @@
 
 mod anew;
 mod ends;
+mod flood;
 mod house;
 mod kept;
 mod passed;

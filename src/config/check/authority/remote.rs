@@ -96,6 +96,7 @@ pub(super) fn check(
         mapped,
         ca_file: ca_file?,
         timeout: section.span("timeout", remote.timeout, s(5), ms(100)..=s(60)),
+        max_concurrent: section.number("max_concurrent", remote.max_concurrent, 32, 1..=10_000),
     }))
 }
 
