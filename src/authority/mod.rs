@@ -71,7 +71,7 @@ impl Authority {
         let guard = Guard::new(&settings.throttle, old.map(|old| &old.guard), metrics.clone())?;
         let client_decoy = hashes::decoy(settings.clients.values().flat_map(|client| secret_hashes(client)));
         let user_decoy = match &settings.users {
-            Users::Listed(users) => hashes::decoy(users.values().map(|user| &user.password)),
+            Users::Listed(users) => hashes::decoy(users.values().filter_map(|user| user.password.as_ref())),
             Users::Http(_) | Users::Ldap(_) => None,
         };
         let api_keys = match &settings.users {
@@ -135,7 +135,7 @@ impl Authority {
             return self.ask_outside(username, secret, client, cx).await;
         };
         let user = users.get(username).filter(|user| user.enabled);
-        let hashes = user.map_or(&[][..], |user| std::slice::from_ref(&user.password));
+        let hashes = user.map_or(&[][..], |user| user.password.as_slice());
         let guess = Guess { kind: Kind::User, name: username, secret, hashes, decoy: self.user_decoy.as_ref() };
         self.guard.judge(guess, cx).await?;
         let user = user.ok_or(Denied::Wrong)?;
@@ -143,7 +143,7 @@ impl Authority {
             subject: user.subject.clone(),
             username: user.username.clone(),
             claims: user.claims.clone(),
-            credential: Some(hashes::credential(&user.password)),
+            credential: user.password.as_ref().map(hashes::credential),
         })
     }
 
@@ -224,7 +224,7 @@ fn hashes_of_keys(user: &User) -> impl Iterator<Item = ([u8; 32], String)> {
 
 /// Whether the user's password, or one of the keys, is still what it was when `credential` was noted.
 fn is_of(credential: &[u8; 16], user: &User) -> bool {
-    std::iter::once(&user.password).chain(&user.api_keys).any(|hash| hashes::credential(hash) == *credential)
+    user.password.iter().chain(&user.api_keys).any(|hash| hashes::credential(hash) == *credential)
 }
 
 fn secret_hashes(client: &Client) -> &[SecretHash] {

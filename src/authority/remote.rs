@@ -95,7 +95,8 @@ impl Remote {
             return Err(busy.because("too many at once ask the authority: look at authority.remote.max_concurrent"));
         };
         let (kind, started) = (grant.kind(), Instant::now());
-        let outcome = self.put(grant, now).await;
+        // Boxed: the futures of all who ask would be as large.
+        let outcome = Box::pin(self.put(grant, now)).await;
         self.metrics.remote.asked(self.settings.api.dialect(), kind, &outcome, started.elapsed());
         self.health.note(&outcome, now);
         outcome
@@ -139,7 +140,7 @@ impl Remote {
         now: UnixTime,
     ) -> Result<Option<Known>, Unproven> {
         let Some(keys) = &self.keys else { return Ok(None) };
-        self.counted(self.known(keys, given, nonce, now).await).map(Some)
+        self.counted(Box::pin(self.known(keys, given, nonce, now)).await).map(Some)
     }
 
     /// Whether the ID token in `given`, if there is one, still speaks of `subject` (OpenID Connect Core, section 12.2).
@@ -148,7 +149,7 @@ impl Remote {
     /// Why it does not, or nobody knows now.
     pub async fn still(&self, subject: &str, given: &TokenGrant, now: UnixTime) -> Result<(), Unproven> {
         let Some(keys) = self.keys.as_ref().filter(|_| given.id_token.is_some()) else { return Ok(()) };
-        let known = self.known(keys, given, None, now).await;
+        let known = Box::pin(self.known(keys, given, None, now)).await;
         let same = known.and_then(|known| if known.subject == subject { Ok(()) } else { Err(Unproven::OtherSubject) });
         self.counted(same)
     }

@@ -111,7 +111,8 @@ pub enum Users {
 pub struct User {
     pub username: String,
     pub subject: String,
-    pub password: SecretHash,
+    /// `None`: nobody signs in as this user with a password; then there is an API key.
+    pub password: Option<SecretHash>,
     /// All of them SHA-256.
     pub api_keys: Vec<SecretHash>,
     pub enabled: bool,

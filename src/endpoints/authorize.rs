@@ -43,6 +43,8 @@ pub(super) struct Authorize {
     fetcher: Fetcher,
     /// Questions to the verifier of intents, by address: nobody has signed in when it is asked.
     intents: Limiter,
+    /// Questions to the authority outside about codes that came back, by address: a code is easily made up.
+    returns: Limiter,
     cookies: Cookies,
 }
 
@@ -63,7 +65,8 @@ impl Authorize {
         Ok(Authorize {
             pages: Pages::new(settings.pages.theme.as_deref(), &settings.pages.title)?,
             fetcher: Fetcher::new(None),
-            intents: Limiter::new(INTENTS, Instant::now()),
+            intents: Limiter::new(QUESTIONS, Instant::now()),
+            returns: Limiter::new(QUESTIONS, Instant::now()),
             cookies: Cookies { secure: settings.issuer.starts_with("https:") },
         })
     }
@@ -108,19 +111,19 @@ impl Visited<'_> {
         // Whatever its bytes, it must come back from a form as it was.
         let Ok(text) = str::from_utf8(request) else { return self.unreadable(StatusCode::BAD_REQUEST) };
         if self.asks_too_often(&asked) {
-            self.grants.metrics.rate_limited("sign_in");
             return self.refuse(&asked.target, AuthorizeError::TemporarilyUnavailable.into(), Some(&asked));
         }
         if let Err(refusal) = verify_intent(&asked, &settings.intent, &self.own.fetcher).await {
             return self.refuse(&asked.target, refusal, Some(&asked));
         }
-        if self.grants.sign_in_outside().is_some() {
-            return match self.can_go_away(&asked) {
-                Ok(()) => self.send_away(&asked, text).await,
-                Err(refusal) => self.refuse(&asked.target, refusal, Some(&asked)),
-            };
-        }
         let none = asked.prompt.none;
+        if self.grants.sign_in_outside().is_some() {
+            // Silently, no consent can be given: the authority need not be troubled.
+            if none && asks_consent(&asked) {
+                return self.refuse(&asked.target, AuthorizeError::ConsentRequired.into(), Some(&asked));
+            }
+            return self.send_away(&asked, text).await;
+        }
         match self.remembered(&asked) {
             None if none => self.refuse(&asked.target, AuthorizeError::LoginRequired.into(), Some(&asked)),
             None => self.sign_in_page(&asked, text, asked.login_hint.as_deref().unwrap_or_default(), None),
@@ -134,8 +137,18 @@ impl Visited<'_> {
     /// A flood of requests must not become one at the verifier.
     fn asks_too_often(&self, asked: &Authorization) -> bool {
         let asks = asked.intent.is_some() && self.grants.settings().intent.verifier.is_some();
-        let address = self.visit.cx.client.filter(|_| asks);
-        address.is_some_and(|address| self.own.intents.check(Key::address(address), self.visit.cx.started).is_err())
+        asks && self.is_flooded(&self.own.intents)
+    }
+
+    /// Whether this address has asked for too much of what `limiter` counts.
+    fn is_flooded(&self, limiter: &Limiter) -> bool {
+        let address = self.visit.cx.client;
+        let flooded =
+            address.is_some_and(|address| limiter.check(Key::address(address), self.visit.cx.started).is_err());
+        if flooded {
+            self.grants.metrics.rate_limited("sign_in");
+        }
+        flooded
     }
 
     /// A form of ours, or a request that was posted (OpenID Connect Core, section 3.1.2.1).
@@ -238,8 +251,8 @@ fn is_form(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// What one address may ask of the verifier of intents.
-const INTENTS: config::Rate = config::Rate { interval: Duration::from_millis(200), burst: 50 };
+/// What one address may have asked of the verifier of intents, and of the authority outside.
+const QUESTIONS: config::Rate = config::Rate { interval: Duration::from_millis(200), burst: 50 };
 /// The field that holds the sealed request.
 const FORM: &str = "form";
 

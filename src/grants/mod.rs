@@ -77,7 +77,7 @@ impl Grants {
         if let Some(outside) = self.outside.as_ref().filter(|_| begins_outside(kind)) {
             let TokenRequest { grant, scope, resources, refresh_form, .. } = request;
             let asked = Asked { grant, scope, resources, refresh_form };
-            return self.from_outside(outside, &client, asked, trail, cx).await;
+            return self.begin_outside(outside, &client, asked, trail, cx).await;
         }
         let (scope, resources, form) = (request.scope.as_ref(), &*request.resources, request.refresh_form);
         match &request.grant {

@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail};
 use crate::{
     authority::{Denied, Identity, remote::Unproven},
-    config::{Account, Client, RESERVED_CLAIMS},
+    config::{Account, Client, RESERVED_CLAIMS, RemoteApi},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
     session::{Held, Session},
@@ -30,7 +30,7 @@ struct Vouched {
 
 impl Grants {
     /// A session for what the authority outside gives for `request`.
-    pub(super) async fn from_outside(
+    pub(super) async fn begin_outside(
         &self,
         outside: &Renewals,
         client: &Client,
@@ -108,12 +108,21 @@ impl Grants {
     ) -> Result<Vouched, TokenError> {
         let settings = outside.remote().settings();
         if !settings.mapped {
-            let (known, kind) = (presented_by(&grant, client), grant.kind());
+            let kind = grant.kind();
+            if says_no_company(&settings.api, &grant) {
+                return Err(TokenError::new(ErrorCode::UnauthorizedClient).because("no_company"));
+            }
+            let known = presented_by(&grant, client, &settings.api);
             trail.subject = Some(known.subject.clone());
+            // A client's own tokens would pass for this user's.
+            if kind != GrantType::ClientCredentials && self.authority.client(&known.subject).is_some() {
+                return Err(TokenError::invalid_grant().because("called_like_a_client"));
+            }
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
+                    self.throttled(&username, question, cx).await?
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
@@ -238,20 +247,31 @@ impl Grants {
     }
 }
 
+/// Whether the authority asks for what this client has no word for.
+fn says_no_company(api: &RemoteApi, grant: &Grant) -> bool {
+    matches!((api, grant), (RemoteApi::Consinco { company: None, .. }, Grant::Password { company: None, .. }))
+}
+
 /// Who somebody is as far as what they present tells.
-fn presented_by(grant: &Grant, client: &Client) -> Identity {
-    let (subject, claims) = match grant {
-        Grant::Password { username, .. } => (username.clone(), Map::new()),
+fn presented_by(grant: &Grant, client: &Client, api: &RemoteApi) -> Identity {
+    let named = |subject: String, claims| Identity { username: subject.clone(), subject, claims, credential: None };
+    match (grant, api) {
+        // Two companies may each have a user of the same name.
+        (Grant::Password { username, company, .. }, RemoteApi::Consinco { company: default, .. }) => {
+            let company = company.as_ref().or(default.as_ref()).map_or("", String::as_str);
+            let subject = format!("{}/{username}", company.replace('%', "%25").replace('/', "%2F"));
+            Identity { username: username.clone(), ..named(subject, Map::new()) }
+        }
+        (Grant::Password { username, .. }, _) => named(username.clone(), Map::new()),
         // It stands for somebody whom only the authority knows, always the same one.
-        Grant::ApiKey { key } => {
+        (Grant::ApiKey { key }, _) => {
             let digest = digest::digest(&digest::SHA256, key.expose().as_bytes());
-            (format!("key:{}", BASE64URL.encode(&digest.as_ref()[..16])), Map::new())
+            named(format!("key:{}", BASE64URL.encode(&digest.as_ref()[..16])), Map::new())
         }
-        Grant::ClientCredentials | Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. } => {
-            (client.id.to_string(), client.claims.clone())
+        (Grant::ClientCredentials | Grant::AuthorizationCode { .. } | Grant::RefreshToken { .. }, _) => {
+            named(client.id.to_string(), client.claims.clone())
         }
-    };
-    Identity { username: subject.clone(), subject, claims, credential: None }
+    }
 }
 
 /// The same with what the authority tells of them. It cannot give a token the claims that a token has of itself.

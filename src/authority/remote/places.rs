@@ -13,8 +13,13 @@ use crate::{
 };
 
 pub(super) enum Places {
-    Given { tokens: Tokens, sign_in: Option<Url> },
+    Given(Box<Given>),
     Discovered(Discovery),
+}
+
+pub(super) struct Given {
+    tokens: Tokens,
+    sign_in: Option<Url>,
 }
 
 /// Where tokens are: the same place twice with oauth2.
@@ -41,9 +46,9 @@ impl Places {
         bounds: Bounds,
         background: &Handle,
     ) -> Places {
-        let given = |obtain: &Url, renew: &Url, sign_in: Option<&Url>| Places::Given {
-            tokens: Tokens { obtain: obtain.clone(), renew: renew.clone() },
-            sign_in: sign_in.cloned(),
+        let given = |obtain: &Url, renew: &Url, sign_in: Option<&Url>| {
+            let tokens = Tokens { obtain: obtain.clone(), renew: renew.clone() };
+            Places::Given(Box::new(Given { tokens, sign_in: sign_in.cloned() }))
         };
         match &settings.api {
             RemoteApi::Redex { token, refresh } => given(token, refresh, None),
@@ -60,7 +65,7 @@ impl Places {
 
     pub(super) async fn tokens(&self, now: UnixTime) -> Result<Tokens, TokenError> {
         match self {
-            Places::Given { tokens, .. } => Ok(tokens.clone()),
+            Places::Given(given) => Ok(given.tokens.clone()),
             Places::Discovered(discovery) => {
                 let token = discovery.get(now).await.map_err(unknown)?.token.clone();
                 Ok(Tokens { obtain: token.clone(), renew: token })
@@ -70,8 +75,8 @@ impl Places {
 
     pub(super) async fn sign_in(&self, now: UnixTime) -> Result<SignInPage, TokenError> {
         let page = match self {
-            Places::Given { sign_in, .. } => {
-                sign_in.clone().map(|url| SignInPage { url, s256: None, names_itself: false })
+            Places::Given(given) => {
+                given.sign_in.clone().map(|url| SignInPage { url, s256: None, names_itself: false })
             }
             Places::Discovered(discovery) => {
                 let metadata = discovery.get(now).await.map_err(unknown)?;

@@ -1,5 +1,6 @@
 //! The local authority: its issuer, its endpoints and everything below them.
 
+mod accounts;
 mod claims;
 mod clients;
 mod declared;
@@ -54,6 +55,7 @@ pub(super) fn check(
         }
         routes::cors::origin(origin, section)
     });
+    accounts::check(authority, section);
     warn_of_nobody(authority, section);
     warn_of_one_address(settings, section);
     let signing = signing(&authority.signing, &section.key("signing"));

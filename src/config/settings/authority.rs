@@ -173,9 +173,10 @@ pub struct User {
     pub username: Option<String>,
     /// `sub`: never changes, and is no client's `id`. Default: `username`.
     pub subject: Option<String>,
-    /// As `sidegate hash` prints it.
+    /// As `sidegate hash` prints it. A user with api_key_hashes may have none: then no password is right.
     pub password_hash: Option<String>,
-    /// Hashes of generated API keys that stand for the user, as `sidegate hash --generate` prints them.
+    /// Hashes of generated API keys that stand for the user, as `sidegate hash --generate` prints them. Users of a
+    /// `user_service` have none.
     pub api_key_hashes: Vec<String>,
     /// false: refused, also at the next refresh. Default: true.
     pub enabled: Option<bool>,

@@ -4,13 +4,13 @@ use super::{authority::told, files::Folder, *};
 
 const SHA: &str = "sha256:10bce5d74dfed2e3bb30541ef77e1e47a7a36b5959e9913762dddb208780fd48";
 const OAUTH2: &str = "dialect: oauth2, url: 'https://idp.test/token', client: {id: sidegate}";
-const CONSINCO: &str = "dialect: consinco, url: 'https://old.test'";
+const CONSINCO: &str = "dialect: consinco, url: 'https://old.test', company: '12'";
 
 /// With an authority outside of which `remote` is said, and `more` of our own.
 fn with(remote: &str, more: &str, rest: &str) -> String {
     config(&format!(
         "authority: {{issuer: 'https://auth.example.com', audiences: [api], remote: {{{remote}}}, clients: [{{id: app, \
-         secret_hashes: ['{SHA}'], grants: [password, client_credentials]}}]{more}}}\nstore: {{memory: {{}}}}\n{rest}"
+         secret_hashes: ['{SHA}'], grants: [password]}}]{more}}}\nstore: {{memory: {{}}}}\n{rest}"
     ))
 }
 

@@ -58,7 +58,9 @@ fn a_credential_is_exactly_one_thing() {
     );
     assert_eq!(
         problems(&upstream("credential: {jwt: {}}")),
-        ["1:38: upstreams[0].credential.jwt: unknown key \"jwt\"; known here: internal_jwt, original, basic, none"]
+        [
+            "1:38: upstreams[0].credential.jwt: unknown key \"jwt\"; known here: internal_jwt, original, authority_token, basic, none"
+        ]
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::sample;
@@ -232,4 +232,27 @@ proptest! {
             prop_assert_eq!(read.code, error.code);
         }
     }
+}
+
+fn refused(read: fn(&Heard<'_>) -> Result<TokenGrant, TokenError>, media: &'static str, body: &str) -> ErrorCode {
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
+    let heard =
+        Heard { status: StatusCode::UNAUTHORIZED, headers: &headers, body: body.as_bytes(), asked: sample::ISSUED };
+    read(&heard).unwrap_err().code
+}
+
+#[test]
+fn a_page_that_a_gateway_sends_with_a_401_ended_sessions() {
+    for page in ["<html><h1>401</h1></html>", "<!doctype html>", "", "nginx"] {
+        for media in ["text/html", "Text/HTML; charset=utf-8"] {
+            assert_ne!(refused(consinco::read_reply, media, page), ErrorCode::InvalidGrant, "{page}");
+            assert_ne!(refused(redex::read_reply, media, page), ErrorCode::InvalidGrant, "{page}");
+        }
+    }
+    assert_ne!(refused(redex::read_reply, "text/plain", "Unauthorized"), ErrorCode::InvalidGrant);
+    for (media, body) in [("application/json", "{}"), ("application/xml", "<Error/>"), ("text/plain", "")] {
+        assert_eq!(refused(consinco::read_reply, media, body), ErrorCode::InvalidGrant, "{body}");
+    }
+    let original = r#"{"Data":null,"StatusCode":401,"Errors":{},"Meta":null,"Message":"Unauthorized"}"#;
+    assert_eq!(refused(redex::read_reply, "application/json", original), ErrorCode::InvalidGrant);
 }

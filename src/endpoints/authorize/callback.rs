@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use http::{Method, Request};
 use hyper::body::Incoming;
 
-use super::{Visit, Visited, asks_consent, form::Trip, relative, reply::Reply};
+use super::{Visit, Visited, form::Trip, relative, reply::Reply};
 use crate::{
     endpoints::{
         Answer, Endpoints,
@@ -79,6 +79,9 @@ impl Visited<'_> {
         if self.visit.cx.now >= trip.expires {
             return self.expired(&trip.request);
         }
+        if self.is_flooded(&self.own.returns) {
+            return self.refuse(&asked.target, AuthorizeError::TemporarilyUnavailable.into(), Some(&asked));
+        }
         // A browser forgets the cookie now; whoever has kept a copy of it comes too late.
         match self.grants.sessions.use_once(once(state.as_bytes()), trip.expires).await {
             Ok(true) => {}
@@ -98,14 +101,6 @@ impl Visited<'_> {
                 self.refuse(&asked.target, refusal, Some(&asked))
             }
         }
-    }
-
-    /// Silently, no consent can be given: the authority need not be troubled.
-    pub(super) fn can_go_away(&self, asked: &Authorization) -> Result<(), Refusal> {
-        if asked.prompt.none && asks_consent(asked) {
-            return Err(AuthorizeError::ConsentRequired.into());
-        }
-        Ok(())
     }
 }
 

@@ -168,7 +168,14 @@ pub fn yaml(outside: &Outside, upstream: &Upstream, remote: &str, more: &str) ->
          - {{ name: original, paths: [/original], upstream: passed, policy: {{ issuers: [local], audiences: [orders-api] }} }}\n",
         outside.url,
         secret.display(),
-        client("app", "grants: [password, client_credentials, refresh_token]"),
+        // On its own behalf a client needs an account where those are mapped.
+        client(
+            "app",
+            &format!(
+                "grants: [password, {}refresh_token]",
+                if remote.contains("mapped") { "" } else { "client_credentials, " }
+            )
+        ),
         client("other", "grants: [password, refresh_token]"),
         at = upstream.address,
     )

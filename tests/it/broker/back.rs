@@ -1,7 +1,10 @@
 //! A return counts in the browser that was sent away, for what it was sent away with, and once (S03, S07, S43).
 
 use super::{APP, CALLBACK, House, assert_page, assert_told, provider::query};
-use crate::support::{request, send};
+use crate::{
+    oauth::browser::answer,
+    support::{request, send},
+};
 
 #[tokio::test]
 async fn a_return_that_does_not_belong_to_this_browser_is_a_page_and_goes_nowhere() {
@@ -90,4 +93,20 @@ async fn only_get_comes_back() {
         let reply = send(house.sidegate.public, request(method, CALLBACK, "")).await;
         assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, Some("GET")), "{method}");
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_codes_does_not_become_one_at_the_provider() {
+    let house = House::new().await;
+    let browser = house.browser();
+    for _ in 0..70 {
+        let sent = house.away(&browser, APP).await;
+        let back = query(&[("code", "made-up"), ("state", &sent["state"]), ("iss", &house.provider.issuer)]);
+        let told = browser.visit(&format!("{CALLBACK}?{back}")).await;
+        if answer(&told).1["error"] == "temporarily_unavailable" {
+            assert!(house.provider.asked() >= 50);
+            return;
+        }
+    }
+    panic!("each of {} codes was asked about", house.provider.asked());
 }

@@ -1,11 +1,14 @@
 //! The matrix: every dialect served, before every authority, with every case of one list.
 
 mod cases;
+mod hostile;
+mod people;
 mod served;
 mod spoken;
 
 use std::sync::Mutex;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
@@ -24,6 +27,7 @@ use crate::{
         authority::{API_KEY, Authority, CANARY, COMPANY, Mood, PASSWORD, Speech, USERNAME, told},
         get,
         issuer::scratch,
+        keys::part,
         log, send,
     },
 };
@@ -45,6 +49,16 @@ type Verdict = Result<(), String>;
 
 impl Pair {
     async fn start(served: Served, behind: Behind, accounts: Accounts) -> Pair {
+        Pair::changed(served, behind, accounts, |yaml| yaml).await
+    }
+
+    /// The same with another configuration.
+    async fn changed(
+        served: Served,
+        behind: Behind,
+        accounts: Accounts,
+        change: impl FnOnce(String) -> String,
+    ) -> Pair {
         log::written();
         let authority = match behind.speech() {
             Some(speech) => Some(Authority::start(speech).await),
@@ -52,7 +66,7 @@ impl Pair {
         };
         let upstream = Upstream::start().await;
         let yaml = yaml(served, behind, accounts, authority.as_ref(), &upstream);
-        let sidegate = Sidegate::start(&yaml).await;
+        let sidegate = Sidegate::start(&change(yaml)).await;
         Pair { served, behind, accounts, sidegate, upstream, authority, heard: Mutex::default() }
     }
 
@@ -99,7 +113,30 @@ impl Pair {
         must((status, self.upstream.count() - before) == (200, 1), || format!("the call with the token: {status}"))?;
         let seen = self.upstream.last();
         let given = seen.header("authorization").unwrap_or_default();
-        must(given.starts_with("Bearer ey") && !given.contains(token), || "no internal JWT went on".into())
+        must(given.starts_with("Bearer ey") && !given.contains(token), || "no internal JWT went on".into())?;
+        self.tells_who(&part(&given["Bearer ".len()..], 1))?;
+        let Some(authority) = &self.authority else { return Ok(()) };
+        let reply = get(self.sidegate.public, "/legacy", token).await;
+        must(reply.status == 200, || format!("the call with the authority's token: {}", reply.text()))?;
+        let seen = self.upstream.last();
+        let expected = format!("Bearer {}", authority.newest());
+        let given = seen.header("authorization");
+        must(given == Some(&*expected), || format!("{given:?} went on instead of {expected}"))
+    }
+
+    /// Who asks, as the internal JWT has it.
+    fn tells_who(&self, claims: &Value) -> Verdict {
+        let by_company = matches!(self.behind, Behind::ConsincoJson | Behind::ConsincoXml);
+        let subject = match (self.behind, self.accounts) {
+            (Behind::Local, _) | (_, Accounts::Mapped) => NAME.to_owned(),
+            _ if by_company => format!("{COMPANY}/{USERNAME}"),
+            _ if self.served == Served::Redex => {
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, API_KEY.as_bytes());
+                format!("key:{}", BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]))
+            }
+            _ => USERNAME.to_owned(),
+        };
+        must(claims["sub"] == *subject, || format!("sub {} instead of {subject}", claims["sub"]))
     }
 
     async fn run(&self, case: Case) -> Verdict {
@@ -377,12 +414,22 @@ fn yaml(
             "    - { id: pos, public: true, grants: [password, refresh_token], scopes: [orders] }\n".to_owned()
         }
     };
+    let (legacy, route) = match authority {
+        None => (String::new(), ""),
+        Some(_) => (
+            format!(
+                "  - {{ name: legacy, url: \"http://{}\", credential: {{ authority_token: {{}} }} }}\n",
+                upstream.address
+            ),
+            "  - { name: legacy, paths: [/legacy], upstream: legacy, policy: { issuers: [local], audiences: [orders-api] } }\n",
+        ),
+    };
     format!(
         "authority:\n  issuer: http://127.0.0.1:8080\n  audiences: [orders-api]\n{remote}{endpoints}  clients:\n{clients}{users}\
          store: {{ memory: {{}} }}\n\
          internal_jwt: {{ issuer: \"http://sidegate.test\" }}\n\
-         upstreams: [{{ name: app, url: \"http://{}\", credential: {{ internal_jwt: {{ audience: app }} }} }}]\n\
-         routes: [{{ name: all, paths: [\"/*\"], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
+         upstreams:\n  - {{ name: app, url: \"http://{}\", credential: {{ internal_jwt: {{ audience: app }} }} }}\n{legacy}\
+         routes:\n  - {{ name: all, paths: [\"/*\"], upstream: app, policy: {{ audiences: [orders-api] }} }}\n{route}",
         upstream.address
     )
 }

@@ -398,6 +398,15 @@ pub(super) fn account(
     }
 }
 
+/// Whether it is an API key, or a name and a password.
+pub(super) fn is_whole(account: &settings::Account) -> bool {
+    match (&account.api_key_file, &account.username, &account.password_file) {
+        (Some(_), None, None) => account.company.is_none(),
+        (None, Some(_), Some(_)) => true,
+        _ => false,
+    }
+}
+
 /// Parameters of token requests that are ours to set.
 const RESERVED: [&str; 11] = [
     "grant_type",

@@ -82,6 +82,8 @@ fn check_one(user: &settings::User, authority: &settings::Authority, section: &S
         }
     }
     let password = match &user.password_hash {
+        // Who has a key only has no password that could be guessed.
+        None if !user.api_key_hashes.is_empty() => Some(None),
         Some(text) => {
             let section = section.key("password_hash");
             if text.starts_with("sha256:") {
@@ -90,10 +92,10 @@ fn check_one(user: &settings::User, authority: &settings::Authority, section: &S
                     "sidegate hash makes a slow hash of it",
                 );
             }
-            hashes::check(text, &section)
+            hashes::check(text, &section).map(Some)
         }
         None => {
-            section.key("password_hash").problem("missing", "sidegate hash makes one");
+            section.key("password_hash").problem("missing, and api_key_hashes as well", "sidegate hash makes one");
             None
         }
     };

@@ -42,9 +42,7 @@ pub enum Mood {
     /// It does not know sidegate.
     InvalidClient,
     /// Exactly this, as JSON or XML by its first byte.
-    Saying(u16, String),
-    /// It does as it should and loses the answer on its way.
-    LosingAnswers,
+    Saying(u16, Bytes),
 }
 
 /// What was asked of it.
@@ -78,7 +76,6 @@ pub struct Script {
     live: BTreeMap<String, Option<String>>,
     given: usize,
     redeemed: usize,
-    refused: usize,
     asked: Vec<Asked>,
 }
 
@@ -116,7 +113,6 @@ impl Authority {
             live: BTreeMap::new(),
             given: 0,
             redeemed: 0,
-            refused: 0,
             asked: Vec::new(),
         }));
         let own = script.clone();
@@ -155,11 +151,6 @@ impl Authority {
     /// Refresh tokens that were redeemed.
     pub fn redeemed(&self) -> usize {
         self.script(|script| script.redeemed)
-    }
-
-    /// Credentials and refresh tokens that it said no to.
-    pub fn refused(&self) -> usize {
-        self.script(|script| script.refused)
     }
 
     /// The access token that it gave last.
@@ -242,22 +233,16 @@ async fn answer(
         Mood::Garbage => return Ok(plain(200, "application/json", "{\"hello\": [1, 2")),
         Mood::InvalidClient => return Ok(wire::refuse(speech, &asked, No::Client)),
         Mood::Saying(status, body) => {
-            let media = if body.trim_start().starts_with('<') { "application/xml" } else { "application/json" };
-            return Ok(plain(status, media, &body));
+            let media = if body.starts_with(b"<") { "application/xml" } else { "application/json" };
+            return Ok(plain(status, media, body));
         }
-        Mood::Good | Mood::LosingAnswers => {}
+        Mood::Good => {}
     }
-    let judged = {
-        let mut script = script.lock().unwrap();
-        let judged = script.judge(speech, &asked);
-        script.refused += usize::from(judged.as_ref().err() == Some(&No::Grant));
-        judged
-    };
-    match judged {
-        _ if mood == Mood::LosingAnswers => Err(Lost),
-        Ok(given) => Ok(wire::give(speech, &asked, &given)),
-        Err(no) => Ok(wire::refuse(speech, &asked, no)),
-    }
+    let judged = script.lock().unwrap().judge(speech, &asked);
+    Ok(match judged {
+        Ok(given) => wire::give(speech, &asked, &given),
+        Err(no) => wire::refuse(speech, &asked, no),
+    })
 }
 
 /// The connection is closed without an answer.
@@ -265,8 +250,8 @@ async fn answer(
 #[error("lost")]
 struct Lost;
 
-fn plain(status: u16, media: &str, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_owned())));
+fn plain(status: u16, media: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response.headers_mut().insert("content-type", media.parse().unwrap());
     response

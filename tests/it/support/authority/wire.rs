@@ -117,7 +117,7 @@ pub fn give(speech: Speech, asked: &Asked, given: &Given) -> Response<Full<Bytes
             if let Some(refresh) = &given.refresh {
                 body["refresh_token"] = refresh.as_str().into();
             }
-            plain(200, "application/json", &body.to_string())
+            plain(200, "application/json", body.to_string())
         }
         Speech::Redex => {
             let data = json!({
@@ -126,7 +126,7 @@ pub fn give(speech: Speech, asked: &Asked, given: &Given) -> Response<Full<Bytes
             });
             let message = "Return tokens successfully";
             let body = json!({"Data": data, "Errors": null, "StatusCode": 200, "Message": message, "Meta": null});
-            plain(200, "application/json", &body.to_string())
+            plain(200, "application/json", body.to_string())
         }
         Speech::Consinco => told(asked, given),
     }
@@ -162,7 +162,7 @@ fn told(asked: &Asked, given: &Given) -> Response<Full<Bytes>> {
             .collect();
         elements.sort();
         let elements: Vec<(&str, &str)> = elements.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-        return plain(200, "application/xml; charset=utf-8", &document(RESPONSE, "TokenResponse", &elements));
+        return plain(200, "application/xml; charset=utf-8", document(RESPONSE, "TokenResponse", &elements));
     }
     let body: Map<String, Value> = members
         .iter()
@@ -175,7 +175,7 @@ fn told(asked: &Asked, given: &Given) -> Response<Full<Bytes>> {
             ((*name).to_owned(), value)
         })
         .collect();
-    plain(200, "application/json; charset=utf-8", &Value::Object(body).to_string())
+    plain(200, "application/json; charset=utf-8", Value::Object(body).to_string())
 }
 
 pub fn refuse(speech: Speech, asked: &Asked, no: No) -> Response<Full<Bytes>> {
@@ -187,19 +187,19 @@ pub fn refuse(speech: Speech, asked: &Asked, no: No) -> Response<Full<Bytes>> {
     match speech {
         Speech::OAuth2 => {
             let status = if no == No::Client { 401 } else { 400 };
-            plain(status, "application/json", &json!({"error": code, "error_description": "no"}).to_string())
+            plain(status, "application/json", json!({"error": code, "error_description": "no"}).to_string())
         }
         Speech::Redex => {
             let status = if no == No::Malformed { 400 } else { 401 };
             let errors = json!([{"Key": code, "Message": code}]);
             let body = json!({"Data": null, "Errors": errors, "StatusCode": status, "Message": code, "Meta": null});
-            plain(status, "application/json", &body.to_string())
+            plain(status, "application/json", body.to_string())
         }
         Speech::Consinco => {
             let status = if no == No::Malformed { 400 } else { 401 };
             match wants_xml(asked) {
-                true => plain(status, "application/xml", &document("", "Error", &[("Message", "não")])),
-                false => plain(status, "application/json", &json!({"error": code}).to_string()),
+                true => plain(status, "application/xml", document("", "Error", &[("Message", "não")])),
+                false => plain(status, "application/json", json!({"error": code}).to_string()),
             }
         }
     }
