@@ -33,6 +33,7 @@ use crate::{
 /// The authority of one generation of the configuration.
 pub struct Remote {
     settings: config::Remote,
+    identity: String,
     fetcher: Arc<Fetcher>,
     bounds: Bounds,
     places: Places,
@@ -61,13 +62,18 @@ impl Remote {
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
         let proof = Proof::new(&settings.authentication)?;
+        let (identity, health) = (settings.identity(), Health::default());
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
-        let health = Health::default();
-        Ok(Remote { settings, fetcher, bounds, places, proof, keys, health, beginning, renewing, metrics })
+        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health, beginning, renewing, metrics })
     }
 
     pub fn settings(&self) -> &config::Remote {
         &self.settings
+    }
+
+    /// Which authority it is (see [`config::Remote::identity`]).
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// What the authority gives for `grant`, asked at `now`, to begin a session. One attempt: an answer that is lost may

@@ -7,7 +7,10 @@ use serde_json::Map;
 
 use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail};
 use crate::{
-    authority::{Denied, Identity, remote::Unproven},
+    authority::{
+        Denied, Identity,
+        remote::{Remote, Unproven},
+    },
     config::{Account, Client, RESERVED_CLAIMS, RemoteApi},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
@@ -121,13 +124,12 @@ impl Grants {
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
-                    self.throttled(&username, question, cx).await?
+                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
             let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
-            return Ok(Vouched { identity, held: held(given) });
+            return Ok(Vouched { identity, held: held(given, outside.remote()) });
         }
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
@@ -136,7 +138,7 @@ impl Grants {
             ErrorCode::InvalidGrant => misconfigured(&error),
             _ => judged(error),
         })?;
-        Ok(Vouched { identity, held: held(given) })
+        Ok(Vouched { identity, held: held(given, outside.remote()) })
     }
 
     /// Somebody as the ID token in `given` tells, where one was asked for and given; without one, as `known`.
@@ -285,11 +287,12 @@ fn told(given: &TokenGrant, known: Identity) -> Identity {
     Identity { username: given.username.clone().unwrap_or(known.username), claims, ..known }
 }
 
-pub(super) fn held(given: TokenGrant) -> Held {
+pub(super) fn held(given: TokenGrant, authority: &Remote) -> Held {
     Held {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,
         issued: given.issued,
+        authority: authority.identity().to_owned(),
         refresh_token: given.refresh_token,
     }
 }
