@@ -32,6 +32,7 @@ use crate::{
 /// The authority of one generation of the configuration.
 pub struct Remote {
     settings: config::Remote,
+    identity: String,
     fetcher: Arc<Fetcher>,
     bounds: Bounds,
     places: Places,
@@ -57,11 +58,17 @@ impl Remote {
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
         let proof = Proof::new(&settings.authentication)?;
-        Ok(Remote { settings, fetcher, bounds, places, proof, keys, health: Health::default(), metrics })
+        let identity = settings.identity();
+        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health: Health::default(), metrics })
     }
 
     pub fn settings(&self) -> &config::Remote {
         &self.settings
+    }
+
+    /// Which authority it is (see [`config::Remote::identity`]).
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// What the authority gives for `grant`, asked at `now`. One attempt: an answer that is lost may have changed

@@ -9,7 +9,7 @@ use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail}
 use crate::{
     authority::{
         Denied, Identity,
-        remote::{NAME_BYTES, Unproven, own_claims},
+        remote::{NAME_BYTES, Remote, Unproven, own_claims},
     },
     config::{Account, Client, RemoteApi, declared::Place},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
@@ -121,19 +121,17 @@ impl Grants {
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
-                    self.throttled(&username, question, cx).await?
+                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
                 }
                 // How hard the keys of that authority are to guess, nobody knows here.
                 Grant::ApiKey { .. } => {
-                    let question = Box::pin(outside.remote().ask(grant, self.sessions.now()));
-                    self.throttled(&known.subject, question, cx).await?
+                    self.throttled(&known.subject, outside.remote().ask(grant, self.sessions.now()), cx).await?
                 }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
             let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
             self.is_no_client(&identity.subject, kind)?;
-            return Ok(Vouched { identity, held: held(given) });
+            return Ok(Vouched { identity, held: held(given, outside.remote()) });
         }
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
@@ -142,7 +140,7 @@ impl Grants {
             ErrorCode::InvalidGrant => misconfigured(&error),
             _ => judged(error),
         })?;
-        Ok(Vouched { identity, held: held(given) })
+        Ok(Vouched { identity, held: held(given, outside.remote()) })
     }
 
     /// A client's own tokens would pass for those of a user who is called so (RFC 9700, section 4.15).
@@ -275,9 +273,10 @@ fn presented_by(grant: &Grant, client: &Client, api: &RemoteApi) -> Identity {
             let company = company.as_ref().or(default.as_ref()).map_or("", String::as_str);
             Identity { username: username.clone(), ..named(of_company(company, username), Map::new()) }
         }
-        (Grant::Password { username, company: Some(company), .. }, RemoteApi::Declared { dialect, .. })
+        (Grant::Password { username, company, .. }, RemoteApi::Declared { dialect, .. })
             if dialect.names(&Place::Company) =>
         {
+            let company = company.as_deref().unwrap_or_default();
             Identity { username: username.clone(), ..named(of_company(company, username), Map::new()) }
         }
         (Grant::Password { username, .. }, _) => named(username.clone(), Map::new()),
@@ -304,11 +303,12 @@ fn told(given: &TokenGrant, known: Identity) -> Identity {
     Identity { username: username.cloned().unwrap_or(known.username), claims, ..known }
 }
 
-pub(super) fn held(given: TokenGrant) -> Held {
+pub(super) fn held(given: TokenGrant, authority: &Remote) -> Held {
     Held {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,
         issued: given.issued,
+        authority: authority.identity().to_owned(),
         refresh_token: given.refresh_token,
     }
 }

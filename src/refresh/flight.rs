@@ -46,6 +46,7 @@ impl Flight {
                 let held = Held {
                     expires: given.issued.plus(given.expires_in),
                     access_token: given.access_token.clone(),
+                    authority: self.means.remote.identity().to_owned(),
                     issued: given.issued,
                     // Without a new one the old one stays good (RFC 6749, section 6).
                     refresh_token: given.refresh_token.clone().or(presented),

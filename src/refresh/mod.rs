@@ -141,7 +141,9 @@ impl Means {
     /// What the authority is asked for to renew what a session holds; `None`: only the user can begin another one.
     fn grant(&self, client: &str, granted: &Granted, held: &Held) -> Option<Grant> {
         if let Some(token) = &held.refresh_token {
-            return Some(Grant::RefreshToken { token: token.clone() });
+            // After a change of the configuration another authority may be asked, which must not see it.
+            let its_own = held.authority == self.remote.identity();
+            return its_own.then(|| Grant::RefreshToken { token: token.clone() });
         }
         let mapped = self.remote.settings().mapped;
         let account = match (granted.grant, &granted.username) {

@@ -92,6 +92,8 @@ pub struct Held {
     /// When it was asked for: its life counts from there.
     pub issued: UnixTime,
     pub expires: UnixTime,
+    /// Whose they are: what one authority gave is nobody else's to see.
+    pub authority: String,
     /// `None`: when the access token is over, only a new sign-in helps.
     #[serde(with = "exposed_if_any", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret<String>>,

@@ -31,7 +31,7 @@ impl Grants {
             }
         }
         let auth_time = auth_time.map_or(now, |at| at.min(now));
-        Ok(SignedIn { subject, username, claims, credential: None, auth_time, held: Some(held(given)) })
+        Ok(SignedIn { subject, username, claims, credential: None, auth_time, held: Some(held(given, remote)) })
     }
 }
 

@@ -12,6 +12,7 @@ fn held(number: u64, now: UnixTime) -> Held {
         access_token: Secret::new(format!("access {number}")),
         issued: now,
         expires: now.plus(300),
+        authority: "an authority".to_owned(),
         refresh_token: Some(Secret::new(format!("refresh {number}"))),
     }
 }

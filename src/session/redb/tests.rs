@@ -116,6 +116,7 @@ fn vouched(name: &str, token: &str, time: &Time) -> Session {
         access_token: Secret::new(token.to_owned()),
         issued: now,
         expires: now.plus(300),
+        authority: "an authority".to_owned(),
         refresh_token: Some(Secret::new(token.to_owned())),
     };
     let mut session = session(name, now);

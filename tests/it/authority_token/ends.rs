@@ -40,6 +40,23 @@ async fn a_renewal_lands_though_the_client_has_hung_up() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_is_shown_to_no_authority_but_the_one_that_gave_it() {
+    let (outside, upstream) = (Outside::start().await, Upstream::start().await);
+    let written = yaml(&outside, &upstream, "", STORE);
+    let house = House { sidegate: Sidegate::start(&written).await, outside, upstream };
+    let signed_in = house.signed_in().await.json();
+    let refresh = signed_in["refresh_token"].as_str().unwrap();
+    let token = signed_in["access_token"].as_str().unwrap();
+    // The operator names another authority, for which this one's tokens are nothing.
+    let another = Outside::start().await;
+    house.sidegate.reload(&yaml(&another, &house.upstream, "", STORE)).await;
+    assert_eq!(house.refreshed(refresh).await.status, 400);
+    house.sidegate.time.advance(300);
+    assert_eq!(house.get(token).await.status, 401);
+    assert_eq!((another.refreshes(), house.outside.refreshes()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_reload_joins_the_renewals_that_are_under_way() {
     let (outside, upstream) = (Outside::start().await, Upstream::start().await);
     let written = yaml(&outside, &upstream, "", STORE);

@@ -40,6 +40,7 @@ async fn what_was_given_while_the_store_is_away_is_kept_once_it_is_back() {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,
         issued: given.issued,
+        authority: remote.identity().to_owned(),
         refresh_token: given.refresh_token,
     };
     let id = SessionId::random().unwrap();

@@ -30,9 +30,7 @@ async fn a_cookie_is_opened_by_its_own_state_alone() {
     let first = house.away(&browser, APP).await;
     let planted: Vec<String> = browser.cookies.borrow().values().cloned().collect();
     let second = house.away(&browser, APP).await;
-    let mut cookies = browser.cookies.borrow_mut();
-    cookies.values_mut().for_each(|value| value.clone_from(&planted[0]));
-    drop(cookies);
+    browser.cookies.borrow_mut().values_mut().for_each(|value| value.clone_from(&planted[0]));
     assert_page(&browser.visit(&format!("{CALLBACK}?{}", house.provider.sign_in(&second))).await, 403);
     let told = browser.visit(&format!("{CALLBACK}?{}", house.provider.sign_in(&first))).await;
     assert_eq!(told.status, 302);
