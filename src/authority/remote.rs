@@ -16,7 +16,7 @@ use url::Url;
 use self::{health::Health, places::Places, proof::Proof};
 pub use self::{
     health::Seen,
-    identity::{Expected, Known, Unproven},
+    identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
     places::SignInPage,
 };
 use super::line::{LONGEST_WAIT, Line};

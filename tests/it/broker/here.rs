@@ -41,3 +41,16 @@ async fn no_callback_is_served_where_nobody_signs_in_there() {
     let reply = house.browser().visit(super::CALLBACK).await;
     assert_eq!(reply.status, 401, "a path like any other: {}", reply.text());
 }
+
+/// They ask for more there than a password, perhaps; and it is not for us to see.
+#[tokio::test]
+async fn a_page_from_before_users_were_sent_there_takes_no_password_any_more() {
+    let house = House::with(PASSWORD).await;
+    let browser = house.browser();
+    let page = browser.get(APP).await;
+    house.sidegate.reload(&super::yaml(&house.provider, &house.upstream, "")).await;
+    let reply = browser.submit(&page, &ANA).await;
+    assert_eq!(reply.header("location"), None);
+    assert!(!reply.text().contains("type=\"password\""), "{}", reply.text());
+    assert_eq!(house.provider.asked(), 0);
+}
