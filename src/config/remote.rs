@@ -23,6 +23,8 @@ pub struct Remote {
     pub mapped: bool,
     pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
+    /// Asked of it at once: so many to begin sessions, and so many to renew them.
+    pub max_concurrent: usize,
 }
 
 impl Remote {
