@@ -175,6 +175,8 @@ impl Visited<'_> {
             return self.expired(&form.request);
         }
         match &form.user {
+            // A page from before that was so: the password is not for us to see.
+            None if self.grants.sign_in_outside().is_some() => self.expired(&form.request),
             None => self.sign_in(&asked, &form.request, fields).await,
             Some(user) => self.consent(&asked, &form, user, sealed, fields).await,
         }

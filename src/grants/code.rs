@@ -43,6 +43,10 @@ impl Grants {
         self.check_still_granted(client, &code.granted)?;
         let first = First { resources: redemption.resources, nonce: code.nonce.as_deref(), ..First::default() };
         let Start { opening, reply } = self.start(client, id, code.granted, code.held, &first)?;
+        let _alone = match &opening.access {
+            Some(access) => self.to_them_alone(access, &opening.client, &opening.granted).await?,
+            None => None,
+        };
         let (spent, tokens) = self.sessions.redeem(opening).await?;
         match spent {
             Spent::Now(_) => Ok(TokenGrant { refresh_token: tokens.refresh, ..reply }),

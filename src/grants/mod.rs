@@ -11,6 +11,7 @@ mod known;
 mod mint;
 mod opening;
 mod outside;
+mod passed;
 mod password;
 mod refresh;
 mod trail;

@@ -93,6 +93,10 @@ impl Grants {
             let id = SessionId::draw(form)?;
             let first = First { form, ..First::default() };
             let Start { opening, reply } = self.start(client, id, granted.clone(), held.clone(), &first)?;
+            let _alone = match &opening.access {
+                Some(access) => self.to_them_alone(access, &opening.client, &opening.granted).await?,
+                None => None,
+            };
             if let Some(tokens) = self.sessions.open(opening).await? {
                 return Ok((id, TokenGrant { refresh_token: tokens.refresh, ..reply }));
             }

@@ -9,9 +9,9 @@ use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail}
 use crate::{
     authority::{
         Denied, Identity,
-        remote::{Remote, Unproven},
+        remote::{NAME_BYTES, Remote, Unproven, own_claims},
     },
-    config::{Account, Client, RESERVED_CLAIMS, RemoteApi},
+    config::{Account, Client, RemoteApi, declared::Place},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
     refresh::{NotRenewed, Renewals, Wanted},
     session::{Held, Session},
@@ -117,18 +117,20 @@ impl Grants {
             }
             let known = presented_by(&grant, client, &settings.api);
             trail.subject = Some(known.subject.clone());
-            // A client's own tokens would pass for this user's.
-            if kind != GrantType::ClientCredentials && self.authority.client(&known.subject).is_some() {
-                return Err(TokenError::invalid_grant().because("called_like_a_client"));
-            }
+            self.is_no_client(&known.subject, kind)?;
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
                     self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
                 }
+                // How hard the keys of that authority are to guess, nobody knows here.
+                Grant::ApiKey { .. } => {
+                    self.throttled(&known.subject, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                }
                 _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
             };
             let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
+            self.is_no_client(&identity.subject, kind)?;
             return Ok(Vouched { identity, held: held(given, outside.remote()) });
         }
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
@@ -141,6 +143,14 @@ impl Grants {
         Ok(Vouched { identity, held: held(given, outside.remote()) })
     }
 
+    /// A client's own tokens would pass for those of a user who is called so (RFC 9700, section 4.15).
+    fn is_no_client(&self, subject: &str, kind: GrantType) -> Result<(), TokenError> {
+        if kind != GrantType::ClientCredentials && self.authority.client(subject).is_some() {
+            return Err(TokenError::invalid_grant().because("called_like_a_client"));
+        }
+        Ok(())
+    }
+
     /// Somebody as the ID token in `given` tells, where one was asked for and given; without one, as `known`.
     async fn recognised(
         &self,
@@ -149,8 +159,15 @@ impl Grants {
         known: Identity,
         kind: GrantType,
     ) -> Result<Identity, TokenError> {
-        if given.id_token.is_none() || kind == GrantType::ClientCredentials {
+        if kind == GrantType::ClientCredentials {
             return Ok(known);
+        }
+        if given.id_token.is_none() {
+            // Others are known by the subjects of their ID tokens, and somebody may be called like one of those.
+            return match outside.remote().settings().sign_in() {
+                Some(_) => Err(unproven(Unproven::Missing)),
+                None => Ok(known),
+            };
         }
         match outside.remote().who(given, None, self.sessions.now()).await {
             Ok(None) => Ok(known),
@@ -261,8 +278,13 @@ fn presented_by(grant: &Grant, client: &Client, api: &RemoteApi) -> Identity {
         // Two companies may each have a user of the same name.
         (Grant::Password { username, company, .. }, RemoteApi::Consinco { company: default, .. }) => {
             let company = company.as_ref().or(default.as_ref()).map_or("", String::as_str);
-            let subject = format!("{}/{username}", company.replace('%', "%25").replace('/', "%2F"));
-            Identity { username: username.clone(), ..named(subject, Map::new()) }
+            Identity { username: username.clone(), ..named(of_company(company, username), Map::new()) }
+        }
+        (Grant::Password { username, company, .. }, RemoteApi::Declared { dialect, .. })
+            if dialect.names(&Place::Company) =>
+        {
+            let company = company.as_deref().unwrap_or_default();
+            Identity { username: username.clone(), ..named(of_company(company, username), Map::new()) }
         }
         (Grant::Password { username, .. }, _) => named(username.clone(), Map::new()),
         // It stands for somebody whom only the authority knows, always the same one.
@@ -276,15 +298,16 @@ fn presented_by(grant: &Grant, client: &Client, api: &RemoteApi) -> Identity {
     }
 }
 
+fn of_company(company: &str, username: &str) -> String {
+    format!("{}/{username}", company.replace('%', "%25").replace('/', "%2F"))
+}
+
 /// The same with what the authority tells of them. It cannot give a token the claims that a token has of itself.
 fn told(given: &TokenGrant, known: Identity) -> Identity {
     let mut claims = known.claims;
-    for (name, value) in &*given.claims {
-        if !RESERVED_CLAIMS.contains(&name.as_str()) {
-            claims.insert(name.clone(), value.clone());
-        }
-    }
-    Identity { username: given.username.clone().unwrap_or(known.username), claims, ..known }
+    claims.extend(own_claims(&given.claims));
+    let username = given.username.as_ref().filter(|name| name.len() <= NAME_BYTES);
+    Identity { username: username.cloned().unwrap_or(known.username), claims, ..known }
 }
 
 pub(super) fn held(given: TokenGrant, authority: &Remote) -> Held {

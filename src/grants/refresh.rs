@@ -77,6 +77,7 @@ impl Grants {
             _ => None,
         };
         let expires_in = now.until(about.expires).as_secs();
+        let _alone = self.to_them_alone(&minted.access, &client.id, &session.granted).await?;
         let step = Rotate {
             client: client.id.to_string(),
             presented: presented.generation,

@@ -21,6 +21,8 @@ pub struct Sessions {
     ring: Arc<KeyRing>,
     live: Arc<Watchlist>,
     background: Handle,
+    /// Of those who look whose a token is before they keep it.
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 /// A session about to be kept.
@@ -60,7 +62,7 @@ pub enum Refreshed {
 impl Sessions {
     /// `background` carries what must not end with a request.
     pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
-        Sessions { store, ring, live: Arc::default(), background }
+        Sessions { store, ring, live: Arc::default(), background, one_at_a_time: tokio::sync::Mutex::default() }
     }
 
     /// Carries what must not end with a request.
@@ -332,6 +334,11 @@ impl Sessions {
         most: usize,
     ) -> Result<Vec<Session>, StoreError> {
         self.store.list(filter, after, most).await
+    }
+
+    /// For whoever looks whose a token is before they keep it.
+    pub async fn one_at_a_time(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.one_at_a_time.lock().await
     }
 
     /// The store itself, for what is kept beside sessions.

@@ -117,7 +117,7 @@ fn read(claims: &Claims, algorithm: Algorithm, expected: Expected<'_>) -> Result
     Ok(Known {
         subject: subject.to_owned(),
         username: name("preferred_username").or_else(|| name("email")).unwrap_or(subject).to_owned(),
-        claims: own(claims.members()),
+        claims: own_claims(claims.members()),
         auth_time,
     })
 }
@@ -133,8 +133,8 @@ fn half_digest(algorithm: Algorithm, token: &Secret<String>) -> String {
     BASE64URL.encode(&digest.as_ref()[..digest.as_ref().len() / 2])
 }
 
-/// The claims of a user: they stay with the session and go into each of its tokens, so there is an end to them.
-fn own(members: &Map<String, Value>) -> Map<String, Value> {
+/// The claims of a user without those that a token says of itself: they stay with the session and go into each of its tokens, so there is an end to them.
+pub fn own_claims(members: &Map<String, Value>) -> Map<String, Value> {
     let mut left = CLAIMS_BYTES;
     let mut own = Map::new();
     let mut dropped = 0;
@@ -148,7 +148,10 @@ fn own(members: &Map<String, Value>) -> Map<String, Value> {
         }
     }
     if dropped > 0 {
-        tracing::warn!(dropped, "an ID token has more claims than a session keeps: 64, and 8 KiB of them");
+        tracing::warn!(
+            dropped,
+            "the authority outside tells more of a user than a session keeps: 64 claims, and 8 KiB of them"
+        );
     }
     own
 }
@@ -156,7 +159,7 @@ fn own(members: &Map<String, Value>) -> Map<String, Value> {
 const CLAIMS: usize = 64;
 const CLAIMS_BYTES: usize = 8 * 1024;
 /// Bytes of a name that is shown.
-const NAME_BYTES: usize = 256;
+pub const NAME_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,9 @@ pub fn read_reply(dialect: &DeclaredDialect, heard: &Heard<'_>) -> Result<TokenG
     };
     let code = || dialect.errors.iter().find_map(|message| answer.code(message, dialect));
     if !status.is_success() {
-        return Err(heard.refusal(status, code()));
+        // Gateways refuse in words of their own: a 401 that says nothing of this API is none of its own.
+        let its_own = dialect.errors.is_empty() || dialect.errors.iter().any(|form| !answer.members(form).is_empty());
+        return Err(heard.refusal(status, code().or((!its_own).then_some(ErrorCode::ServerError))));
     }
     for response in responses() {
         let members = answer.members(&response.message);

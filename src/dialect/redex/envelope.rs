@@ -171,7 +171,9 @@ pub fn read_reply(heard: &Heard<'_>) -> Result<TokenGrant, TokenError> {
         _ => heard.status,
     };
     if !status.is_success() {
-        return Err(heard.refusal(status, code(&envelope)));
+        // Gateways refuse in JSON of their own.
+        let others = !["StatusCode", "Errors"].iter().any(|member| envelope.contains_key(*member));
+        return Err(heard.refusal(status, code(&envelope).or(others.then_some(ErrorCode::ServerError))));
     }
     let Some(Value::Object(mut data)) = envelope.remove("Data") else { return Err(heard.unreadable("no Data")) };
     let mut text = |name: &str| match data.remove(name) {

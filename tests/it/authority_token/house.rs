@@ -37,6 +37,8 @@ struct Inner {
     given: AtomicUsize,
     /// Without a refresh token.
     bare: AtomicBool,
+    /// The same access token to everybody.
+    same: AtomicBool,
     /// The one refresh token that is good for each number it gave.
     good: Mutex<Vec<String>>,
     /// Answered in place of anything else.
@@ -53,6 +55,7 @@ impl Outside {
                 asked: Mutex::default(),
                 given: AtomicUsize::new(0),
                 bare: AtomicBool::new(false),
+                same: AtomicBool::new(false),
                 good: Mutex::default(),
                 broken: Mutex::default(),
                 held: watch::Sender::new(false),
@@ -100,7 +103,8 @@ impl Outside {
             return reply(400, None, &json!({"error": "invalid_grant"}));
         }
         let number = inner.given.fetch_add(1, SeqCst) + 1;
-        let mut given = json!({"access_token": format!("canary-at-{number}"), "token_type": "Bearer",
+        let token = if inner.same.load(SeqCst) { 1 } else { number };
+        let mut given = json!({"access_token": format!("canary-at-{token}"), "token_type": "Bearer",
             "expires_in": 300});
         if !inner.bare.load(SeqCst) {
             let refresh = format!("canary-rt-{number}");
@@ -122,6 +126,11 @@ impl Outside {
     /// From now on it gives no refresh tokens.
     pub fn bare(&self) {
         self.inner.bare.store(true, SeqCst);
+    }
+
+    /// From now on it gives everybody the access token that it gave first.
+    pub fn same(&self) {
+        self.inner.same.store(true, SeqCst);
     }
 
     /// It knows none of its refresh tokens any more.

@@ -138,6 +138,20 @@ async fn an_authority_that_never_answers_ends_no_session() {
     }
 }
 
+/// API gateways refuse in JSON of their own.
+#[tokio::test]
+async fn a_gateways_401_in_json_ends_no_session_where_the_api_has_an_envelope() {
+    let pair = Pair::start(Served::OAuth2, Behind::Redex, Accounts::Mapped).await;
+    let authority = pair.authority.as_ref().unwrap();
+    let session = pair.begin().await.unwrap();
+    for body in ["{\"message\":\"Unauthorized\"}", "{}", "{\"Message\":\"No API key found in request\"}"] {
+        authority.is(Mood::Saying(401, body.into()));
+        pair.is_refused(Served::OAuth2.renew(&session.refresh), Refusal::Away).await.unwrap();
+    }
+    authority.is(Mood::Good);
+    pair.renew(&session.refresh).await.unwrap();
+}
+
 /// The golden files have a bomb and an external entity; these are the rest, in each dialect's own form.
 #[tokio::test]
 async fn a_hostile_request_is_a_400_and_asks_nobody_anything() {

@@ -103,3 +103,24 @@ async fn a_user_with_a_key_alone_has_a_session_by_the_key_and_by_no_password() {
         }
     }
 }
+
+/// Nobody knows here how hard the authority's keys are to guess.
+#[tokio::test]
+async fn guesses_at_the_authoritys_api_keys_are_slowed_down() {
+    let throttled = |yaml: String| {
+        let counts = "  throttle: { per_address: { requests: 1, per: 1h, burst: 3 } }\n  clients:\n";
+        yaml.replacen("  clients:\n", counts, 1)
+    };
+    let pair = Pair::changed(Served::Redex, Behind::Redex, Accounts::Presented, throttled).await;
+    pair.begin().await.unwrap();
+    let asked = || pair.authority.as_ref().unwrap().asked().len();
+    let before = asked();
+    for guess in 0..6 {
+        let ask = Served::Redex.begin(&typed(USERNAME, PASSWORD, &format!("guess-{guess}")));
+        let reply = pair.send(ask).await;
+        assert_eq!(reply.status, if guess < 3 { 401 } else { 429 }, "{}", reply.text());
+    }
+    assert_eq!(asked() - before, 3);
+    // Who has got in from there before is not kept out by others' guesses.
+    pair.begin().await.unwrap();
+}

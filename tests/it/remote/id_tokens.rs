@@ -42,6 +42,15 @@ async fn a_sign_in_with_an_id_token_that_does_not_verify_begins_nothing() {
     assert_eq!(sessions(&sidegate).store().count().await.unwrap(), 0);
 }
 
+/// A client's own tokens would pass for this user's.
+#[tokio::test]
+async fn nobody_is_called_like_a_client_by_an_id_token() {
+    let (provider, sidegate) = house("openid").await;
+    provider.gives(json!({"id_token": provider.id_token(json!({"sub": "app"}))}));
+    assert_refused(&password(&sidegate).await, 400, "invalid_grant");
+    assert_eq!(sessions(&sidegate).store().count().await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn without_openid_nobody_looks_at_an_id_token() {
     let (provider, sidegate) = house("orders").await;
