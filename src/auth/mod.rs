@@ -195,9 +195,33 @@ impl Auth {
         &self,
         principal: &Principal,
         upstream: usize,
+        need: Duration,
         now: UnixTime,
     ) -> Result<Option<Arc<Prepared>>, MintFailed> {
-        self.profiles.prepare(self.profiles.of(upstream), &principal.verdict, self.minter.as_deref(), now)
+        self.profiles.prepare(self.profiles.of(upstream), &principal.verdict, self.minter.as_deref(), need, now)
+    }
+
+    /// Refuses a token that has less than `need` left where what `upstream` is shown can live no longer than that.
+    ///
+    /// # Errors
+    /// As for a token that has expired.
+    pub fn check_life(
+        &self,
+        principal: &Principal,
+        upstream: usize,
+        need: Duration,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        if need.is_zero() || self.shows_authority_token(upstream) {
+            return Ok(());
+        }
+        let verdict = &principal.verdict;
+        // None of that leeway is known to whoever judges it next.
+        let leeway = self.issuers.get(verdict.issuer).map_or(0, |issuer| issuer.settings.leeway.as_secs());
+        if now.until(verdict.valid_until.minus(leeway)) < need {
+            return Err(Refusal::new(Reason::TokenExpired, "life_too_short"));
+        }
+        Ok(())
     }
 
     /// The credential of `upstream` that does not depend on who asks.

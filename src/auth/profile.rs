@@ -1,7 +1,7 @@
 //! Credential profiles: what an upstream receives in place of the client's token. Routes with an equal credential and
 //! equal identity headers share one, and each cached token holds the ready-made headers of each profile.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
@@ -69,7 +69,8 @@ impl Profiles {
         self.profiles.iter().map(Profile::reserved_bytes).sum()
     }
 
-    /// The headers of `profile` for the holder of `verdict`: made once, and again at 80 % of the credential's life.
+    /// The headers of `profile` for the holder of `verdict`: made once, and again at 80 % of the credential's life, or when
+    /// it has less than `need` left.
     ///
     /// # Errors
     /// When the signer fails, which only a defect of the key can bring about.
@@ -78,13 +79,14 @@ impl Profiles {
         profile: usize,
         verdict: &Verdict,
         signer: Option<&Minter>,
+        need: Duration,
         now: UnixTime,
     ) -> Result<Option<Arc<Prepared>>, MintFailed> {
         if self.profiles[profile].is_bare() {
             return Ok(None);
         }
         let slot = &verdict.prepared[profile];
-        if let Some(ready) = slot.load_full().filter(|ready| now < ready.renew_at) {
+        if let Some(ready) = slot.load_full().filter(|ready| now < ready.renew_at && now.until(ready.expires) >= need) {
             return Ok(Some(ready));
         }
         // Two requests may make one each at the same moment; both are good, and the later one stays.
@@ -136,14 +138,16 @@ impl Profile {
             })
             .collect();
         let Credential::InternalJwt { audience } = &self.credential else {
-            return Ok(packed(Prepared { credential: None, identity, renew_at: verdict.valid_until }));
+            let expires = verdict.valid_until;
+            return Ok(packed(Prepared { credential: None, identity, renew_at: expires, expires }));
         };
         let signer = signer.ok_or(MintFailed)?;
         let minted = signer.mint(audience, &self.claims(verdict), now, verdict.valid_until).map_err(|_| MintFailed)?;
         let mut credential = HeaderValue::from_str(&format!("Bearer {}", minted.token)).map_err(|_| MintFailed)?;
         credential.set_sensitive(true);
         let life = minted.expires.0.saturating_sub(now.0);
-        Ok(packed(Prepared { credential: Some(credential), identity, renew_at: now.plus((life * 4 / 5).max(1)) }))
+        let renew_at = now.plus((life * 4 / 5).max(1));
+        Ok(packed(Prepared { credential: Some(credential), identity, renew_at, expires: minted.expires }))
     }
 
     /// The subject, the client, the scope, the claims that the identity headers name, and the intent of a grant of ours.

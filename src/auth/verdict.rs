@@ -53,6 +53,8 @@ pub struct Prepared {
     pub identity: SmallVec<[(HeaderName, HeaderValue); 2]>,
     /// From here on a new one is made.
     pub renew_at: UnixTime,
+    /// The end of the credential.
+    pub expires: UnixTime,
 }
 
 impl Verdict {

@@ -283,6 +283,8 @@ pub struct Route {
     pub preflight: Preflight,
     pub pass_headers: Vec<HeaderName>,
     pub on_expiry: OnExpiry,
+    /// What the credential must have left when a request begins.
+    pub min_life: Duration,
     /// The upstream's, with the route's own on top.
     pub timeouts: Timeouts,
 }

@@ -108,7 +108,10 @@ impl Proxy {
             }
         };
         let judged = match found {
-            Ok(found) => self.judge(head, route, &found, policy, cx).await.map(|principal| (principal, found)),
+            Ok(found) => self.judge(head, route, &found, policy, cx).await.and_then(|principal| {
+                self.auth.check_life(&principal, route.upstream, route.min_life, cx.now)?;
+                Ok((principal, found))
+            }),
             Err(refusal) => Err(refusal),
         };
         match judged {
@@ -177,7 +180,7 @@ impl Proxy {
             }
             Admission::Anonymous | Admission::Preflight => Ok(Credential::default()),
             Admission::Known { principal, query_token } => {
-                let prepared = self.auth.prepare(principal, route.upstream, cx.now)?;
+                let prepared = self.auth.prepare(principal, route.upstream, route.min_life, cx.now)?;
                 let mut credential = Credential::default();
                 if self.auth.passes_original(route.upstream) {
                     if let Some(token) = query_token {
@@ -213,7 +216,7 @@ impl Proxy {
         let route = &self.config.routes[index];
         let Admission::Known { principal, .. } = admission else { return Ok(()) };
         if self.auth.shows_authority_token(route.upstream) {
-            let shown = self.auth.authority_token(principal, cx.now).await;
+            let shown = self.auth.authority_token(principal, route.min_life, cx.now).await;
             credential.authorization = Some(shown.map_err(|refusal| refused(refusal, None, route))?);
         }
         Ok(())

@@ -67,7 +67,9 @@ impl Flight {
 
     fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
         match self.wanted {
-            Wanted::ByTime => timing(held.issued, held.expires, now, &self.means.settings) == Timing::Fresh,
+            Wanted::ByTime { need } => {
+                timing(held.issued, held.expires, now, need, &self.means.settings) == Timing::Fresh
+            }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
         }
     }
@@ -75,7 +77,7 @@ impl Flight {
     /// Before anybody sees them: what is lost here is lost for good.
     async fn keep(&self, session: &Session, seen: u64, held: Held, how: Renewal) -> Outcome {
         let renewed_for = match self.wanted {
-            Wanted::ByTime => None,
+            Wanted::ByTime { .. } => None,
             Wanted::ByClient { presented } => Some(presented),
         };
         let mut pause = FIRST_PAUSE;

@@ -38,8 +38,8 @@ struct Means {
 /// Why a renewal is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// The token is over, or will be soon.
-    ByTime,
+    /// The token is over, or will be soon, or has less life left than somebody needs.
+    ByTime { need: Duration },
     /// A client refreshes with this generation of its own refresh token: the authority must still agree.
     ByClient { presented: u64 },
 }
@@ -123,7 +123,7 @@ impl Renewals {
     fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
         let now = self.means.sessions.now();
         // A client that refreshes is told what is so now.
-        if wanted == Wanted::ByTime
+        if matches!(wanted, Wanted::ByTime { .. })
             && let Some(rests) = self.flights.rests(id, now)
         {
             return rests;

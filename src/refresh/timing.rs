@@ -15,16 +15,18 @@ pub enum Timing {
     Due,
 }
 
-/// How a token that was issued at `issued` and ends at `expires` stands at `now`.
-pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, settings: &Refresh) -> Timing {
+/// How a token that was issued at `issued` and ends at `expires` stands at `now` for somebody who needs `need` of it.
+pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, need: Duration, settings: &Refresh) -> Timing {
     let left = now.until(expires);
-    if left.is_zero() {
+    let life = issued.until(expires);
+    // What it did not have when it was new, no renewal brings: asking again and again would be all that came of it.
+    if left.is_zero() || (left < need && need <= life) {
         return Timing::Due;
     }
-    let tenth = issued.until(expires) / 10;
+    let tenth = life / 10;
     let ahead = settings.ahead.unwrap_or(tenth.clamp(SHORTEST_AHEAD, LONGEST_AHEAD));
     // Of a token that lives shorter than that, half its life is early enough.
-    if left <= ahead.min(issued.until(expires) / 2) { Timing::Soon } else { Timing::Fresh }
+    if left <= ahead.min(life / 2) { Timing::Soon } else { Timing::Fresh }
 }
 
 const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
@@ -36,7 +38,17 @@ mod tests {
 
     fn at(now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
         let settings = Refresh { ahead: ahead.map(Duration::from_secs), wait: Duration::from_secs(5) };
-        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), &settings)
+        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), Duration::ZERO, &settings)
+    }
+
+    #[test]
+    fn what_has_less_than_is_needed_is_due_unless_it_never_had_that_much() {
+        let settings = Refresh { ahead: None, wait: Duration::from_secs(5) };
+        let at =
+            |now, need| timing(UnixTime(1000), UnixTime(1300), UnixTime(now), Duration::from_secs(need), &settings);
+        assert_eq!((at(1240, 60), at(1241, 60)), (Timing::Fresh, Timing::Due));
+        assert_eq!((at(1000, 300), at(1001, 300)), (Timing::Fresh, Timing::Due));
+        assert_eq!((at(1001, 301), at(1299, 301), at(1300, 301)), (Timing::Fresh, Timing::Soon, Timing::Due));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     model::Secret,
 };
 
+pub(super) const LIFETIME: Duration = Duration::from_secs(120);
 pub(super) const DEFAULT_JWKS_PATH: &str = "/.well-known/sidegate/jwks.json";
 
 /// Outside, `None` if something is wrong; inside, `None` if there is no internal JWT.
@@ -47,7 +48,7 @@ pub(super) fn check(settings: Option<&settings::InternalJwt>, section: &Section<
         }
     };
     let s = Duration::from_secs;
-    let lifetime = section.span("lifetime", settings.lifetime, s(120), s(5)..=s(3600));
+    let lifetime = section.span("lifetime", settings.lifetime, LIFETIME, s(5)..=s(3600));
     let jwks_path = settings.jwks_path.as_deref().unwrap_or(DEFAULT_JWKS_PATH);
     let fault = urls::literal_path_fault(jwks_path);
     if let Some(fault) = &fault {

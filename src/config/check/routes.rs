@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderValue, header};
 
 use super::{
+    internal_jwt,
     names::{self, Distinct},
     section::Section,
     upstreams, urls,
@@ -75,6 +76,7 @@ fn check_one(
     let cors = cors::check(route.cors.as_ref(), &section.key("cors"));
     let pass_headers = names::headers(&route.pass_headers, &section.key("pass_headers"));
     let on_expiry = on_expiry(route, &section.key("on_expiry"));
+    let min_life = min_life(route, of_upstream, settings, section);
     let upstream = upstream?;
     let timeouts = upstreams
         .and_then(|list| list.get(upstream))
@@ -100,6 +102,7 @@ fn check_one(
         preflight,
         pass_headers: pass_headers?,
         on_expiry: on_expiry?,
+        min_life: min_life?,
         timeouts: timeouts?,
     })
 }
@@ -114,6 +117,46 @@ fn on_expiry(route: &settings::Route, section: &Section<'_>) -> Option<OnExpiry>
         Some(settings::OnExpiry::CloseAtExpiry) => OnExpiry::CloseAtExpiry,
         Some(settings::OnExpiry::CloseWhenSessionEnds) | None => OnExpiry::CloseWhenSessionEnds,
     })
+}
+
+/// What a credential must have left: no more than it has when it is new, where that is known here.
+fn min_life(
+    route: &settings::Route,
+    upstream: Option<&settings::Upstream>,
+    all: &Settings,
+    section: &Section<'_>,
+) -> Option<Duration> {
+    let most = Duration::from_secs(3600);
+    let need = section.span("min_life", route.min_life, Duration::ZERO, Duration::ZERO..=most);
+    let section = section.key("min_life");
+    if need.is_zero() {
+        return Some(need);
+    }
+    if route.public == Some(true) {
+        section.problem("a public route asks for no token, so none can be too short", "leave it out");
+        return None;
+    }
+    let Some(upstream) = upstream else { return Some(need) };
+    match &upstream.credential {
+        Some(settings::Credential::InternalJwt { .. }) => {
+            let lifetime = all.internal_jwt.as_ref().and_then(|settings| settings.lifetime);
+            let lifetime = lifetime.map_or(internal_jwt::LIFETIME, |lifetime| lifetime.0);
+            if need > lifetime {
+                let human = humantime::format_duration(lifetime);
+                section.problem(
+                    format!("no internal JWT lives that long: internal_jwt.lifetime is {human}"),
+                    "write less, or raise internal_jwt.lifetime",
+                );
+                return None;
+            }
+        }
+        None | Some(settings::Credential::Basic { .. } | settings::Credential::None {}) => {
+            section.problem("the upstream is shown no credential that expires", "leave it out");
+            return None;
+        }
+        Some(settings::Credential::AuthorityToken {} | settings::Credential::Original {}) => {}
+    }
+    Some(need)
 }
 
 fn paths(paths: &[String], section: &Section<'_>) -> Option<Vec<String>> {

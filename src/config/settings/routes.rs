@@ -47,6 +47,9 @@ pub struct Route {
     /// length). keep: never; close_at_expiry: with the token or the session; close_when_session_ends: only with the
     /// session, or with the key of a token of others. Default: close_when_session_ends.
     pub on_expiry: Option<OnExpiry>,
+    /// What the credential that the upstream is shown must have left when a request begins; well below what it has when it
+    /// is new. What has less is renewed first, or the request refused. Default: 0s.
+    pub min_life: Option<Span>,
     /// Overrides the upstream's.
     pub timeouts: Timeouts,
 }

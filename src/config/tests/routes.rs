@@ -114,6 +114,35 @@ fn methods_are_written_in_capitals() {
 }
 
 #[test]
+fn a_life_that_no_credential_has_and_an_expiry_of_nothing_are_found() {
+    let of = |credential: &str, route: &str| {
+        let source = config(&format!(
+            "routes: [{{name: a, paths: [/a], upstream: app, {route}}}]\n\
+             upstreams: [{{name: app, url: 'http://a', credential: {{{credential}}}}}]\n\
+             internal_jwt: {{issuer: 'http://s', lifetime: 50s}}",
+        ));
+        problems(&source).iter().map(|text| text.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let policy = "policy: {audiences: [a]}";
+    assert_eq!(
+        of("internal_jwt: {audience: a}", &format!("min_life: 60s, {policy}")),
+        ["routes[0].min_life: no internal JWT lives that long: internal_jwt.lifetime is 50s; write less, or raise \
+          internal_jwt.lifetime"]
+    );
+    assert_eq!(
+        of("none: {}", &format!("min_life: 60s, {policy}")),
+        ["routes[0].min_life: the upstream is shown no credential that expires; leave it out"]
+    );
+    assert_eq!(
+        of("none: {}", "public: true, on_expiry: keep, min_life: 60s"),
+        [
+            "routes[0].on_expiry: a public route asks for no token, so none expires; leave it out",
+            "routes[0].min_life: a public route asks for no token, so none can be too short; leave it out",
+        ]
+    );
+}
+
+#[test]
 fn observe_is_refused_where_it_would_let_anyone_in() {
     let source = config(
         "routes: [{name: a, paths: [/a], upstream: app, mode: observe, policy: {audiences: [a]}}]\n\

@@ -27,6 +27,7 @@ pub fn route(name: &str, paths: &[&str], audience: Option<&str>) -> Route {
         preflight: Preflight::Ignore,
         pass_headers: Vec::new(),
         on_expiry: OnExpiry::CloseWhenSessionEnds,
+        min_life: Duration::ZERO,
         timeouts: Timeouts { connect: second, first_byte: second, idle: second },
     }
 }

@@ -49,7 +49,7 @@ async fn what_was_given_while_the_store_is_away_is_kept_once_it_is_back() {
 
     let renewals = Renewals::new(sessions.clone(), remote, own.authority.clone(), settings, own.metrics.clone(), None);
     outside.hold(true);
-    let renewal = renewals.renew(id, Wanted::ByTime);
+    let renewal = renewals.renew(id, Wanted::ByTime { need: std::time::Duration::ZERO });
     let outage = async {
         while outside.refreshes() == 0 {
             tokio::task::yield_now().await;

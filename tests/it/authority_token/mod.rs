@@ -6,6 +6,7 @@ mod ends;
 mod flood;
 mod house;
 mod kept;
+mod min_life;
 mod passed;
 mod refreshed;
 mod shown;
