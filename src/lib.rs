@@ -21,7 +21,7 @@
 //!           upstream
 //! ```
 //!
-//! At a path of the local authority the gate turns the other way:
+//! At a path of its own the gate turns the other way:
 //!
 //! ```text
 //!            gate ─► endpoints    path ─► mount ─► dialect::read_request … dialect::write_reply
@@ -32,6 +32,17 @@
 //!                        │  └──► authority   clients and users: files, a call-out, a directory; throttled, hashed in a pool
 //!                        ▼
 //!                     session     one record, one atomic step ─► memory or redb; what a hit's liveness hangs on
+//! ```
+//!
+//! Where an authority outside vouches, grants ask it through `authority::remote` in its own dialect, and what it gives is
+//! kept with the session. A request whose session holds a token that is about to end, and a client that refreshes, come to
+//! the one way of renewing it:
+//!
+//! ```text
+//!         auth, grants ─► refresh    one detached flight for each session, whoever wants it
+//!                            ├──► authority::remote   asked once: dialect::write_request … dialect::read_reply
+//!                            ▼
+//!                         session    compare-and-swap, and then everybody is shown the new token
 //! ```
 //!
 //! What a reload replaces is one [`gate::Gate`]; what it keeps is said in [`app`].

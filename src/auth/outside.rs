@@ -57,6 +57,8 @@ async fn waited_for(watched: &Arc<Watched>, sessions: &Sessions, renewals: &Rene
     // Whatever came of it: somebody else may have renewed it meanwhile.
     let good = watched.showing().filter(|showing| sessions.now() < showing.expires);
     match (outcome, good) {
+        // Also if it ended while the request waited for something else to become of it.
+        _ if !watched.is_alive() => Err(Refusal::new(Reason::TokenRevoked, "session_revoked")),
         (Err(NotRenewed::Ended), _) => Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
         (_, Some(showing)) => Ok(showing.authorization.clone()),
         (Err(NotRenewed::NotRenewable), None) => Err(Refusal::new(Reason::TokenExpired, "authority_token_expired")),

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     Denied, hashes,
-    line::{LONGEST_WAIT, Line},
+    line::{Full, LONGEST_WAIT, Line},
     pool::{NotDone, Pool},
     remembered::{Digest, Flights, Keyed, Remembered, Turn},
     throttle::{Attempt, Throttle},
@@ -145,10 +145,11 @@ impl Guard {
         }
     }
 
-    /// The same for a user whom somebody else judges: `question` is put to them only if the throttle allows it.
+    /// The same for a user whom somebody else judges: `question` is put to them only if the throttle allows it. What
+    /// they cannot answer does not count as a guess.
     ///
     /// # Errors
-    /// What came of the question, or that there is no room or no patience for it.
+    /// What came of the question, or that there is no patience for it.
     pub async fn ask<T>(
         &self,
         name: &str,
@@ -157,10 +158,6 @@ impl Guard {
     ) -> Result<T, Denied> {
         let attempt = self.attempt(Kind::User, name, cx);
         attempt.take().map_err(|wait| self.throttled(wait))?;
-        let Ok(_place) = self.questions.enter().await else {
-            attempt.give_back();
-            return Err(self.busy());
-        };
         let answer = question.await;
         match &answer {
             Ok(_) => {
@@ -171,6 +168,15 @@ impl Guard {
             Err(Denied::Throttled(_) | Denied::Unavailable(_)) => attempt.give_back(),
         }
         answer
+    }
+
+    /// Puts `question` to whoever verifies users elsewhere, a few at once.
+    ///
+    /// # Errors
+    /// What came of the question, or that there is no room for it.
+    pub async fn in_line<T>(&self, question: impl Future<Output = Result<T, Denied>>) -> Result<T, Denied> {
+        let _place = self.questions.enter().await.map_err(|Full| self.busy())?;
+        question.await
     }
 
     /// Does `work` on the threads for it.

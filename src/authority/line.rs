@@ -19,6 +19,7 @@ pub(super) struct Line {
     at_once: usize,
     waiting: AtomicUsize,
     most_waiting: usize,
+    longest_wait: Duration,
 }
 
 /// Too many wait already, or it took too long.
@@ -27,11 +28,21 @@ pub(super) struct Full;
 
 impl Line {
     pub fn new(at_once: usize) -> Line {
+        Line::with(at_once, WAITING_FOR_EACH, LONGEST_WAIT)
+    }
+
+    /// For work that nobody's request hangs on: rather late than not at all.
+    pub fn patient(at_once: usize) -> Line {
+        Line::with(at_once, PATIENT_FOR_EACH, PATIENT_WAIT)
+    }
+
+    fn with(at_once: usize, waiting_for_each: usize, longest_wait: Duration) -> Line {
         Line {
             places: Arc::new(Semaphore::new(at_once)),
             at_once,
             waiting: AtomicUsize::new(0),
-            most_waiting: at_once.saturating_mul(WAITING_FOR_EACH),
+            most_waiting: at_once.saturating_mul(waiting_for_each),
+            longest_wait,
         }
     }
 
@@ -51,7 +62,7 @@ impl Line {
             return Ok(place);
         }
         let _waiting = Waiting::join(self)?;
-        match timeout(LONGEST_WAIT, self.places.clone().acquire_owned()).await {
+        match timeout(self.longest_wait, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Full),
         }
@@ -78,9 +89,11 @@ impl Drop for Waiting<'_> {
 
 /// How many may wait for each place.
 const WAITING_FOR_EACH: usize = 4;
+const PATIENT_FOR_EACH: usize = 128;
 
 /// A client would rather be told to come again than wait longer.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const PATIENT_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -155,7 +155,8 @@ impl Authority {
         cx: &Context,
     ) -> Result<Identity, Denied> {
         let outside = self.outside.as_ref().ok_or(Denied::Wrong)?;
-        let person = self.guard.ask(username, cx, outside.verify(username, secret, client)).await?;
+        let question = self.guard.in_line(outside.verify(username, secret, client));
+        let person = self.guard.ask(username, cx, question).await?;
         if self.client(&person.subject).is_some() {
             return Err(Denied::Unavailable("the users' service gave the id of a client as a subject".to_owned()));
         }

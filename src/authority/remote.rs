@@ -19,6 +19,7 @@ pub use self::{
     identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
     places::SignInPage,
 };
+use super::line::{LONGEST_WAIT, Line};
 use crate::{
     config,
     dialect::{self, Content, Endpoint, Heard, Said},
@@ -40,6 +41,9 @@ pub struct Remote {
     /// The keys of its ID tokens; `None`: none are asked for.
     keys: Option<Arc<Provider>>,
     health: Health,
+    /// Apart: a flood of new sessions must not keep those that exist from being renewed.
+    beginning: Line,
+    renewing: Line,
     metrics: Arc<Metrics>,
 }
 
@@ -58,8 +62,9 @@ impl Remote {
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
         let proof = Proof::new(&settings.authentication)?;
-        let identity = settings.identity();
-        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health: Health::default(), metrics })
+        let (identity, health) = (settings.identity(), Health::default());
+        let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
+        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health, beginning, renewing, metrics })
     }
 
     pub fn settings(&self) -> &config::Remote {
@@ -71,13 +76,30 @@ impl Remote {
         &self.identity
     }
 
-    /// What the authority gives for `grant`, asked at `now`. One attempt: an answer that is lost may have changed
-    /// something there.
+    /// What the authority gives for `grant`, asked at `now`, to begin a session. One attempt: an answer that is lost may
+    /// have changed something there.
     ///
     /// # Errors
     /// `invalid_grant` if, and only if, the authority says clearly that what was presented is no good. Anything else is
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
+        self.ask_in(&self.beginning, grant, now).await
+    }
+
+    /// The same for a session that goes on.
+    ///
+    /// # Errors
+    /// As [`Remote::ask`].
+    pub async fn renew(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
+        self.ask_in(&self.renewing, grant, now).await
+    }
+
+    async fn ask_in(&self, line: &Line, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
+        let Ok(_place) = line.enter().await else {
+            self.metrics.rate_limited("authority");
+            let busy = TokenError::unavailable().throttled(LONGEST_WAIT.as_secs());
+            return Err(busy.because("too many at once ask the authority: look at authority.remote.max_concurrent"));
+        };
         let (kind, started) = (grant.kind(), Instant::now());
         // Boxed: the futures of all who ask would be as large.
         let outcome = Box::pin(self.put(grant, now)).await;

@@ -23,6 +23,8 @@ pub struct Remote {
     pub mapped: bool,
     pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
+    /// Asked of it at once: so many to begin sessions, and so many to renew them.
+    pub max_concurrent: usize,
 }
 
 impl Remote {
@@ -39,17 +41,21 @@ impl Remote {
         self.issuer().filter(|_| self.scopes.contains("openid"))
     }
 
-    /// Which authority it is, and who we are to it: what tells whether a token that is kept belongs there.
-    pub fn identity(&self) -> String {
-        let place = match &self.api {
+    /// Where it is, in the words of the configuration.
+    pub fn place(&self) -> &str {
+        match &self.api {
             RemoteApi::OAuth2(oauth2) => match &oauth2.endpoints {
                 RemoteEndpoints::Discovery { issuer } => issuer.as_str(),
                 RemoteEndpoints::Given { token, .. } => token.as_str(),
             },
             RemoteApi::Redex { refresh, .. } | RemoteApi::Consinco { refresh, .. } => refresh.as_str(),
             RemoteApi::Declared { base, .. } => base.as_str(),
-        };
-        format!("{} {place} {}", self.api.dialect(), self.client_id)
+        }
+    }
+
+    /// Which authority it is, and who we are to it: what tells whether a token that is kept belongs there.
+    pub fn identity(&self) -> String {
+        format!("{} {} {}", self.api.dialect(), self.place(), self.client_id)
     }
 
     /// Where users sign in at the authority itself: how they come back.

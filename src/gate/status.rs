@@ -29,7 +29,7 @@ pub struct Status {
 pub struct AuthorityStatus {
     pub issuer: String,
     pub clients: usize,
-    /// `listed`, `http` or `ldap`.
+    /// `listed`, `http`, `ldap`, or `remote`: by the authority outside.
     pub users_by: &'static str,
     /// Users of the configuration; `None` where they are verified elsewhere.
     pub users: Option<usize>,
@@ -45,6 +45,8 @@ pub struct AuthorityStatus {
 pub struct RemoteStatus {
     /// What it speaks.
     pub dialect: String,
+    /// Its issuer, or where its tokens are renewed.
+    pub place: String,
     /// Its last answer made no sense, or there was none.
     pub degraded: bool,
     /// Seconds since it last gave or refused something, as it should.
@@ -169,6 +171,8 @@ impl Gate {
         let last_error = seen.last_error.or_else(|| of_keys.map(|error| format!("its keys: {error}")));
         Some(RemoteStatus {
             dialect: remote.settings().api.dialect().to_owned(),
+            // A query may have what only the authority should know.
+            place: remote.settings().place().split('?').next().unwrap_or_default().to_owned(),
             degraded: last_error.is_some(),
             answered: seen.last_answer.map(|at| at.until(now).as_secs()),
             last_error,
@@ -241,7 +245,9 @@ impl Gate {
 
 impl AuthorityStatus {
     fn of(settings: &Authority, keys: &[Shown], remote: Option<RemoteStatus>, now: UnixTime) -> AuthorityStatus {
+        let judged_there = settings.remote.as_ref().is_some_and(|remote| !remote.mapped);
         let (users_by, users) = match &settings.users {
+            _ if judged_there => ("remote", None),
             Users::Listed(users) => ("listed", Some(users.len())),
             Users::Http(_) => ("http", None),
             Users::Ldap(_) => ("ldap", None),

@@ -159,8 +159,15 @@ impl Grants {
         known: Identity,
         kind: GrantType,
     ) -> Result<Identity, TokenError> {
-        if given.id_token.is_none() || kind == GrantType::ClientCredentials {
+        if kind == GrantType::ClientCredentials {
             return Ok(known);
+        }
+        if given.id_token.is_none() {
+            // Others are known by the subjects of their ID tokens, and somebody may be called like one of those.
+            return match outside.remote().settings().sign_in() {
+                Some(_) => Err(unproven(Unproven::Missing)),
+                None => Ok(known),
+            };
         }
         match outside.remote().who(given, None, self.sessions.now()).await {
             Ok(None) => Ok(known),

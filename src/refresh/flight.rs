@@ -39,7 +39,7 @@ impl Flight {
             Grant::RefreshToken { token } => Some(token.clone()),
             _ => None,
         };
-        match self.means.remote.ask(grant, now).await {
+        match self.means.remote.renew(grant, now).await {
             Ok(given) => {
                 self.means.health.note(State::Answers, "");
                 let how = if presented.is_some() { Renewal::Refreshed } else { Renewal::Obtained };

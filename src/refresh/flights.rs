@@ -43,7 +43,9 @@ impl Flights {
     pub(super) fn rests(&self, id: SessionId, now: UnixTime) -> Option<Landed> {
         let known = self.lock();
         let entry = known.entries.get(&id)?;
-        entry.rests_until.is_some_and(|until| now < until).then(|| entry.landed.clone())
+        // Further away than any rest is long: the clock was set back.
+        let rests = |until: UnixTime| now < until && now.until(until).as_secs() <= FRESH;
+        entry.rests_until.is_some_and(rests).then(|| entry.landed.clone())
     }
 
     /// Joins the flight of `id`, or sends `flight` off; it says also until when its outcome stands. Detached: the
@@ -95,8 +97,9 @@ impl Known {
             entry.rests_until = Some(until);
         }
         if self.entries.len() >= self.clear_at {
-            // Who rests does so for a minute at most, so what is far behind this one is over.
-            self.entries.retain(|_, entry| entry.rests_until.is_none_or(|over| over.plus(FRESH) > until));
+            // Who rests does so for a minute at most, so what is far from this one is over.
+            let near = |other: UnixTime| other.plus(FRESH) > until && until.plus(FRESH) > other;
+            self.entries.retain(|_, entry| entry.rests_until.is_none_or(near));
             // Twice what is left: each look at all of them is paid for by as many new ones.
             self.clear_at = (self.entries.len() * 2).max(64);
         }
@@ -186,5 +189,6 @@ mod tests {
         landed.wait_for(Option::is_some).await.unwrap();
         assert!(flights.rests(id, now.plus(4)).is_some());
         assert!(flights.rests(id, now.plus(5)).is_none());
+        assert!(flights.rests(id, UnixTime(1)).is_none(), "a clock that was set back stops nobody");
     }
 }

@@ -187,7 +187,7 @@ impl Metrics {
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin", "store"] {
+        for scope in ["address", "principal", "introspection", "probe", "sign_in", "admin", "store", "authority"] {
             metrics.rate_limited.with_label_values(&[scope]);
         }
         metrics

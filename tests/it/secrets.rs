@@ -1,5 +1,7 @@
 //! The real program, talkative, with a mark in every secret: nothing that it writes or answers shows a mark.
 
+mod outside;
+
 use std::{
     fmt::Write as _,
     fs::{self, File},

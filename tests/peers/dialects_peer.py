@@ -85,6 +85,9 @@ class Pages(Peer):
     def test_consinco(self):
         self.check("consinco.md", self.serve("consinco.yaml"))
 
+    def test_one_that_is_declared(self):
+        self.check("own.md", self.serve("declared-dialect.yaml"))
+
     def test_a_body_is_explained_for_each_example(self):
         for config, arguments, body in [
             ("redex.yaml", ["redex", "--endpoint", "refresh"], '{"RefreshToken":"never shown"}'),

@@ -231,7 +231,9 @@ class TheOldClientBeforeAnotherAuthority(Old):
     def check(self, sidegate, begun, expected):
         for mode, transport in [("xml", "webrequest"), ("xml", "httpclient"), ("json", "webrequest")]:
             with self.subTest(mode=mode, transport=transport):
-                given, calls, asked = (len(list) for list in (self.outside.given, self.echo.requests, self.outside.asked))
+                given, calls, asked = (
+                    len(list) for list in (self.outside.given, self.echo.requests, self.outside.asked)
+                )
                 seen = self.lines(mode, transport, "12", "maria", PASSWORD, sidegate=sidegate)
                 self.check_steps(seen)
                 # One begins, one goes on; the retry and the refusal trouble nobody.

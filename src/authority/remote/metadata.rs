@@ -40,7 +40,7 @@ pub enum MetadataError {
     OtherIssuer,
     #[error("its metadata: {0} is missing")]
     Missing(&'static str),
-    #[error("its metadata: {0} is not an https URL (http: on this machine only)")]
+    #[error("its metadata: {0} is not an https URL (http: only where the issuer is one on this machine)")]
     NotTrusted(&'static str),
     #[error("its metadata: the reading was cut short")]
     CutShort,
@@ -179,23 +179,28 @@ fn read(document: &[u8], issuer: &str, now: UnixTime) -> Result<Metadata, Metada
     if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
         return Err(MetadataError::OtherIssuer);
     }
+    let plain = issuer.starts_with("http:");
+    let endpoint = |name| endpoint(&members, name, plain);
     let methods = members.get("code_challenge_methods_supported").and_then(Value::as_array);
     Ok(Metadata {
-        token: endpoint(&members, "token_endpoint")?.ok_or(MetadataError::Missing("token_endpoint"))?,
-        authorization: endpoint(&members, "authorization_endpoint")?,
+        token: endpoint("token_endpoint")?.ok_or(MetadataError::Missing("token_endpoint"))?,
+        authorization: endpoint("authorization_endpoint")?,
         s256: methods.map(|methods| methods.iter().any(|method| method == "S256")),
         names_itself: members.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         read: now,
     })
 }
 
-/// Secrets travel there, so the same holds as for a URL in the configuration.
-fn endpoint(members: &Map<String, Value>, name: &'static str) -> Result<Option<Url>, MetadataError> {
+/// Secrets travel there, so the same holds as for a URL in the configuration; and who is elsewhere (not `plain`, which is
+/// for this machine only) sends us to nothing that listens here without TLS.
+fn endpoint(members: &Map<String, Value>, name: &'static str, plain: bool) -> Result<Option<Url>, MetadataError> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
             let url = value.as_str().and_then(|text| Url::parse(text).ok());
-            url.filter(config::is_trusted).map(Some).ok_or(MetadataError::NotTrusted(name))
+            url.filter(|url| config::is_trusted(url) && (plain || url.scheme() == "https"))
+                .map(Some)
+                .ok_or(MetadataError::NotTrusted(name))
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct Remote {
     pub ca_file: Option<PathBuf>,
     /// For one call. Default: 5s.
     pub timeout: Option<Span>,
+    /// It is asked so much at once to begin sessions, and as much to renew them; more wait a moment, and are then told to
+    /// come again. Default: 32.
+    pub max_concurrent: Option<usize>,
 }
 
 /// Who sidegate is to the authority outside.

@@ -51,6 +51,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
             // The login of `consinco` is a password, as it was published.
             "reference.yaml" => &["authority.clients[1].grants[0]"],
             "consinco.yaml" => &["authority.clients[0].grants[0]"],
+            "old-server.yaml" => &["authority.clients[0].grants[0]", "authority.clients[1].grants[0]"],
             _ => &[],
         };
         assert_eq!(warned, shown, "{}: {:?}", file.display(), loaded.warnings);
@@ -66,6 +67,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "internal-jwt",
         "introspection",
         "observe",
+        "old-server",
         "probe",
         "redex",
         "reference",

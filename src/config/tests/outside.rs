@@ -174,3 +174,50 @@ fn only_opaque_tokens_of_our_own_slide() {
     let unknown = client("", "renewal: always", "password");
     assert!(unknown.iter().any(|line| line.contains("sliding")), "{unknown:#?}");
 }
+
+#[test]
+fn a_dialect_that_is_not_known_is_the_only_thing_told_of() {
+    let only = |remote_yaml: &str, expected: &str| assert_eq!(remote(remote_yaml), [expected]);
+    only(
+        "dialect: Consinco, url: 'https://old.test', company: '12', format: xml",
+        "authority.remote.dialect: \"Consinco\" is no dialect; did you mean \"consinco\"?",
+    );
+    only(
+        "dialect: keycloak, issuer: 'https://idp.test'",
+        "authority.remote.dialect: \"keycloak\" is no dialect; write oauth2, redex, consinco, or the name of one of \
+         `dialects`",
+    );
+    only("url: 'https://old.test'", "authority.remote.dialect: missing; write for example dialect: oauth2");
+}
+
+#[test]
+fn a_url_is_what_the_paths_stand_below() {
+    assert_eq!(
+        remote("dialect: consinco, url: 'https://old.test/api/v1/auth/login', company: '12'"),
+        [
+            "authority.remote.url: it ends with /api/v1/auth/login, which sidegate puts behind it; write only what stands \
+          before it, or token_path for another path"
+        ]
+    );
+    assert_eq!(remote("dialect: consinco, url: 'http://old.test', company: '12'").len(), 1, "told once");
+    let written = with("dialect: oauth2, url: 'https://idp.test', client: {id: sidegate}", "", "");
+    let warnings = load_with(&written, &[]).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.to_string().contains("authority.remote.url: it has no path")));
+}
+
+#[test]
+fn tokens_that_are_passed_through_have_no_format_of_ours() {
+    let (head, tail) = (
+        format!(
+            "authority: {{issuer: 'https://auth.example.com', audiences: [api], remote: {{{OAUTH2}, tokens: pass_through}}, "
+        ),
+        format!(
+            "clients: [{{id: app, secret_hashes: ['{SHA}'], grants: [password], access_token: {{format: jwt}}}}]}}\n"
+        ),
+    );
+    assert_eq!(
+        told(&config(&format!("{head}{tail}store: {{memory: {{}}}}\n"))),
+        ["authority.clients[0].access_token.format: clients get the authority's own access tokens, as those are \
+          (authority.remote.tokens: pass_through); leave it out, or write tokens: own"]
+    );
+}

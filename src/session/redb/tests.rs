@@ -177,6 +177,49 @@ fn a_file_of_a_later_format_or_of_another_ring_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_from_before_authorities_outside_were_kept_is_taken_over() {
+    let Setup { time, path, .. } = &setup();
+    let session = session("ada", time.now());
+    let store = reopen(path, time);
+    store.create(session.clone(), 10).await.unwrap();
+    drop(store);
+
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(tables::HELD).unwrap() && transaction.delete_table(tables::FOREIGN).unwrap());
+    {
+        // What nobody outside vouches for is written as it was.
+        let kept = transaction.open_table(tables::SESSIONS).unwrap();
+        let bytes = kept.get(session.id.0).unwrap().unwrap().value().to_vec();
+        let (length, rest) = bytes[49..].split_first_chunk::<4>().unwrap();
+        let state = &rest[..u32::from_be_bytes(*length) as usize];
+        let state: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(state).unwrap();
+        let mut names: Vec<&str> = state.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let known = [
+            "absolute",
+            "access",
+            "acknowledged",
+            "client",
+            "created",
+            "generation",
+            "idle_until",
+            "retries",
+            "revoked",
+            "rotated_at",
+        ];
+        assert_eq!(names, known);
+    }
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = reopen(path, time);
+    assert_eq!(store.find(session.id).await.unwrap(), Some(session.clone()));
+    assert_eq!(store.find_foreign([7; 16]).await.unwrap(), None);
+    assert_eq!(store.rotate(session.id, rotate(1, time.now())).await.unwrap(), Outcome::Rotated { generation: 2 });
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_says_why_and_stands_in_nobodys_way() {
     let Setup { time, path, .. } = &setup();
     let sessions: Vec<Session> = (0..4).map(|_| session("ada", time.now())).collect();

@@ -3,6 +3,7 @@
 mod anew;
 mod doubled;
 mod ends;
+mod flood;
 mod house;
 mod kept;
 mod passed;

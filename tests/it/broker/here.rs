@@ -1,7 +1,12 @@
 //! Sign-in on our own page, with what the provider gives for the password that was typed there.
 
-use super::{APP, House};
-use crate::oauth::{browser::answer, house::text};
+use serde_json::json;
+
+use super::{APP, House, yaml};
+use crate::oauth::{
+    browser::answer,
+    house::{assert_refused, sessions, text},
+};
 
 const PASSWORD: &str = ", authorize: password, scopes: [orders]";
 const ANA: [(&str, &str); 3] = [("username", "ana"), ("password", "right"), ("remember", "yes")];
@@ -48,9 +53,27 @@ async fn a_page_from_before_users_were_sent_there_takes_no_password_any_more() {
     let house = House::with(PASSWORD).await;
     let browser = house.browser();
     let page = browser.get(APP).await;
-    house.sidegate.reload(&super::yaml(&house.provider, &house.upstream, "")).await;
+    house.sidegate.reload(&yaml(&house.provider, &house.upstream, "")).await;
     let reply = browser.submit(&page, &ANA).await;
     assert_eq!(reply.header("location"), None);
     assert!(!reply.text().contains("type=\"password\""), "{}", reply.text());
     assert_eq!(house.provider.asked(), 0);
+}
+
+/// Whoever signs in there is known by the subject of an ID token, which others may be called like.
+#[tokio::test]
+async fn a_password_without_an_id_token_begins_nothing_where_others_are_known_by_theirs() {
+    let house = House::new().await;
+    let allowed = yaml(&house.provider, &house.upstream, "").replacen(
+        "[authorization_code,",
+        "[authorization_code, password,",
+        1,
+    );
+    house.sidegate.reload(&allowed).await;
+    let typed = "grant_type=password&username=u-1&password=right";
+    assert_eq!(house.token(typed).await.status, 200);
+    let before = sessions(&house.sidegate).store().count().await.unwrap();
+    house.provider.state().answer = json!({"id_token": null});
+    assert_refused(&house.token(typed).await, 503, "temporarily_unavailable");
+    assert_eq!(sessions(&house.sidegate).store().count().await.unwrap(), before);
 }

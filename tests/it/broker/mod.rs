@@ -3,7 +3,7 @@
 mod back;
 mod flow;
 mod here;
-mod provider;
+pub mod provider;
 mod refused;
 mod tabs;
 mod written;

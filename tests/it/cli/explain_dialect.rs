@@ -45,11 +45,14 @@ fn served() -> Setup {
 }
 
 /// The same before an authority outside.
-fn in_front_of(remote: &str) -> Setup {
+fn in_front_of(remote: &str, pos: &str) -> Setup {
     let setup = Setup::new();
     let file = setup.folder.join("there");
     fs::write(&file, "kept-secret-there").unwrap();
-    setup.write(&AUTHORITY.replace("  endpoints:\n", &format!("  remote: {remote}\n  endpoints:\n")));
+    // Grants that the authority has no words for are a problem of the configuration.
+    let authority =
+        AUTHORITY.replace("[password, refresh_token]", pos).replace("[api_key, refresh_token]", "[refresh_token]");
+    setup.write(&authority.replace("  endpoints:\n", &format!("  remote: {remote}\n  endpoints:\n")));
     setup
 }
 
@@ -183,18 +186,22 @@ fn what_would_be_said_to_an_authority_outside_is_shown_with_placeholders() {
         (consinco, "http://127.0.0.1:1/api/", "<Refreshtoken>…</Refreshtoken>"),
         (oauth2, "http://127.0.0.1:1/token", "grant_type=refresh_token&refresh_token=…"),
     ] {
-        let setup = in_front_of(remote);
+        let setup = in_front_of(remote, "[refresh_token]");
         let (code, report) = asked(&setup, &body, &["--dialect", "redex", "--endpoint", "refresh"]);
         assert_eq!(code, 0, "{report:#}");
         let request = &report["outside"]["request"];
         assert!(request["url"].as_str().unwrap().starts_with(url), "{report:#}");
         assert!(request["body"].as_str().unwrap().contains(said), "{report:#}");
     }
-    let login = r#"{"company":"12","username":"ana","password":"hunter2hunter2"}"#;
-    let setup = in_front_of(redex);
-    let (_, report) = asked(&setup, login, &["--dialect", "consinco", "--endpoint", "login"]);
+    let without_company = "{dialect: consinco, url: 'http://127.0.0.1:1/api'}";
+    let setup = in_front_of(without_company, "[password, refresh_token]");
+    let form = "grant_type=password&username=ana&password=hunter2hunter2&client_id=pos";
+    let (_, report) = asked(&setup, form, &["--dialect", "oauth2"]);
     let says = report["outside"]["says"].as_str().unwrap();
-    assert_eq!(says, "nothing, and it would be refused: the token API has no such request: a password");
+    assert_eq!(
+        says,
+        "nothing, and it would be refused: the token API has no such request: a password without a company"
+    );
 }
 
 /// What a declared dialect asks for may stand in a query, which is as secret as a body.

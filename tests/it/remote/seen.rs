@@ -14,7 +14,7 @@ async fn an_authority_that_cannot_be_asked_is_degraded_until_it_answers_again() 
     let remote = async || sidegate.status().await["authority"]["remote"].clone();
     assert_eq!(
         remote().await,
-        json!({"dialect": "oauth2", "degraded": false, "answered": null, "last_error": null, "keys": null, "key_age": null})
+        json!({"dialect": "oauth2", "place": provider.issuer, "degraded": false, "answered": null, "last_error": null, "keys": null, "key_age": null})
     );
     provider.answers(METADATA, (500, Vec::new(), String::new()));
     password(&sidegate).await;
@@ -24,7 +24,9 @@ async fn an_authority_that_cannot_be_asked_is_degraded_until_it_answers_again() 
     assert_eq!(ready["degraded"], json!([{"authority": "remote", "reason": told}]));
     assert_eq!(remote().await["last_error"], told);
     let page = sidegate.status_page("localhost", "text/html").await;
-    assert!(page.text().contains("Authority outside") && page.text().contains("degraded"), "{}", page.text());
+    for told in ["Authority outside", "degraded", "verified by the authority outside", "asked in oauth2"] {
+        assert!(page.text().contains(told), "{told}: {}", page.text());
+    }
 
     provider
         .says(METADATA, &json!({"issuer": provider.issuer, "token_endpoint": format!("{}/token", provider.issuer)}));

@@ -109,7 +109,6 @@ fn a_document_must_be_of_the_very_issuer_and_lead_to_places_that_secrets_may_go_
         of(document)
     };
     assert_eq!(of(good.clone()), Ok(()));
-    assert_eq!(with("token_endpoint", json!("http://localhost:8080/token")), Ok(()));
     assert_eq!(with("authorization_endpoint", json!(null)), Ok(()));
     for other in [json!("https://idp.test/"), json!("https://IDP.test"), json!(["https://idp.test"]), json!(null)] {
         assert_eq!(with("issuer", other.clone()), Err(MetadataError::OtherIssuer), "{other}");
@@ -124,6 +123,19 @@ fn a_document_must_be_of_the_very_issuer_and_lead_to_places_that_secrets_may_go_
     assert_eq!(with("token_endpoint", json!(null)), Err(MetadataError::Missing("token_endpoint")));
     for hostile in [&b"[]"[..], b"", b"{\"issuer\":\"a\",\"issuer\":\"https://idp.test\"}", b"\xff"] {
         assert_eq!(read(hostile, issuer, NOW), Err(MetadataError::NotJson));
+    }
+}
+
+#[test]
+fn only_an_issuer_on_this_machine_leads_to_what_listens_here_without_tls() {
+    for (issuer, trusted) in [("http://127.0.0.1:8080", true), ("http://localhost", true), ("https://idp.test", false)]
+    {
+        for name in ["token_endpoint", "authorization_endpoint"] {
+            let mut document = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token")});
+            document[name] = json!("http://127.0.0.1:6379/");
+            let expected = if trusted { Ok(()) } else { Err(MetadataError::NotTrusted(name)) };
+            assert_eq!(read(document.to_string().as_bytes(), issuer, NOW).map(|_| ()), expected, "{issuer} {name}");
+        }
     }
 }
 

@@ -60,6 +60,14 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
     let account = remote::account(client.account.as_ref(), authority, &section.key("account"));
     let s = Duration::from_secs;
     let access = section.key("access_token");
+    let passed =
+        authority.remote.as_ref().and_then(|remote| remote.tokens) == Some(settings::RemoteTokens::PassThrough);
+    if passed && client.access_token.format.is_some() {
+        access.key("format").problem(
+            "clients get the authority's own access tokens, as those are (authority.remote.tokens: pass_through)",
+            "leave it out, or write tokens: own",
+        );
+    }
     let refresh = section.key("refresh_token");
     let rotation = match client.refresh_token.rotation {
         None | Some(settings::Rotation::Rotate) => Some(Rotation::Rotate),

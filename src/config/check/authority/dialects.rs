@@ -76,7 +76,10 @@ fn client(settings: &settings::Consinco, authority: &settings::Authority, sectio
 /// The client `id`, if it is one that need not prove anything.
 pub(super) fn public_client(id: &str, authority: &settings::Authority, section: &Section<'_>) -> Option<String> {
     let Some(client) = authority.clients.iter().find(|client| client.id.as_deref() == Some(id)) else {
-        section.problem(format!("{} is no client of the authority", section.shown(id)), "");
+        section.problem(
+            format!("{} is no client of the authority", section.shown(id)),
+            "write the id of one of its clients",
+        );
         return None;
     };
     if client.public != Some(true) {
@@ -103,7 +106,11 @@ fn claims(settings: &settings::Consinco, section: &Section<'_>) -> Option<Vec<(S
     let mut complete = true;
     for (member, _) in given {
         if !TYPED.contains(&&**member) && !TEXTS.contains(&&**member) {
-            section.problem(format!("{} is no member that tells of a user", section.shown(member)), "");
+            let known = TYPED.iter().chain(&TEXTS).copied().collect::<Vec<_>>().join(", ");
+            section.problem(
+                format!("{} is no member that tells of a user", section.shown(member)),
+                format!("known: {known}"),
+            );
             complete = false;
         }
     }

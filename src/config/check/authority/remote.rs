@@ -13,6 +13,7 @@ use crate::{
         check::{declared::BUILT_IN, files, internal_jwt::is_key_for, names, routes, section::Section, urls},
         declared::Place,
         settings,
+        suggest::{nearest, sentence},
     },
     model::Scope,
 };
@@ -25,35 +26,17 @@ pub(super) fn check(
     section: &Section<'_>,
 ) -> Option<Option<Remote>> {
     let Some(remote) = &authority.remote else { return Some(None) };
-    let dialect = section.required("dialect", remote.dialect.as_ref(), "oauth2");
-    let api = dialect.and_then(|dialect| match dialect.as_str() {
-        "oauth2" => oauth2(remote, own_issuer, section).map(Box::new).map(RemoteApi::OAuth2),
-        "redex" => {
-            let token = below(remote, "token_path", remote.token_path.as_ref(), "/public/v2/connect/token", section);
-            let refresh = below(
-                remote,
-                "refresh_path",
-                remote.refresh_path.as_ref(),
-                "/public/v2/connect/token/refresh",
-                section,
-            );
-            Some(RemoteApi::Redex { token: token?, refresh: refresh? })
-        }
-        "consinco" => {
-            let login = below(remote, "token_path", remote.token_path.as_ref(), "/api/v1/auth/login", section);
-            let refresh =
-                below(remote, "refresh_path", remote.refresh_path.as_ref(), "/api/v1/auth/refresh-token", section);
-            let format = match remote.format {
-                None | Some(settings::Format::Json) => Format::Json,
-                Some(settings::Format::Xml) => Format::Xml,
-            };
-            Some(RemoteApi::Consinco { login: login?, refresh: refresh?, format, company: remote.company.clone() })
-        }
-        other => {
-            let base = base(remote, section);
-            Some(RemoteApi::Declared { dialect: declared(other, dialects?, &section.key("dialect"))?, base: base? })
-        }
-    });
+    let dialect = section.required("dialect", remote.dialect.as_ref(), "oauth2")?;
+    // What else belongs here depends on it.
+    let declared = match BUILT_IN.contains(&dialect.as_str()) {
+        true => None,
+        false => Some(declared(dialect, dialects?, &section.key("dialect"))?),
+    };
+    let api = match (dialect.as_str(), declared) {
+        (_, Some(dialect)) => base(remote, section).map(|base| RemoteApi::Declared { dialect, base }),
+        ("oauth2", None) => oauth2(remote, own_issuer, section).map(Box::new).map(RemoteApi::OAuth2),
+        (name, None) => base(remote, section).and_then(|base| old_api(name, remote, &base, section)),
+    };
     only_where_meant(remote, section);
     let scopes = names::all(remote.scopes.as_deref().unwrap_or_default(), &section.key("scopes"), |scope, section| {
         routes::policy::scope(scope, section)
@@ -96,14 +79,37 @@ pub(super) fn check(
         mapped,
         ca_file: ca_file?,
         timeout: section.span("timeout", remote.timeout, s(5), ms(100)..=s(60)),
+        max_concurrent: section.number("max_concurrent", remote.max_concurrent, 32, 1..=10_000),
     }))
+}
+
+/// One whose requests go to paths below `base`.
+fn old_api(dialect: &str, remote: &settings::Remote, base: &Url, section: &Section<'_>) -> Option<RemoteApi> {
+    let place = |key, given: &Option<String>, default| below(base, key, given.as_ref(), default, section);
+    let at = |begin, renew| {
+        (place("token_path", &remote.token_path, begin), place("refresh_path", &remote.refresh_path, renew))
+    };
+    if dialect == "redex" {
+        let (token, refresh) = at("/public/v2/connect/token", "/public/v2/connect/token/refresh");
+        return Some(RemoteApi::Redex { token: token?, refresh: refresh? });
+    }
+    let (login, refresh) = at("/api/v1/auth/login", "/api/v1/auth/refresh-token");
+    let format = match remote.format {
+        None | Some(settings::Format::Json) => Format::Json,
+        Some(settings::Format::Xml) => Format::Xml,
+    };
+    Some(RemoteApi::Consinco { login: login?, refresh: refresh?, format, company: remote.company.clone() })
 }
 
 /// One that the configuration tells of.
 fn declared(name: &str, dialects: &[Arc<DeclaredDialect>], section: &Section<'_>) -> Option<Arc<DeclaredDialect>> {
     let found = dialects.iter().find(|dialect| *dialect.name == *name).cloned();
     if found.is_none() {
-        let remedy = "write oauth2, redex, consinco, or the name of one of `dialects`";
+        let known = BUILT_IN.into_iter().chain(dialects.iter().map(|dialect| &*dialect.name));
+        let remedy = match nearest(name, known).filter(|_| !section.hides(name)) {
+            Some(near) => sentence(Some(near)),
+            None => "write oauth2, redex, consinco, or the name of one of `dialects`".to_owned(),
+        };
         section.problem(format!("{} is no dialect", section.shown(name)), remedy);
     }
     found
@@ -121,20 +127,20 @@ fn base(remote: &settings::Remote, section: &Section<'_>) -> Option<Url> {
 }
 
 /// A path below `url`.
-fn below(
-    remote: &settings::Remote,
-    key: &'static str,
-    given: Option<&String>,
-    default: &str,
-    section: &Section<'_>,
-) -> Option<Url> {
-    let base = base(remote, section);
+fn below(base: &Url, key: &'static str, given: Option<&String>, default: &str, section: &Section<'_>) -> Option<Url> {
     let path = path(key, given, default, section)?;
     let Some(path) = path else {
         section.key(key).problem("sessions are begun and renewed there", "leave it out for the default");
         return None;
     };
-    let whole = format!("{}{path}", base?.as_str().trim_end_matches('/'));
+    if base.path().ends_with(&path) {
+        section.key("url").problem(
+            format!("it ends with {path}, which sidegate puts behind it"),
+            format!("write only what stands before it, or {key} for another path"),
+        );
+        return None;
+    }
+    let whole = format!("{}{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&whole).ok()
 }
 
@@ -177,6 +183,14 @@ fn oauth2(remote: &settings::Remote, own_issuer: Option<&str>, section: &Section
             return None;
         }
     };
+    if let RemoteEndpoints::Given { token, .. } = &endpoints
+        && token.path() == "/"
+    {
+        section.key("url").warn(
+            "it has no path, and it is where tokens are asked for",
+            "write the token endpoint itself, or the authority as issuer, whose metadata say where it is",
+        );
+    }
     let can_sign_in = !matches!(endpoints, RemoteEndpoints::Given { authorization: None, .. });
     let mapped = remote.accounts == Some(settings::Accounts::Mapped);
     let wanted = match remote.authorize {
