@@ -320,7 +320,7 @@ fn build(
     let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let proxy = Proxy::new(config.clone(), routes, auth, upstreams, metrics.clone());
+    let proxy = Proxy::new(config.clone(), routes, auth, upstreams, time.clone(), metrics.clone());
     let endpoints = match own.zip(keys) {
         Some((Own { authority, sessions, signing, renewals: outside, .. }, keys)) => {
             let (refresh, metrics) = (config.refresh, metrics.clone());

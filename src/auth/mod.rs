@@ -57,7 +57,7 @@ impl Refusal {
 }
 
 /// Someone whose token is valid and meets the policy of the route at hand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Principal {
     verdict: Arc<Verdict>,
 }

@@ -282,6 +282,7 @@ pub struct Route {
     pub cors: Option<Cors>,
     pub preflight: Preflight,
     pub pass_headers: Vec<HeaderName>,
+    pub on_expiry: OnExpiry,
     /// The upstream's, with the route's own on top.
     pub timeouts: Timeouts,
 }
@@ -321,6 +322,17 @@ pub struct Rate {
     pub interval: Duration,
     /// Requests that may come at once, at least 1.
     pub burst: u32,
+}
+
+/// When a stream that outlives its token is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// Never.
+    Keep,
+    /// With the token that began it, or with its session.
+    CloseAtExpiry,
+    /// With the session, or the key where there is none.
+    CloseWhenSessionEnds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

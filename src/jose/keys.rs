@@ -13,6 +13,7 @@ use aws_lc_rs::digest;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
+use tokio::sync::Notify;
 
 use super::material::Material;
 use crate::json;
@@ -21,11 +22,12 @@ use crate::json;
 #[derive(Debug)]
 pub struct Liveness {
     alive: AtomicBool,
+    end: Notify,
 }
 
 impl Default for Liveness {
     fn default() -> Self {
-        Liveness { alive: AtomicBool::new(true) }
+        Liveness { alive: AtomicBool::new(true), end: Notify::new() }
     }
 }
 
@@ -37,6 +39,18 @@ impl Liveness {
     /// From now on, whatever rests on this is void.
     pub fn end(&self) {
         self.alive.store(false, Ordering::Release);
+        self.end.notify_waiters();
+    }
+
+    /// Returns once it has ended.
+    pub async fn ended(&self) {
+        let end = self.end.notified();
+        tokio::pin!(end);
+        // Before the flag is looked at, so that no end comes between.
+        end.as_mut().enable();
+        if self.is_alive() {
+            end.await;
+        }
     }
 }
 

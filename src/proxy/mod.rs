@@ -4,6 +4,7 @@ mod admit;
 pub mod cors;
 mod error;
 pub mod headers;
+mod life;
 pub mod limits;
 pub mod path;
 mod readings;
@@ -20,15 +21,16 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use self::{
     admit::{Admission, Limits},
     headers::{HeaderRules, Hop, Outgoing},
+    life::{Life, Lives},
     path::CanonicalPath,
     routes::Routes,
     upstream::{RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream},
 };
 pub use self::{error::ProxyError, seen::Seen};
 use crate::{
-    auth::{Auth, policy::Policy},
+    auth::{Auth, Principal, policy::Policy},
     config::{self, Config, Preflight},
-    model::Context,
+    model::{Context, Time},
     telemetry::{
         metrics::{Metrics, UpstreamMetrics},
         reason::Reason,
@@ -48,13 +50,14 @@ pub struct Proxy {
     upstreams: Vec<Arc<Upstream>>,
     upstream_metrics: Vec<UpstreamMetrics>,
     metrics: Arc<Metrics>,
+    lives: Arc<Lives>,
 }
 
 /// What is to be done with a request that may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Plan {
-    /// To the upstream of the route. `by_query`: the token came in the query.
-    Forward { route: usize, by_query: bool },
+    /// To the upstream of the route, for whom it was admitted. `by_query`: the token came in the query.
+    Forward { route: usize, by_query: bool, principal: Option<Principal> },
     /// It is a preflight, and answered here.
     Preflight { route: usize },
 }
@@ -65,8 +68,10 @@ impl Proxy {
         routes: Routes,
         auth: Auth,
         upstreams: Vec<Arc<Upstream>>,
+        time: Time,
         metrics: Arc<Metrics>,
     ) -> Proxy {
+        let sessions = auth.own().map(|own| own.sessions.clone());
         let rules = Arc::new(HeaderRules::new(&config));
         let for_trailers = rules.clone();
         Proxy {
@@ -78,6 +83,7 @@ impl Proxy {
             routes,
             auth,
             upstreams,
+            lives: Arc::new(Lives { time, sessions, metrics: metrics.clone() }),
             metrics,
             config,
         }
@@ -95,8 +101,8 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = request.into_parts();
-        let (index, by_query) = match self.plan(&mut head, cx, seen).await? {
-            Plan::Forward { route, by_query } => (route, by_query),
+        let (index, by_query, principal) = match self.plan(&mut head, cx, seen).await? {
+            Plan::Forward { route, by_query, principal } => (route, by_query, principal),
             Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
         };
         let route = &self.config.routes[index];
@@ -108,7 +114,7 @@ impl Proxy {
         seen.upstream = sent.elapsed();
         self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
         let mut response = answer?;
-        self.finish(&mut response, route, seen);
+        self.finish(&mut response, route, principal, seen);
         if by_query {
             admit::keep_private(response.headers_mut());
         }
@@ -179,7 +185,11 @@ impl Proxy {
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }
-        Ok(Plan::Forward { route: index, by_query })
+        let principal = match admission {
+            Admission::Known { principal, .. } => Some(principal),
+            Admission::Anonymous | Admission::Preflight | Admission::Observed => None,
+        };
+        Ok(Plan::Forward { route: index, by_query, principal })
     }
 
     /// The route that a request with this head is for.
@@ -219,8 +229,15 @@ impl Proxy {
         response
     }
 
-    fn finish(&self, response: &mut Response<ResponseBody>, route: &config::Route, seen: &Seen) {
+    fn finish(
+        &self,
+        response: &mut Response<ResponseBody>,
+        route: &config::Route,
+        principal: Option<Principal>,
+        seen: &Seen,
+    ) {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let life = Life::of(response, principal, route, &self.lives);
         headers::strip_response(response.headers_mut(), switching);
         if let Some(cors) = &route.cors {
             cors::decorate(cors, seen.origin.as_ref(), response.headers_mut());
@@ -228,10 +245,18 @@ impl Proxy {
         if let Some(tunnel) = response.extensions_mut().remove::<Tunnel>() {
             // The server counts the connection until the tunnel is over, and a drain waits for it.
             tokio::spawn(async move {
-                if let Err(error) = tunnel.run(std::future::pending()).await {
+                let over = async {
+                    match life {
+                        Some(life) => life.over().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                if let Err(error) = tunnel.run(over).await {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
+        } else if let Some(life) = life {
+            response.body_mut().bind(life);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
 };
-use crate::model::{RefreshForm, Secret, UnixTime};
+use crate::model::{RefreshForm, Secret, Time, UnixTime};
 
 /// Shared by all generations of the configuration.
 pub struct Sessions {
@@ -247,6 +247,24 @@ impl Sessions {
         self.live.watch(id)
     }
 
+    /// Returns once the session is over: ended by somebody, or at its own time. The store is not asked before `good_until`,
+    /// which the session outlives if nobody ends it.
+    pub async fn over(&self, watched: &Watched, good_until: UnixTime, time: &Time) {
+        let mut look_at = good_until;
+        loop {
+            tokio::select! {
+                () = watched.ended() => return,
+                () = time.sleep_until(look_at) => {}
+            }
+            look_at = match self.find(watched.id()).await {
+                Ok(Some(session)) if session.is_alive(self.now()) => session.state.over_at().max(time.now().plus(1)),
+                Ok(_) => return,
+                // Nothing is decided by that.
+                Err(_) => time.now().plus(ASK_AGAIN),
+            };
+        }
+    }
+
     /// Keeps what the authority outside has given anew, or ends the session that it has ended. To its end, also if nobody
     /// waits: the old tokens may be spent.
     ///
@@ -338,6 +356,9 @@ impl Sessions {
         &self.store
     }
 }
+
+/// Seconds after which a store that did not answer is asked again whether a session is over.
+const ASK_AGAIN: u64 = 5;
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,11 @@ impl Watched {
         self.live.is_alive()
     }
 
+    /// Returns once the session was ended.
+    pub async fn ended(&self) {
+        self.live.ended().await;
+    }
+
     /// The authority's newest access token that is known here; `None`: it gave none.
     pub fn showing(&self) -> Option<Arc<Showing>> {
         self.showing.load_full()

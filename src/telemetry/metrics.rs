@@ -48,6 +48,7 @@ pub struct Metrics {
     jwks_keys: IntGaugeVec,
     introspections: IntCounterVec,
     probes: IntCounterVec,
+    streams_closed: IntCounterVec,
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
@@ -165,6 +166,11 @@ impl Metrics {
                 "Tokens put to a server that judges its own.",
                 &["issuer", "result"],
             ),
+            streams_closed: family.counters(
+                "streams_closed_total",
+                "Streams that were closed since they had outlived their token, by route and reason.",
+                &["route", "reason"],
+            ),
             reloads: family.counters("config_reloads_total", "Reloads of the configuration.", &["result"]),
             reload_successful: family
                 .gauges("config_last_reload_successful", "Whether the last reload was taken over.", &[])
@@ -228,6 +234,11 @@ impl Metrics {
 
     pub fn rate_limited(&self, scope: &'static str) {
         self.rate_limited.with_label_values(&[scope]).inc();
+    }
+
+    /// Counts one stream that was closed for its token.
+    pub fn stream_closed(&self, route: &str, reason: &'static str) {
+        self.streams_closed.with_label_values(&[route, reason]).inc();
     }
 
     /// Counts one question to an issuer.

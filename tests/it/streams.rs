@@ -1,5 +1,7 @@
 //! What flows: bodies both ways, events, tunnels, trailers, and what happens when one side goes away.
 
+mod outlived;
+
 use bytes::Bytes;
 use futures_util::{
     SinkExt, StreamExt,

@@ -14,7 +14,7 @@ use super::{
     upstreams, urls,
 };
 use crate::config::{
-    HostHeader, LOCAL_ISSUER, Policy, Rate, Route, TokenPlace, Upstream,
+    HostHeader, LOCAL_ISSUER, OnExpiry, Policy, Rate, Route, TokenPlace, Upstream,
     settings::{self, Settings},
 };
 
@@ -74,6 +74,7 @@ fn check_one(
     let rate_per_address = rate(route.rate_limit.per_address.as_ref(), &limits.key("per_address"));
     let cors = cors::check(route.cors.as_ref(), &section.key("cors"));
     let pass_headers = names::headers(&route.pass_headers, &section.key("pass_headers"));
+    let on_expiry = on_expiry(route, &section.key("on_expiry"));
     let upstream = upstream?;
     let timeouts = upstreams
         .and_then(|list| list.get(upstream))
@@ -98,7 +99,20 @@ fn check_one(
         cors,
         preflight,
         pass_headers: pass_headers?,
+        on_expiry: on_expiry?,
         timeouts: timeouts?,
+    })
+}
+
+fn on_expiry(route: &settings::Route, section: &Section<'_>) -> Option<OnExpiry> {
+    if route.on_expiry.is_some() && route.public == Some(true) {
+        section.problem("a public route asks for no token, so none expires", "leave it out");
+        return None;
+    }
+    Some(match route.on_expiry {
+        Some(settings::OnExpiry::Keep) => OnExpiry::Keep,
+        Some(settings::OnExpiry::CloseAtExpiry) => OnExpiry::CloseAtExpiry,
+        Some(settings::OnExpiry::CloseWhenSessionEnds) | None => OnExpiry::CloseWhenSessionEnds,
     })
 }
 

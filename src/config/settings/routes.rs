@@ -43,6 +43,10 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// Override headers that are otherwise dropped, e.g. X-HTTP-Method-Override.
     pub pass_headers: Vec<String>,
+    /// When a stream that outlives its token is closed (a WebSocket or another upgrade, events, gRPC, a body of unknown
+    /// length). keep: never; close_at_expiry: with the token or the session; close_when_session_ends: only with the
+    /// session, or with the key of a token of others. Default: close_when_session_ends.
+    pub on_expiry: Option<OnExpiry>,
     /// Overrides the upstream's.
     pub timeouts: Timeouts,
 }
@@ -53,6 +57,15 @@ pub struct Route {
 pub enum Mode {
     Enforce,
     Observe,
+}
+
+/// When a stream that outlives its token is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    Keep,
+    CloseAtExpiry,
+    CloseWhenSessionEnds,
 }
 
 /// What the token must say.

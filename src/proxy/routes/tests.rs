@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{HostHeader, Policy, Preflight, Timeouts, TokenPlace};
+use crate::config::{HostHeader, OnExpiry, Policy, Preflight, Timeouts, TokenPlace};
 use crate::proxy::path::canonical;
 
 /// A route that asks for the audience `audience`; public without one.
@@ -26,6 +26,7 @@ pub fn route(name: &str, paths: &[&str], audience: Option<&str>) -> Route {
         cors: None,
         preflight: Preflight::Ignore,
         pass_headers: Vec::new(),
+        on_expiry: OnExpiry::CloseWhenSessionEnds,
         timeouts: Timeouts { connect: second, first_byte: second, idle: second },
     }
 }

@@ -128,6 +128,9 @@ pub enum BodyError {
     Client(#[source] hyper::Error),
     #[error("the exchange is over")]
     Cancelled,
+    /// The cause has HTTP/2 reset the stream with CANCEL, as somebody who hangs up would.
+    #[error("the stream has outlived its token")]
+    Outlived(#[source] h2::Error),
 }
 
 /// Why an upstream cannot be set up: found while the configuration is applied, before anything is bound.

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
 use super::{
+    super::life::Life,
     error::BodyError,
     exchange::{Exchange, Phase},
     h1, h2,
@@ -34,6 +35,13 @@ enum Kind {
 impl ResponseBody {
     pub(super) fn upstream(streamed: Streamed) -> Self {
         ResponseBody(Kind::Upstream(streamed))
+    }
+
+    /// Breaks off with `life`, if it goes on until then.
+    pub fn bind(&mut self, life: Life) {
+        if let Kind::Upstream(body) = &mut self.0 {
+            body.bound = Bound::Waiting { life, frames: 0 };
+        }
     }
 }
 
@@ -100,7 +108,47 @@ pub(super) struct Streamed {
     idle: Duration,
     /// Since when the upstream owes a frame; a client that does not read is not held against the upstream.
     waiting_since: Option<Instant>,
+    bound: Bound,
 }
+
+/// What a body must not outlive.
+enum Bound {
+    Free,
+    /// Not looked at yet: most bodies end before anything could happen, and cost nothing.
+    Waiting {
+        life: Life,
+        frames: u8,
+    },
+    Watched(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl Bound {
+    /// Ready once the body must end. To be asked whenever it goes on.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Bound::Waiting { life, .. } = self {
+            *self = Bound::Watched(Box::pin(life.clone().over()));
+        }
+        match self {
+            Bound::Watched(over) => over.as_mut().poll(cx),
+            Bound::Free | Bound::Waiting { .. } => Poll::Pending,
+        }
+    }
+
+    /// The same before a frame is asked for: a body that never makes anybody wait is watched after a few.
+    fn poll_over_at_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Bound::Free => Poll::Pending,
+            Bound::Waiting { frames, .. } if *frames < UNWATCHED_FRAMES => {
+                *frames += 1;
+                Poll::Pending
+            }
+            Bound::Waiting { .. } | Bound::Watched(_) => self.poll_over(cx),
+        }
+    }
+}
+
+/// Frames that pass before a body that is bound is watched.
+const UNWATCHED_FRAMES: u8 = 8;
 
 impl Streamed {
     pub(super) fn new(
@@ -110,10 +158,13 @@ impl Streamed {
         stats: Arc<Stats>,
         idle: Duration,
     ) -> Self {
-        Streamed { incoming, carrier: Some(carrier), exchange, stats, idle, waiting_since: None }
+        Streamed { incoming, carrier: Some(carrier), exchange, stats, idle, waiting_since: None, bound: Bound::Free }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.bound.poll_over_at_once(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.outlived())));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
@@ -127,8 +178,14 @@ impl Streamed {
                 self.ended();
                 Poll::Ready(None)
             }
+            Poll::Pending if self.bound.poll_over(cx).is_ready() => Poll::Ready(Some(Err(self.outlived()))),
             Poll::Pending => self.poll_idle(cx).map(|()| Some(Err(BodyError::Idle))),
         }
+    }
+
+    fn outlived(&mut self) -> BodyError {
+        self.bound = Bound::Free;
+        BodyError::Outlived(::h2::Reason::CANCEL.into())
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
