@@ -27,6 +27,12 @@ pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, settings: &Ref
     if left <= ahead.min(issued.until(expires) / 2) { Timing::Soon } else { Timing::Fresh }
 }
 
+/// From when on the use of a sliding token moves its end: the middle of its life. Whoever uses it seldom must still meet
+/// the time in which it can be renewed, so that is no short one.
+pub fn slides_from(issued: UnixTime, expires: UnixTime) -> UnixTime {
+    issued.plus((issued.until(expires) / 2).as_secs())
+}
+
 const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
 const LONGEST_AHEAD: Duration = Duration::from_secs(60);
 
@@ -35,7 +41,12 @@ mod tests {
     use super::*;
 
     fn at(now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
-        let settings = Refresh { ahead: ahead.map(Duration::from_secs), wait: Duration::from_secs(5) };
+        let settings = Refresh {
+            ahead: ahead.map(Duration::from_secs),
+            wait: Duration::from_secs(5),
+            accept_expired_for: Duration::ZERO,
+            extends_idle: false,
+        };
         timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), &settings)
     }
 
