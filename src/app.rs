@@ -323,7 +323,8 @@ fn build(
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, time.clone(), metrics.clone());
     let endpoints = match own.zip(keys) {
         Some((Own { authority, sessions, signing, renewals: outside, .. }, keys)) => {
-            let grants = Grants { authority, sessions, signing, keys, outside, metrics: metrics.clone() };
+            let (refresh, metrics) = (config.refresh, metrics.clone());
+            let grants = Grants { authority, sessions, signing, keys, outside, refresh, metrics };
             Some(Endpoints::new(&config, Arc::new(grants))?)
         }
         None => None,

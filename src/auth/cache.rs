@@ -189,6 +189,17 @@ impl Expiry<TokenDigest, Arc<Verdict>> for ByVerdict {
     fn expire_after_create(&self, _: &TokenDigest, verdict: &Arc<Verdict>, _: Instant) -> Option<Duration> {
         Some(verdict.created.until(verdict.fresh_until))
     }
+
+    /// What takes the place of another has its own time.
+    fn expire_after_update(
+        &self,
+        _: &TokenDigest,
+        verdict: &Arc<Verdict>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(verdict.created.until(verdict.fresh_until))
+    }
 }
 
 /// The key is uniformly distributed and unknown to the outside: eight bytes of it are the hash.

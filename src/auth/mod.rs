@@ -11,6 +11,7 @@ pub mod own;
 pub mod policy;
 mod probe;
 pub mod profile;
+mod sliding;
 mod validate;
 pub mod verdict;
 
@@ -150,8 +151,16 @@ impl Auth {
         policy: &Policy,
         cx: &Context,
     ) -> Result<Principal, Refusal> {
-        let verdict = self.judge(token, policy, cx).await?;
-        self.admit(verdict, policy)
+        let verdict = match self.judge(token, policy, cx).await {
+            // Apart, so that requests which need not wait do not carry what waiting takes.
+            Err(refusal) if refusal.reason == Reason::TokenExpired => {
+                Box::pin(self.slide_late(token, policy, cx, refusal)).await?
+            }
+            judged => judged?,
+        };
+        let principal = self.admit(verdict, policy)?;
+        self.slide_beside(token, &principal.verdict, cx.now);
+        Ok(principal)
     }
 
     fn admit(&self, verdict: Arc<Verdict>, policy: &Policy) -> Result<Principal, Refusal> {
@@ -169,9 +178,15 @@ impl Auth {
         let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
         // What is ours on one route may be an issuer's own on another, which does not trust us.
         let digest = if self.passing(policy).is_some() { digest.at_issuer(config::LOCAL_ISSUER) } else { digest };
-        if let Some(verdict) = self.cache.find(digest) {
+        if let Some(mut verdict) = self.cache.find(digest) {
+            if let Some(prolonged) = verdict.slides.as_ref().and_then(|slides| slides.slid()) {
+                verdict = Arc::new(verdict.prolonged(prolonged, cx.now));
+                self.cache.keep(digest, verdict.clone());
+            }
             match verdict.standing(cx.now) {
                 Standing::Good => return Ok(verdict),
+                // Another process may have moved its end.
+                Standing::Expired if verdict.slides.is_some() => {}
                 Standing::Expired => return Err(Refusal::new(Reason::TokenExpired, "expired")),
                 // A key that went away ends what it signed; only a fresh look can say otherwise.
                 Standing::Ended | Standing::Stale => {}

@@ -158,6 +158,7 @@ impl Auth {
         let audiences = access.audiences.as_ref().unwrap_or(&session.granted.audiences);
         let verdict = Verdict {
             session: Some(live),
+            slides: own.slides(session, access),
             ..self.verdict(
                 LOCAL_ISSUER,
                 &claims(own.issuer(), session, scope),

@@ -116,6 +116,7 @@ mod tests {
             principal: 0,
             liveness: None,
             session: None,
+            slides: None,
             prepared: SmallVec::new(),
         }
     }

@@ -227,6 +227,7 @@ impl Auth {
             principal: principal(issuer, subject, client),
             liveness: None,
             session: None,
+            slides: None,
             prepared: (0..self.profiles.len()).map(|_| ArcSwapOption::empty()).collect(),
         }
     }

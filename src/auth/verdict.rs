@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use super::sliding::{Prolonged, Slides};
 use crate::{jose::keys::Liveness, model::UnixTime, session::Watched};
 
 /// A validated token.
@@ -33,6 +34,8 @@ pub struct Verdict {
     pub liveness: Option<Arc<Liveness>>,
     /// Ended together with the session that the token belongs to.
     pub session: Option<Arc<Watched>>,
+    /// Where the token's use moves its end.
+    pub slides: Option<Arc<Slides>>,
     /// One for each credential profile; filled at first use.
     pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
 }
@@ -77,6 +80,27 @@ impl Verdict {
             && self.session.as_ref().is_none_or(|session| session.is_alive())
     }
 
+    /// The same of a token whose end has moved.
+    pub(super) fn prolonged(&self, prolonged: Prolonged, now: UnixTime) -> Verdict {
+        Verdict {
+            issuer: self.issuer,
+            created: now,
+            valid_until: prolonged.until,
+            fresh_until: prolonged.until,
+            audiences: self.audiences.clone(),
+            scope: self.scope.clone(),
+            client: self.client.clone(),
+            subject: self.subject.clone(),
+            claims: self.claims.clone(),
+            principal: self.principal,
+            liveness: self.liveness.clone(),
+            session: self.session.clone(),
+            slides: Some(Arc::new(Slides::new(prolonged))),
+            // What was made to end with the token is made anew.
+            prepared: self.prepared.iter().map(|_| ArcSwapOption::empty()).collect(),
+        }
+    }
+
     pub fn has_audience(&self, wanted: &[String]) -> bool {
         self.audiences.iter().any(|audience| wanted.iter().any(|wanted| **wanted == **audience))
     }
@@ -108,6 +132,7 @@ impl Verdict {
             + self.subject.as_deref().map_or(0, str::len)
             + claims
             + if self.session.is_some() { SESSION_OVERHEAD } else { 0 }
+            + self.slides.as_ref().map_or(0, |_| size_of::<Slides>() + SHARED)
             + if self.prepared.spilled() { self.prepared.len() * size_of::<ArcSwapOption<Prepared>>() } else { 0 }
             + profile_bytes
     }
@@ -204,6 +229,9 @@ fn scalar(value: &Value) -> Option<Box<str>> {
 
 /// Measured cost of an entry in the cache beside the verdict itself: key, links, timer and counters (benches/cache_memory).
 const ENTRY_OVERHEAD: usize = 280;
+
+/// The counts of an `Arc`.
+const SHARED: usize = 16;
 
 /// The flag of a session and its place in the table of those: shared by the tokens of a session, counted for each.
 const SESSION_OVERHEAD: usize = 96;

@@ -155,7 +155,8 @@ impl Authority {
         cx: &Context,
     ) -> Result<Identity, Denied> {
         let outside = self.outside.as_ref().ok_or(Denied::Wrong)?;
-        let question = self.guard.in_line(outside.verify(username, secret, client));
+        // Boxed: the futures of all who ask would be as large.
+        let question = Box::pin(self.guard.in_line(outside.verify(username, secret, client)));
         let person = self.guard.ask(username, cx, question).await?;
         if self.client(&person.subject).is_some() {
             return Err(Denied::Unavailable("the users' service gave the id of a client as a subject".to_owned()));

@@ -45,6 +45,8 @@ pub struct Client {
     pub audiences: Vec<String>,
     pub format: TokenFormat,
     pub access_lifetime: Duration,
+    /// Access tokens that are used go on being good; see [`Client::slides`]. Only opaque ones.
+    pub sliding: bool,
     /// `Stable` only for clients that authenticate.
     pub rotation: Rotation,
     pub idle: Duration,
@@ -62,6 +64,31 @@ pub struct Client {
 impl Client {
     pub fn may(&self, grant: GrantType) -> bool {
         self.grants.contains(&grant)
+    }
+
+    /// Whether an access token of `grant` goes on being good while it is used. Never that of a client on its own behalf,
+    /// which can ask again, nor one that has stood in a URI.
+    pub fn slides(&self, grant: GrantType) -> bool {
+        match grant {
+            GrantType::AuthorizationCode | GrantType::Password | GrantType::ApiKey => self.sliding,
+            GrantType::ClientCredentials | GrantType::Implicit | GrantType::Basic | GrantType::RefreshToken => false,
+        }
+    }
+
+    /// Whether the client still may have what it was granted; otherwise, in a word, what was taken from it.
+    ///
+    /// # Errors
+    /// What was taken.
+    pub fn still_may(&self, grant: GrantType, scope: &Scope, audiences: &[String]) -> Result<(), &'static str> {
+        if !self.may(grant) {
+            Err("grant_removed")
+        } else if !scope.is_within(&self.scopes) {
+            Err("scope_removed")
+        } else if !audiences.iter().all(|audience| self.audiences.contains(audience)) {
+            Err("audience_removed")
+        } else {
+            Ok(())
+        }
     }
 
     pub fn is_public(&self) -> bool {

@@ -188,4 +188,8 @@ pub struct Refresh {
     /// `None`: a tenth of the token's life, between 5 and 60 seconds.
     pub ahead: Option<Duration>,
     pub wait: Duration,
+    /// After its end, a token that slides may still do so.
+    pub accept_expired_for: Duration,
+    /// A token that slides moves the idle end of its session.
+    pub extends_idle: bool,
 }

@@ -5,8 +5,9 @@ use crate::{
     auth::own::Own,
     jose::{Peek, peek},
     model::UnixTime,
+    refresh::slides_from,
     session::{
-        Session, SessionId,
+        Access, Session, SessionId,
         ring::digest16,
         tokens::{is_access_token, is_other_token, may_be_compact},
     },
@@ -94,7 +95,30 @@ async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: 
         Some(end) => format!("the token expired {} ago", humantime::format_duration(end.until(now))),
         None => "the session does not list the token (any more)".to_owned(),
     });
+    if let Some(access) = access {
+        told.extend(about_renewal(own, &session, access, now));
+    }
     told.into_iter().map(Detail::plain).collect()
+}
+
+/// What its use does to the token.
+fn about_renewal(own: &Own, session: &Session, access: &Access, now: UnixTime) -> Option<String> {
+    let client = own.authority.client(&session.state.client)?;
+    if access.foreign || session.state.revoked.is_some() || !client.slides(session.granted.grant) {
+        return None;
+    }
+    let lasts = humantime::format_duration(client.access_lifetime);
+    let from = slides_from(access.issued, access.expires);
+    Some(if access.expires >= session.state.absolute {
+        "it slides no further, since the session ends then".to_owned()
+    } else if now >= access.over_at() {
+        "it was not used in time to slide".to_owned()
+    } else if now >= from {
+        format!("a request that it opens lets it slide: it is good for {lasts} from then on")
+    } else {
+        let begins = humantime::format_duration(now.until(from));
+        format!("a request that it opens lets it slide in {begins} or later: it is good for {lasts} from then on")
+    })
 }
 
 fn whose(session: &Session) -> String {

@@ -49,6 +49,7 @@ impl Grants {
             }
         };
         let Granted { scope, audiences, .. } = about.granted;
+        let slides = passed.is_none() && about.client.slides(about.granted.grant);
         let access = Access {
             digest,
             issued: about.issued,
@@ -58,6 +59,7 @@ impl Grants {
             scope: (about.scope != scope).then(|| about.scope.clone()),
             audiences: (about.audiences != audiences).then(|| about.audiences.to_vec()),
             foreign: passed.is_some(),
+            grace: if slides { self.refresh.accept_expired_for.as_secs() } else { 0 },
         };
         Ok(Minted { token, access })
     }

@@ -39,6 +39,7 @@ pub struct Grants {
     pub keys: Arc<KeyKeeper>,
     /// Vouches in place of [`Grants::authority`].
     pub outside: Option<Arc<Renewals>>,
+    pub refresh: config::Refresh,
     pub metrics: Arc<Metrics>,
 }
 

@@ -127,8 +127,9 @@ impl Grants {
             Some(held) if !renewable => lifetime.min(now.until(held.expires)),
             _ => lifetime,
         };
-        // Without a refresh token the session is over when its token is.
-        let absolute = if refresh { client.absolute } else { lifetime };
+        // With nothing to renew it the session is over when its token is.
+        let slides = client.slides(granted.grant) && renewable;
+        let absolute = if refresh || slides { client.absolute } else { lifetime };
         let audiences = super::audiences_for(&granted.audiences, first.resources)?;
         let about = About {
             session: id,

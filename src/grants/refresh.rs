@@ -151,16 +151,8 @@ impl Grants {
     /// What the client was granted must be what it still may have: a grant or a scope that was taken from it in the
     /// configuration ends with the next refresh.
     pub(super) fn check_still_granted(&self, client: &Client, granted: &Granted) -> Result<(), TokenError> {
-        let cause = if !client.may(granted.grant) {
-            "grant_removed"
-        } else if !granted.scope.is_within(&client.scopes) {
-            "scope_removed"
-        } else if !granted.audiences.iter().all(|audience| client.audiences.contains(audience)) {
-            "audience_removed"
-        } else {
-            return Ok(());
-        };
-        Err(TokenError::invalid_grant().because(cause))
+        let may = client.still_may(granted.grant, &granted.scope, &granted.audiences);
+        may.map_err(|cause| TokenError::invalid_grant().because(cause))
     }
 }
 

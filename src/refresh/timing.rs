@@ -29,6 +29,12 @@ pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, need: Duration
     if left <= ahead.min(life / 2) { Timing::Soon } else { Timing::Fresh }
 }
 
+/// From when on the use of a sliding token moves its end: the middle of its life. Whoever uses it seldom must still meet
+/// the time in which it can be renewed, so that is no short one.
+pub fn slides_from(issued: UnixTime, expires: UnixTime) -> UnixTime {
+    issued.plus((issued.until(expires) / 2).as_secs())
+}
+
 const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
 const LONGEST_AHEAD: Duration = Duration::from_secs(60);
 
@@ -36,16 +42,24 @@ const LONGEST_AHEAD: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
+    fn settings(ahead: Option<u64>) -> Refresh {
+        Refresh {
+            ahead: ahead.map(Duration::from_secs),
+            wait: Duration::from_secs(5),
+            accept_expired_for: Duration::ZERO,
+            extends_idle: false,
+        }
+    }
+
     fn at(now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
-        let settings = Refresh { ahead: ahead.map(Duration::from_secs), wait: Duration::from_secs(5) };
-        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), Duration::ZERO, &settings)
+        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), Duration::ZERO, &settings(ahead))
     }
 
     #[test]
     fn what_has_less_than_is_needed_is_due_unless_it_never_had_that_much() {
-        let settings = Refresh { ahead: None, wait: Duration::from_secs(5) };
-        let at =
-            |now, need| timing(UnixTime(1000), UnixTime(1300), UnixTime(now), Duration::from_secs(need), &settings);
+        let at = |now, need| {
+            timing(UnixTime(1000), UnixTime(1300), UnixTime(now), Duration::from_secs(need), &settings(None))
+        };
         assert_eq!((at(1240, 60), at(1241, 60)), (Timing::Fresh, Timing::Due));
         assert_eq!((at(1000, 300), at(1001, 300)), (Timing::Fresh, Timing::Due));
         assert_eq!((at(1001, 301), at(1299, 301), at(1300, 301)), (Timing::Fresh, Timing::Soon, Timing::Due));

@@ -1,10 +1,11 @@
 //! One suite that holds every store to the same behaviour. A store is plugged in by saying how it is opened.
 
+mod slides;
 mod vouched;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use self::vouched::*;
+use self::{slides::*, vouched::*};
 use super::{
     Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
@@ -84,6 +85,10 @@ conforms!(
     tokens_of_the_authority_are_found_as_long_as_they_are_good,
     tokens_of_the_authority_go_with_their_session,
     what_the_authority_gave_survives_a_restart,
+    a_token_slides_and_is_good_until_its_new_end,
+    of_many_who_see_the_same_end_one_moves_it,
+    a_revoked_token_does_not_slide,
+    a_session_without_a_refresh_token_lives_as_long_as_its_token_slides,
 );
 
 impl Bench {

@@ -6,6 +6,7 @@ use super::{
     family::{Outcome, Rotate},
     memory::Memory,
     record::{Code, RevocationReason, Session, SessionId},
+    slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     vouched::{Exchanged, Renewed},
 };
@@ -51,6 +52,10 @@ impl SessionStore for Elsewhere {
     }
 
     fn renew(&self, _: SessionId, _: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        elsewhere()
+    }
+
+    fn slide(&self, _: SessionId, _: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         elsewhere()
     }
 

@@ -117,7 +117,7 @@ impl State {
 
     fn add_access(&mut self, access: Access, now: UnixTime) {
         // A retry may hand out the authority's own token once more.
-        self.access.retain(|known| now < known.expires && known.digest != access.digest);
+        self.access.retain(|known| now < known.over_at() && known.digest != access.digest);
         let most = if access.foreign { MOST_FOREIGN_TOKENS } else { MOST_ACCESS_TOKENS };
         let same = |known: &Access| known.foreign == access.foreign;
         while self.access.iter().filter(|known| same(known)).count() >= most

@@ -7,6 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
+    slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     vouched::{Exchanged, Renewed},
 };
@@ -73,6 +74,10 @@ impl SessionStore for Measured {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(StoreOperation::Renew, self.inside.renew(id, renewed))
+    }
+
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.step(StoreOperation::Slide, self.inside.slide(id, step))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

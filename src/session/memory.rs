@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use super::{
     family::{Outcome, Refused, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
+    slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     vouched::{Answer, Exchanged, Renewed},
 };
@@ -195,6 +196,13 @@ impl SessionStore for Memory {
                 _ => {}
             }
             exchanged
+        })
+    }
+
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.step(move |kept, now| match kept.sessions.get_mut(&id) {
+            Some(session) => session.state.slide(&step, now),
+            None => Slid::Gone,
         })
     }
 

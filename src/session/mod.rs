@@ -17,6 +17,7 @@ pub mod redb;
 pub mod ring;
 pub mod ring_file;
 mod sessions;
+mod slide;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ pub use self::{
     family::{Outcome, Rotate},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
+    slide::{Slid, Slide},
     store::{Created, Filter, SessionStore, Spent, StoreError},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Showing, Watched},

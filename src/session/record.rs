@@ -157,6 +157,16 @@ pub struct Access {
     /// The authority's own token: its session is found by the digest.
     #[serde(default, skip_serializing_if = "is_false")]
     pub foreign: bool,
+    /// Seconds after its end in which it may still slide: the session lives so long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub grace: u64,
+}
+
+impl Access {
+    /// From when on nothing can come of it any more.
+    pub fn over_at(&self) -> UnixTime {
+        self.expires.plus(self.grace)
+    }
 }
 
 /// Why and when a session ended before its time. The record stays as a tombstone until `absolute`.
@@ -263,7 +273,7 @@ impl State {
     /// From when on nothing can come of the session any more, and stores may forget it: both its refresh token and its
     /// access tokens are over. One that was revoked is remembered until its absolute end.
     pub fn over_at(&self) -> UnixTime {
-        let last_access = self.access.iter().map(|access| access.expires).max();
+        let last_access = self.access.iter().map(Access::over_at).max();
         let over = match (self.revoked, self.generation, last_access) {
             (Some(_), ..) | (None, 0, None) => self.absolute,
             (None, 0, Some(last)) => last,
@@ -280,6 +290,10 @@ impl State {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Only into what is sealed.

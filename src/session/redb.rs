@@ -30,6 +30,7 @@ use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
+    slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     vouched::{Exchanged, Renewed},
 };
@@ -192,6 +193,10 @@ impl SessionStore for Redb {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(move |tables, ring, now| steps::renew(tables, id, &renewed, ring, now))
+    }
+
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.step(move |tables, _, now| steps::slide(tables, id, &step, now))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

@@ -9,6 +9,7 @@ use super::{
     family::{Outcome, Refused, Rotate},
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
+    slide::{Slid, Slide},
     tokens::{self, Presented},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
@@ -284,6 +285,15 @@ impl Sessions {
             exchanged
         })
         .await
+    }
+
+    /// Lets an access token go on being good. To its end, also if nobody waits.
+    ///
+    /// # Errors
+    /// If the store is not available: the step may or may not have been taken, and can be taken again.
+    pub async fn slide(&self, id: SessionId, step: Slide) -> Result<Slid, StoreError> {
+        let store = self.store.clone();
+        self.detached(async move { store.slide(id, step).await }).await
     }
 
     /// The session that handed out `token`, the authority's own, as long as that is good.

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use super::{
     family::{Outcome, Rotate},
     record::{Code, RevocationReason, Session, SessionId},
+    slide::{Slid, Slide},
     vouched::{Exchanged, Renewed},
 };
 use crate::model::UnixTime;
@@ -34,6 +35,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces what the authority outside gave, or ends the session with it, by [`super::State::exchange`].
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>>;
+
+    /// [`super::State::slide`] on the session.
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>>;
 
     /// The session that handed out the authority's own access token with this digest, as long as that one is good.
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>>;

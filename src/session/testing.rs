@@ -111,6 +111,7 @@ pub fn access(now: UnixTime) -> Access {
         scope: None,
         audiences: None,
         foreign: false,
+        grace: 0,
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Event {
     /// A code came twice: what it gave is revoked.
     CodeReused,
     Revoked,
+    /// A client's own access token goes on being good because it was used.
+    AccessRenewed,
     /// The authority outside gave new tokens for a session.
     AuthorityRenewed,
     /// It did not, and the session lives.
@@ -37,7 +39,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Event; 18] = [
+    pub const ALL: [Event; 19] = [
         Event::Granted,
         Event::GrantRefused,
         Event::Refreshed,
@@ -47,6 +49,7 @@ impl Event {
         Event::RefreshReused,
         Event::CodeReused,
         Event::Revoked,
+        Event::AccessRenewed,
         Event::AuthorityRenewed,
         Event::AuthorityNotRenewed,
         Event::AuthorityEnded,
@@ -69,6 +72,7 @@ impl Event {
             Event::RefreshReused => "refresh_reused",
             Event::CodeReused => "code_reused",
             Event::Revoked => "revoked",
+            Event::AccessRenewed => "access_token_renewed",
             Event::AuthorityRenewed => "authority_renewed",
             Event::AuthorityNotRenewed => "authority_not_renewed",
             Event::AuthorityEnded => "authority_ended",
@@ -158,6 +162,7 @@ mod tests {
                 "refresh_reused",
                 "code_reused",
                 "revoked",
+                "access_token_renewed",
                 "authority_renewed",
                 "authority_not_renewed",
                 "authority_ended",

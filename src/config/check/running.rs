@@ -30,6 +30,13 @@ pub(super) fn refresh(settings: &settings::Refresh, section: &Section<'_>) -> Re
     Refresh {
         ahead: settings.ahead.map(|ahead| section.span("ahead", Some(ahead), s(60), s(0)..=s(24 * 3600))),
         wait: section.span("wait", settings.wait, s(5), ms(100)..=s(60)),
+        accept_expired_for: section.span(
+            "accept_expired_for",
+            settings.accept_expired_for,
+            s(0),
+            s(0)..=s(30 * 24 * 3600),
+        ),
+        extends_idle: settings.extends_idle.unwrap_or(false),
     }
 }
 

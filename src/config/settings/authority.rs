@@ -124,6 +124,17 @@ pub struct AccessToken {
     pub format: Option<TokenFormat>,
     /// Default: 1h; implicit: at most 10m.
     pub lifetime: Option<Span>,
+    /// none: it ends when it says so, and the client renews it; sliding: an opaque one that is used goes on being good
+    /// until the session's absolute end, for clients that know nothing of refreshing. Default: none.
+    pub renewal: Option<TokenRenewal>,
+}
+
+/// Who renews an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRenewal {
+    None,
+    Sliding,
 }
 
 /// Whether a token can be read by others.

@@ -139,4 +139,9 @@ pub struct Refresh {
     pub ahead: Option<Span>,
     /// A request waits this long for a renewal that it needs; then 503. Default: 5s.
     pub wait: Option<Span>,
+    /// So long after its end a client's token that slides is still taken, and slides once more. Default: 0s.
+    pub accept_expired_for: Option<Span>,
+    /// Whether a token that slides also moves the end of its session's refresh token (`refresh_token.idle`). Default:
+    /// false.
+    pub extends_idle: Option<bool>,
 }

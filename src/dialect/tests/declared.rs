@@ -171,6 +171,10 @@ fn an_error_is_read_backwards_and_only_a_clear_refusal_ends_a_session() {
     assert_eq!(code(r#"{"error":{"code":"4031"}}"#, 502), ErrorCode::TemporarilyUnavailable);
     assert_eq!(code(r#"{"error":{"code":"4031"}}"#, 500), ErrorCode::ServerError);
     assert_eq!(code("<html>", 503), ErrorCode::TemporarilyUnavailable);
+    // Nor is a gateway's, whatever it is in.
+    for others in ["", "{}", r#"{"message":"Unauthorized"}"#, "denied", "<error><message>no</message></error>"] {
+        assert_eq!(code(others, 401), ErrorCode::ServerError, "{others}");
+    }
     for useless in ["", "{}", "[]", "<a/>", r#"{"session":{"token":"t"}}"#, r#"{"session":{"token":"Acme "}}"#] {
         assert_eq!(code(useless, 200), ErrorCode::ServerError, "{useless}");
     }

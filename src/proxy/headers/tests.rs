@@ -37,7 +37,7 @@ fn rules() -> HeaderRules {
         dialects: Vec::new(),
         store: Store::Memory,
         keys: MasterKeys::Ephemeral,
-        refresh: Refresh { ahead: None, wait: second },
+        refresh: Refresh { ahead: None, wait: second, accept_expired_for: Duration::ZERO, extends_idle: false },
         internal_jwt: None,
         upstreams: vec![upstream],
         routes: vec![plain, lax],

@@ -14,6 +14,7 @@ use crate::{
         family::{Outcome, Refused, Rotate},
         record::{Code, RevocationReason, Session, SessionId},
         ring::KeyRing,
+        slide::{Slid, Slide},
         store::{Created, Spent},
         vouched::{Answer, Exchanged, Renewed},
     },
@@ -116,6 +117,15 @@ pub(super) fn renew(
         }
     }
     Ok(exchanged)
+}
+
+pub(super) fn slide(tables: &mut Tables<'_>, id: SessionId, step: &Slide, now: UnixTime) -> Result<Slid, Failure> {
+    let Some(mut kept) = tables.find(id)? else { return Ok(Slid::Gone) };
+    let slid = kept.state.slide(step, now);
+    if matches!(slid, Slid::Moved(_)) {
+        tables.update(id, &kept)?;
+    }
+    Ok(slid)
 }
 
 pub(super) fn revoke(

@@ -154,6 +154,10 @@ impl SessionStore for Gated {
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.through(move |inside| inside.renew(id, renewed))
     }
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.through(move |inside| inside.slide(id, step))
+    }
+
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
         self.through(move |inside| inside.find_foreign(digest))
     }

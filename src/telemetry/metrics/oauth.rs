@@ -72,6 +72,16 @@ pub enum Renewal {
     Store,
 }
 
+/// What came of the silent renewal of a client's own access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sliding {
+    Slid,
+    /// The token or its session is over, or it may not slide any more.
+    NotRenewable,
+    /// The store or the authority outside did not answer.
+    Unavailable,
+}
+
 /// What came of a name and a password, wherever they were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignIn {
@@ -113,6 +123,8 @@ pub enum StoreOperation {
     Rotate,
     /// What the authority outside gave is replaced.
     Renew,
+    /// The end of an access token is moved.
+    Slide,
     Revoke,
     /// Codes, keys that are good once, acknowledgements.
     Note,
@@ -184,6 +196,9 @@ impl OauthMetrics {
         }
         for renewal in Renewal::ALL {
             metrics.renewals.with_label_values(&renewal.labels());
+        }
+        for sliding in Sliding::ALL {
+            metrics.renewals.with_label_values(&sliding.labels());
         }
         for result in SignIn::ALL {
             metrics.sign_ins.with_label_values(&[result.as_str()]);
@@ -276,6 +291,10 @@ impl OauthMetrics {
     /// Counts one renewal at the authority outside.
     pub fn renewed(&self, renewal: Renewal) {
         self.renewals.with_label_values(&renewal.labels()).inc();
+    }
+
+    pub fn slid(&self, sliding: Sliding) {
+        self.renewals.with_label_values(&sliding.labels()).inc();
     }
 
     pub fn signed_in(&self, result: SignIn) {
@@ -387,6 +406,18 @@ impl Renewal {
     }
 }
 
+impl Sliding {
+    const ALL: [Sliding; 3] = [Sliding::Slid, Sliding::NotRenewable, Sliding::Unavailable];
+
+    fn labels(self) -> [&'static str; 3] {
+        match self {
+            Sliding::Slid => ["access_token", "renewed", "slid"],
+            Sliding::NotRenewable => ["access_token", "failed", "not_renewable"],
+            Sliding::Unavailable => ["access_token", "failed", "unavailable"],
+        }
+    }
+}
+
 impl SignIn {
     const ALL: [SignIn; 4] = [SignIn::Success, SignIn::Wrong, SignIn::Throttled, SignIn::Unavailable];
 
@@ -415,11 +446,12 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 9] = [
+    const ALL: [StoreOperation; 10] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
         StoreOperation::Renew,
+        StoreOperation::Slide,
         StoreOperation::Revoke,
         StoreOperation::Note,
         StoreOperation::List,
@@ -433,6 +465,7 @@ impl StoreOperation {
             StoreOperation::Find => "find",
             StoreOperation::Rotate => "rotate",
             StoreOperation::Renew => "renew",
+            StoreOperation::Slide => "slide",
             StoreOperation::Revoke => "revoke",
             StoreOperation::Note => "note",
             StoreOperation::List => "list",

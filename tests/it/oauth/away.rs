@@ -18,8 +18,8 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Spent,
-        StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
+        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
+        Slide, Spent, StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -53,6 +53,7 @@ async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
         signing: own.signing.clone(),
         keys: own.keys.clone(),
         outside: None,
+        refresh: own.refresh,
         metrics: own.metrics.clone(),
     };
     let endpoints = Arc::new(Endpoints::new(gate.config(), Arc::new(grants)).unwrap());
@@ -151,6 +152,10 @@ impl SessionStore for Store {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(self.inside.renew(id, renewed))
+    }
+
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.step(self.inside.slide(id, step))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

@@ -17,8 +17,8 @@ use sidegate::{
     jose::SigningKeys,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Spent,
-        StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
+        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
+        Slide, Spent, StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -79,6 +79,10 @@ impl SessionStore for Slow {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.inside.renew(id, renewed)
+    }
+
+    fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        self.inside.slide(id, step)
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

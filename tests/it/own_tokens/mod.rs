@@ -4,6 +4,7 @@ mod accepted;
 mod late;
 mod refused;
 mod revoked;
+mod sliding;
 
 use std::sync::Arc;
 
@@ -146,6 +147,7 @@ fn session(sessions: &Sessions) -> Session {
         scope: None,
         audiences: None,
         foreign: false,
+        grace: 0,
     };
     let state = sidegate::session::State {
         client: "app".to_owned(),

@@ -77,6 +77,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         }
         Some(settings::Rotation::Stable) => Some(Rotation::Stable),
     };
+    let sliding = sliding(client, authority, &access.key("renewal"));
     let absolute = refresh.span("absolute", client.refresh_token.absolute, s(90 * DAY), s(1)..=s(3650 * DAY));
     let id: Arc<str> = id?.as_str().into();
     Some(Client {
@@ -94,6 +95,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
             Some(settings::TokenFormat::Jwt) => TokenFormat::Jwt,
         },
         access_lifetime: access.span("lifetime", client.access_token.lifetime, s(HOUR), s(1)..=s(DAY)),
+        sliding: sliding?,
         rotation: rotation?,
         idle: refresh.span("idle", client.refresh_token.idle, s(30 * DAY), s(1)..=s(3650 * DAY)).min(absolute),
         absolute,
@@ -105,6 +107,33 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         claims: claims?,
         account: account?,
     })
+}
+
+/// Whether access tokens slide; `None`: they cannot.
+fn sliding(client: &settings::Client, authority: &settings::Authority, section: &Section<'_>) -> Option<bool> {
+    use settings::Grant::{ApiKey, AuthorizationCode, Password};
+    if client.access_token.renewal != Some(settings::TokenRenewal::Sliding) {
+        return Some(false);
+    }
+    if client.access_token.format == Some(settings::TokenFormat::Jwt) {
+        section.problem("a JWT says itself when it ends, so it cannot slide", "format: opaque");
+        return None;
+    }
+    let passes = |remote: &settings::Remote| remote.tokens == Some(settings::RemoteTokens::PassThrough);
+    if authority.remote.as_ref().is_some_and(passes) {
+        section.problem(
+            "the authority's own tokens end when it says so, so they cannot slide",
+            "tokens: own in authority.remote",
+        );
+        return None;
+    }
+    if !client.grants.iter().any(|grant| [AuthorizationCode, Password, ApiKey].contains(grant)) {
+        section.warn(
+            "no grant of this client gives a token that slides: that is never one on its own behalf, nor an implicit one",
+            "leave renewal out",
+        );
+    }
+    Some(true)
 }
 
 /// What the grants of a client have to do with each other and with the rest of it.

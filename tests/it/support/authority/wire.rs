@@ -12,8 +12,11 @@ use super::{
 };
 use crate::support::xml::{Model, document};
 
+/// What is wanted, and the client that says so with its secret.
+type Understood = (Option<Wanted>, Option<(String, String)>);
+
 /// What is wanted, and who wants it.
-pub fn read(speech: Speech, asked: &Asked) -> (Option<Wanted>, Option<(String, String)>) {
+pub fn read(speech: Speech, asked: &Asked) -> Understood {
     match speech {
         Speech::OAuth2 => form(asked),
         Speech::Redex => envelope(asked).unwrap_or_default(),
@@ -21,7 +24,7 @@ pub fn read(speech: Speech, asked: &Asked) -> (Option<Wanted>, Option<(String, S
     }
 }
 
-fn form(asked: &Asked) -> (Option<Wanted>, Option<(String, String)>) {
+fn form(asked: &Asked) -> Understood {
     let members: Vec<(String, String)> = form_urlencoded::parse(&asked.body).into_owned().collect();
     let text = |name: &str| {
         let mut found = members.iter().filter(|(known, _)| known == name);
@@ -51,7 +54,7 @@ fn form(asked: &Asked) -> (Option<Wanted>, Option<(String, String)>) {
     (if is_form { wanted() } else { None }, basic.or(in_form))
 }
 
-fn envelope(asked: &Asked) -> Option<(Option<Wanted>, Option<(String, String)>)> {
+fn envelope(asked: &Asked) -> Option<Understood> {
     let members: Map<String, Value> = serde_json::from_slice(&asked.body).ok()?;
     let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
     let wanted = || {
