@@ -7,7 +7,11 @@
 //! refused tokens displaces one good entry.
 #![allow(clippy::print_stdout)] // its figures are what it is for
 
-use std::{error::Error, fs, time::Instant};
+use std::{
+    error::Error,
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use sidegate::auth::Auth;
@@ -148,7 +152,7 @@ fn ask(house: &House, token: &str) -> Result<(), Box<dyn Error>> {
         .runtime
         .block_on(house.auth.authenticate(bearer.token()?, &house.policy, &context))
         .map_err(|refusal| refusal.code)?;
-    house.auth.prepare(&principal, 0, context.now)?;
+    house.auth.prepare(&principal, 0, Duration::ZERO, context.now)?;
     Ok(())
 }
 

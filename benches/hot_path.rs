@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench hot_path [-- NAME]`
 
-use std::{error::Error, hint::black_box};
+use std::{error::Error, hint::black_box, time::Duration};
 
 use criterion::{BatchSize, Criterion};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -65,7 +65,7 @@ fn cache(criterion: &mut Criterion, house: &support::House, signer: &Signer) -> 
     let enter = |bearer: &support::Bearer| {
         let token = bearer.token().ok()?;
         let principal = house.runtime.block_on(house.auth.authenticate(token, &house.policy, &context)).ok();
-        principal.map(|principal| house.auth.prepare(&principal, 0, context.now).is_ok())
+        principal.map(|principal| house.auth.prepare(&principal, 0, Duration::ZERO, context.now).is_ok())
     };
     criterion.bench_function("authenticate and prepare, cached, 1 token", |bencher| {
         bencher.iter(|| enter(black_box(&bearers[0])));

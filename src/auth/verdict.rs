@@ -8,7 +8,11 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::sliding::{Prolonged, Slides};
-use crate::{jose::keys::Liveness, model::UnixTime, session::Watched};
+use crate::{
+    jose::keys::Liveness,
+    model::UnixTime,
+    session::{SessionId, Watched},
+};
 
 /// A validated token.
 #[derive(Debug)]
@@ -233,5 +237,5 @@ const ENTRY_OVERHEAD: usize = 280;
 /// The counts of an `Arc`.
 const SHARED: usize = 16;
 
-/// The flag of a session and its place in the table of those: shared by the tokens of a session, counted for each.
-const SESSION_OVERHEAD: usize = 96;
+/// What is watched of a session and its place in the table of those: shared by the tokens of a session, counted for each.
+const SESSION_OVERHEAD: usize = size_of::<Watched>() + SHARED + size_of::<(SessionId, usize)>() * 2;
