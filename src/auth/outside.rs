@@ -82,7 +82,7 @@ fn ready(
     need: Duration,
     now: UnixTime,
 ) -> Option<HeaderValue> {
-    match timing(showing.issued, showing.expires, now, need, renewals.settings()) {
+    match timing(showing.issued, showing.expires, now, need, watched.id().into(), renewals.settings()) {
         Timing::Fresh => {}
         Timing::Soon => renewals.renew_beside(watched.id(), Wanted::ByTime { need }),
         Timing::Due => return None,

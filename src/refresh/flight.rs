@@ -68,7 +68,7 @@ impl Flight {
     fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
         match self.wanted {
             Wanted::ByTime { need } => {
-                timing(held.issued, held.expires, now, need, &self.means.settings) == Timing::Fresh
+                timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
             }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
         }

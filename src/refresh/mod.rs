@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-pub use self::timing::{Timing, slides_from, timing};
+pub use self::timing::{Spread, Timing, slides_from, timing};
 use self::{flight::Flight, flights::Flights, health::Health};
 use crate::{
     authority::{Authority, remote::Remote},
