@@ -413,7 +413,7 @@ fn renewals(
                 Some(old) => old.clone(),
                 None => Provider::start(issuer.clone(), time.clone(), background),
             });
-            Arc::new(Remote::new(settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
+            Arc::new(Remote::new(REMOTE, settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
         }
     };
     Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old))))
@@ -435,3 +435,6 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// What the authority that vouches is called in logs and metrics.
+const REMOTE: &str = "remote";
