@@ -64,7 +64,7 @@
 //!  3 jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
-//!  0 model json
+//!  0 model json crash
 //! ```
 #![forbid(unsafe_code)]
 
@@ -74,6 +74,7 @@ pub mod authority;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod dialect;
 pub mod endpoints;
 pub mod explain;

@@ -8,6 +8,7 @@
 mod conformance;
 pub mod elsewhere;
 pub mod family;
+pub mod lease;
 pub mod measured;
 pub mod memory;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
+    lease::{Candidate, Intend, Intended, Intent, Left, Renewer},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
     slide::{Slid, Slide},

@@ -23,8 +23,8 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn note<T>(&self, outcome: &Result<T, TokenError>, now: UnixTime) {
-        let failure = outcome.as_ref().err().filter(|error| is_its_own(error.code));
+    pub(super) fn note<T>(&self, outcome: Result<T, &TokenError>, now: UnixTime) {
+        let failure = outcome.err().filter(|error| is_its_own(error.code));
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
             None => *seen = Seen { last_answer: Some(now), last_error: None },

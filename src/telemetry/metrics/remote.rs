@@ -50,7 +50,7 @@ impl RemoteMetrics {
     }
 
     /// Counts one question, which `outcome` is the answer to.
-    pub fn asked<T>(&self, dialect: &str, grant: GrantType, outcome: &Result<T, TokenError>, took: Duration) {
+    pub fn asked<T>(&self, dialect: &str, grant: GrantType, outcome: Result<T, &TokenError>, took: Duration) {
         let result = match outcome {
             Ok(_) => OK,
             Err(error) if error.throttled.is_some() => THROTTLED,
