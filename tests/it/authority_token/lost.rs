@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::house::House;
 use crate::{
-    oauth::house::text,
-    support::log::{events, written},
+    oauth::{audited::events, house::text},
+    support::{issuer::scratch, log::written},
 };
 
 fn series(reason: &str, result: &str) -> String {
@@ -15,10 +15,10 @@ fn series(reason: &str, result: &str) -> String {
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_once_more_at_once_and_nobody_notices() {
     for store in ["memory: {}", "redb: { path: FOLDER/sessions.redb }"] {
-        let folder = crate::support::issuer::scratch("lost");
+        let folder = scratch("lost");
         let store = store.replace("FOLDER", &folder.display().to_string());
         let keys = if store.contains("redb") {
-            format!("keys: {{ generate_master: {}/master }}\n", folder.display())
+            format!("keys: {{ master_file: {}/master, generate: true }}\n", folder.display())
         } else {
             String::new()
         };
