@@ -1,5 +1,6 @@
 //! The authority outside: asked in its own dialect, once for each question.
 
+mod breaker;
 mod health;
 mod identity;
 mod metadata;
@@ -13,11 +14,17 @@ use http::{Method, StatusCode, header};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use url::Url;
 
-use self::{health::Health, places::Places, proof::Proof};
 pub use self::{
-    health::Seen,
+    breaker::Standing,
+    health::{Seen, State},
     identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
     places::SignInPage,
+};
+use self::{
+    breaker::{Change, Shut},
+    health::Health,
+    places::Places,
+    proof::Proof,
 };
 use super::line::{Full, LONGEST_WAIT, Line};
 use crate::{
@@ -26,7 +33,7 @@ use crate::{
     fetch::{Bounds, Call, FetchError, Fetcher},
     jose::mint::MintError,
     jwks::Provider,
-    model::{ErrorCode, Grant, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+    model::{ErrorCode, Grant, RefreshForm, Secret, Time, TokenError, TokenGrant, TokenRequest, UnixTime},
     telemetry::metrics::{IdToken, Metrics},
 };
 
@@ -40,7 +47,8 @@ pub struct Remote {
     proof: Proof,
     /// The keys of its ID tokens; `None`: none are asked for.
     keys: Option<Arc<Provider>>,
-    health: Health,
+    health: Arc<Health>,
+    time: Time,
     /// Apart: a flood of new sessions must not keep those that exist from being renewed.
     beginning: Line,
     renewing: Line,
@@ -48,23 +56,43 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`].
+    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`]; `old` is
+    /// what a reload replaces.
     ///
     /// # Errors
     /// If the key for assertions cannot be used.
     pub fn new(
         settings: config::Remote,
         keys: Option<Arc<Provider>>,
+        time: Time,
         metrics: Arc<Metrics>,
         background: &Handle,
+        old: Option<&Remote>,
     ) -> Result<Remote, MintError> {
         let fetcher = Arc::new(Fetcher::new(settings.ca_file.clone()));
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
         let proof = Proof::new(&settings.authentication)?;
-        let (identity, health) = (settings.identity(), Health::default());
+        let identity = settings.identity();
+        // The same authority is as it was, and need not fall over once more to be left alone.
+        let same = old.filter(|old| old.identity == identity);
+        let health = same.map_or_else(Arc::default, |old| old.health.clone());
+        metrics.remote.prepare(settings.api.dialect());
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
-        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health, beginning, renewing, metrics })
+        Ok(Remote {
+            settings,
+            identity,
+            fetcher,
+            bounds,
+            places,
+            proof,
+            keys,
+            health,
+            time,
+            beginning,
+            renewing,
+            metrics,
+        })
     }
 
     pub fn settings(&self) -> &config::Remote {
@@ -90,13 +118,15 @@ impl Remote {
     /// A turn to renew a session that goes on. It may have to be waited for, so it comes before the lease on the session.
     ///
     /// # Errors
-    /// If too many wait already; nothing was asked.
+    /// If too many wait already, or it is away; nothing was asked.
     pub async fn turn(&self) -> Result<Turn<'_>, TokenError> {
         let place = self.enter(&self.renewing).await?;
         Ok(Turn { remote: self, _place: place })
     }
 
     async fn enter(&self, line: &Line) -> Result<OwnedSemaphorePermit, TokenError> {
+        // First: it is a place to wait for an answer in, and there will be none.
+        self.health.may_ask(self.time.now()).map_err(|shut| self.away(shut))?;
         line.enter().await.map_err(|Full| {
             self.metrics.rate_limited("authority");
             let busy = TokenError::unavailable().throttled(LONGEST_WAIT.as_secs());
@@ -105,17 +135,32 @@ impl Remote {
     }
 
     async fn asked(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+        // Again: it may have gone away while this one stood in the line.
+        let leave = self.health.admit(self.time.now()).map_err(|shut| self.away(shut))?;
         let (kind, started) = (grant.kind(), Instant::now());
         // Boxed: the futures of all who ask would be as large.
         let given = Box::pin(self.put(grant, now)).await;
+        let dialect = self.settings.api.dialect();
         let outcome = given.as_ref().map_err(|not_given| &not_given.error);
-        self.metrics.remote.asked(self.settings.api.dialect(), kind, outcome, started.elapsed());
-        self.health.note(outcome, now);
+        self.metrics.remote.asked(dialect, kind, outcome, started.elapsed());
+        if let Some(Change::Opened { .. }) = leave.settle(given.as_ref(), self.time.now()) {
+            self.metrics.remote.breaker_opened(dialect);
+        }
         given
     }
 
+    /// Nothing was asked, and nothing is anybody's fault but the authority's.
+    fn away(&self, shut: Shut) -> TokenError {
+        self.metrics.remote.breaker_refused(self.settings.api.dialect());
+        let error = TokenError { retry_after: Some(shut.retry_after), ..TokenError::unavailable() };
+        error.because("the authority is away, and is asked nothing for a while")
+    }
+
     async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
-        let tokens = self.places.tokens(now).await?;
+        let tokens = self.places.tokens(now).await.map_err(|unknown| NotGiven {
+            asked: unknown.was_asked(),
+            ..NotGiven::from(TokenError::unavailable().because(format!("the authority: {unknown}")))
+        })?;
         let request = TokenRequest {
             client: self.proof.client(&self.settings, &tokens.obtain, now)?,
             grant,
@@ -133,12 +178,13 @@ impl Remote {
         let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
         if called.status.is_redirection() {
             // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
-            return Err(TokenError::unavailable().because("the authority: it redirects, which is not followed").into());
+            let error = TokenError::unavailable().because("the authority: it redirects, which is not followed");
+            return Err(NotGiven { error, spent: false, asked: true });
         }
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
         match dialect::read_reply(&self.settings.api, &heard) {
             Ok(given) => Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given }),
-            Err(error) => Err(NotGiven { spent: may_have_done_it(called.status, error.code), error }),
+            Err(error) => Err(NotGiven { spent: may_have_done_it(called.status, error.code), error, asked: true }),
         }
     }
 
@@ -243,11 +289,14 @@ pub struct NotGiven {
     pub error: TokenError,
     /// Nobody knows whether it has done what was asked: a token that is good for one use only may have been used.
     pub spent: bool,
+    /// Somebody tried to reach it. Otherwise it is as good as never asked: it was taken for away, too many ask it, or what
+    /// is wanted could not be said.
+    pub asked: bool,
 }
 
 impl From<TokenError> for NotGiven {
     fn from(error: TokenError) -> NotGiven {
-        NotGiven { error, spent: false }
+        NotGiven { error, spent: false, asked: false }
     }
 }
 
@@ -272,7 +321,8 @@ fn unreachable(error: FetchError) -> NotGiven {
         FetchError::Url | FetchError::Roots(_) | FetchError::Connect(_) => false,
         FetchError::Timeout(_) | FetchError::Transport(_) | FetchError::Status(_) | FetchError::TooLarge(_) => true,
     };
-    NotGiven { error: TokenError::unavailable().because(format!("the authority: {error}")), spent }
+    let asked = !matches!(error, FetchError::Url | FetchError::Roots(_));
+    NotGiven { error: TokenError::unavailable().because(format!("the authority: {error}")), spent, asked }
 }
 
 /// A token that is over when it comes would be renewed without end, and one that outlives everything never.

@@ -2,11 +2,11 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use super::{Means, NotRenewed, Outcome, Timing, Wanted, health::State, timing};
+use super::{Means, NotRenewed, Outcome, Timing, Wanted, timing};
 use crate::{
     authority::remote::{NotGiven, Turn},
     crash::{self, Point},
-    model::{ErrorCode, Grant, GrantType, Secret, TokenError, TokenGrant, UnixTime},
+    model::{ErrorCode, Grant, GrantType, Secret, TokenGrant, UnixTime},
     session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError, Vouched},
     telemetry::{
         audit::{Entry, Event},
@@ -66,7 +66,7 @@ impl Flight {
     fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
         match self.wanted {
             Wanted::ByTime { need } => {
-                timing(held.issued, held.expires, now, need, &self.means.settings) == Timing::Fresh
+                timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
             }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
             Wanted::Forced { seen } => vouched.generation > seen,
@@ -78,7 +78,7 @@ impl Flight {
     async fn attempt(&self, session: &Session, seen: u64, grant: Grant) -> Next {
         let turn = match self.means.remote.turn().await {
             Ok(turn) => turn,
-            Err(error) => return Next::Landed(Err(self.unavailable(session, &error))),
+            Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
         };
         crash::point(Point::BeforeIntent);
         let (epoch, doubtful, again) = match self.means.sessions.intend(self.id, seen, self.means.lease()).await {
@@ -114,7 +114,6 @@ impl Flight {
             }
             // Only to a refresh token it is the end: what was configured to sign in with may be mended.
             Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant && question.presented.is_some() => {
-                self.means.health.note(State::Answers, "");
                 self.refused(turn, &question).await
             }
             Err(not_given) => self.nothing_given(&question, &not_given).await,
@@ -122,7 +121,6 @@ impl Flight {
     }
 
     async fn given(&self, question: &Question<'_>, given: TokenGrant, now: UnixTime) -> Next {
-        self.means.health.note(State::Answers, "");
         let how = match (&question.presented, question.doubtful) {
             (Some(_), false) => Renewal::Refreshed,
             (Some(_), true) => Renewal::Recovered,
@@ -218,13 +216,13 @@ impl Flight {
         if let Err(error) = self.means.sessions.leave(self.id, question.epoch, left).await {
             // Then it lapses, and is found.
             tracing::warn!(session = %self.id, %error, "a lease could not be given back");
-            return Next::Landed(Err(self.unavailable(question.session, &not_given.error)));
+            return Next::Landed(Err(self.unavailable(question.session, not_given)));
         }
         if doubt && !question.again {
             tracing::warn!(session = %self.id, "the authority's answer was lost; it is asked once more");
             return Next::Again;
         }
-        Next::Landed(Err(self.unavailable(question.session, &not_given.error)))
+        Next::Landed(Err(self.unavailable(question.session, not_given)))
     }
 
     /// Keeps the lease while the authority is asked, and until what it gave is kept.
@@ -268,23 +266,30 @@ impl Flight {
     }
 
     /// No judgement on the session: it is kept.
-    fn unavailable(&self, session: &Session, error: &TokenError) -> NotRenewed {
-        let cause = error.cause.as_deref().unwrap_or_default();
-        let (renewal, state) = match error.code {
-            _ if error.throttled.is_some() => (Renewal::Throttled, State::Away),
-            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => (Renewal::Unavailable, State::Away),
+    fn unavailable(&self, session: &Session, NotGiven { error, asked, .. }: &NotGiven) -> NotRenewed {
+        let cause = format!("{} ({})", error.code.as_str(), error.cause.as_deref().unwrap_or_default());
+        if let (false, Some(retry_after)) = (asked, error.throttled.or(error.retry_after)) {
+            // Nothing was asked, so there is nothing to audit.
+            self.means.metrics.oauth.renewed(Renewal::NotAsked);
+            return NotRenewed::NotAsked { retry_after, busy: error.throttled.is_some(), cause };
+        }
+        let renewal = match error.code {
+            _ if error.throttled.is_some() => Renewal::Throttled,
+            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => Renewal::Unavailable,
+            ErrorCode::InvalidGrant => {
+                tracing::error!(session = %self.id, "the authority outside refuses what sidegate signs in with for a session: look at the accounts");
+                Renewal::Misconfigured
+            }
             ErrorCode::InvalidRequest
             | ErrorCode::InvalidClient
-            | ErrorCode::InvalidGrant
             | ErrorCode::UnauthorizedClient
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
-            | ErrorCode::UnsupportedTokenType => (Renewal::Misconfigured, State::Refuses),
+            | ErrorCode::UnsupportedTokenType => Renewal::Misconfigured,
         };
-        self.means.health.note(state, cause);
         self.note(renewal, session);
-        NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
+        NotRenewed::Unavailable { retry_after: error.throttled, cause }
     }
 
     fn note(&self, renewal: Renewal, session: &Session) {
@@ -294,6 +299,7 @@ impl Flight {
                 Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => Event::AuthorityRenewed,
                 Renewal::Ended | Renewal::AnswerLost => Event::AuthorityEnded,
                 Renewal::NotRenewable
+                | Renewal::NotAsked
                 | Renewal::Throttled
                 | Renewal::Misconfigured
                 | Renewal::Unavailable

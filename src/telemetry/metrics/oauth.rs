@@ -67,6 +67,8 @@ pub enum Renewal {
     AnswerLost,
     /// There was nothing to renew it with.
     NotRenewable,
+    /// The authority is away or too many ask it, so nobody did.
+    NotAsked,
     /// It wants to be asked less.
     Throttled,
     /// It refuses us, whatever is asked.
@@ -374,13 +376,14 @@ impl Refresh {
 }
 
 impl Renewal {
-    const ALL: [Renewal; 10] = [
+    const ALL: [Renewal; 11] = [
         Renewal::Refreshed,
         Renewal::Obtained,
         Renewal::Recovered,
         Renewal::Ended,
         Renewal::AnswerLost,
         Renewal::NotRenewable,
+        Renewal::NotAsked,
         Renewal::Throttled,
         Renewal::Misconfigured,
         Renewal::Unavailable,
@@ -396,6 +399,7 @@ impl Renewal {
             Renewal::Ended => "invalid_grant",
             Renewal::AnswerLost => "answer_lost",
             Renewal::NotRenewable => "not_renewable",
+            Renewal::NotAsked => "not_asked",
             Renewal::Throttled => "throttled",
             Renewal::Misconfigured => "misconfigured",
             Renewal::Unavailable => "unavailable",
@@ -408,6 +412,7 @@ impl Renewal {
             Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => "renewed",
             Renewal::Ended | Renewal::AnswerLost => "ended",
             Renewal::NotRenewable
+            | Renewal::NotAsked
             | Renewal::Throttled
             | Renewal::Misconfigured
             | Renewal::Unavailable
