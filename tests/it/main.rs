@@ -32,6 +32,7 @@ mod remote;
 mod routing;
 mod secrets;
 mod signing_keys;
+mod storm;
 mod streams;
 mod support;
 mod tokens;
