@@ -7,6 +7,7 @@ mod internal_jwt;
 mod issuers;
 mod listeners;
 mod names;
+mod remote;
 mod routes;
 mod running;
 mod section;
