@@ -64,13 +64,14 @@
 //!  3 jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
-//!  0 model json
+//!  0 model json backoff
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod auth;
 pub mod authority;
+pub mod backoff;
 pub mod body;
 pub mod cli;
 pub mod config;

@@ -3,13 +3,14 @@
 mod flight;
 mod flights;
 mod health;
+pub mod service;
 mod timing;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-pub use self::timing::{Timing, slides_from, timing};
+pub use self::timing::{Timing, renews_from, slides_from, timing};
 use self::{flight::Flight, flights::Flights, health::Health};
 use crate::{
     authority::{Authority, remote::Remote},

@@ -23,10 +23,19 @@ pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, need: Duration
     if left.is_zero() || (left < need && need <= life) {
         return Timing::Due;
     }
+    if left <= ahead(life, settings) { Timing::Soon } else { Timing::Fresh }
+}
+
+/// From when on a token is renewed beside those who use it.
+pub fn renews_from(issued: UnixTime, expires: UnixTime, settings: &Refresh) -> UnixTime {
+    expires.minus(ahead(issued.until(expires), settings).as_secs())
+}
+
+fn ahead(life: Duration, settings: &Refresh) -> Duration {
     let tenth = life / 10;
     let ahead = settings.ahead.unwrap_or(tenth.clamp(SHORTEST_AHEAD, LONGEST_AHEAD));
     // Of a token that lives shorter than that, half its life is early enough.
-    if left <= ahead.min(life / 2) { Timing::Soon } else { Timing::Fresh }
+    ahead.min(life / 2)
 }
 
 /// From when on the use of a sliding token moves its end: the middle of its life. Whoever uses it seldom must still meet

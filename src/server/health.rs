@@ -32,7 +32,8 @@ struct Readiness {
     draining: bool,
     /// Required issuers whose keys were never there.
     waiting_for: Vec<Reason>,
-    /// Issuers and the authority outside, where they cannot be asked; what is still valid is served.
+    /// Issuers, the authority outside and the givers of service tokens, where they cannot be asked; what is still valid
+    /// is served.
     degraded: Vec<Degraded>,
 }
 
@@ -41,6 +42,7 @@ struct Readiness {
 enum Degraded {
     Issuer(Reason),
     Authority { authority: &'static str, reason: String },
+    Service { upstream: String, reason: String },
 }
 
 #[derive(Serialize)]
@@ -85,6 +87,10 @@ impl Health {
         }
         if let Some(RemoteStatus { last_error: Some(reason), .. }) = gate.remote_status(now) {
             degraded.push(Degraded::Authority { authority: "remote", reason });
+        }
+        for (upstream, service) in gate.service_statuses(now).filter(|(_, service)| service.degraded) {
+            let reason = service.last_error.unwrap_or_else(|| "there is no service token yet".to_owned());
+            degraded.push(Degraded::Service { upstream: upstream.to_owned(), reason });
         }
         let ready = !draining && waiting_for.is_empty();
         let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();

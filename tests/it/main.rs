@@ -31,6 +31,7 @@ mod reload;
 mod remote;
 mod routing;
 mod secrets;
+mod service;
 mod signing_keys;
 mod streams;
 mod support;

@@ -154,7 +154,11 @@ fn min_life(
             section.problem("the upstream is shown no credential that expires", "leave it out");
             return None;
         }
-        Some(settings::Credential::AuthorityToken {} | settings::Credential::Original {}) => {}
+        Some(
+            settings::Credential::AuthorityToken {}
+            | settings::Credential::Service(_)
+            | settings::Credential::Original {},
+        ) => {}
     }
     Some(need)
 }
@@ -172,6 +176,7 @@ fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> 
     let name = match upstream.and_then(|upstream| upstream.credential.as_ref()) {
         Some(settings::Credential::Basic { .. }) => "basic",
         Some(settings::Credential::AuthorityToken {}) => "authority_token",
+        Some(settings::Credential::Service(_)) => "service",
         _ => return true,
     };
     section.key("mode").problem(
