@@ -408,12 +408,13 @@ fn renewals(
         // Its metadata outlive our reload.
         Some(remote) => remote.clone(),
         None => {
-            let old = old.and_then(|old| old.remote().keys());
+            let last = old.map(|old| &**old.remote());
+            let old = last.and_then(Remote::keys);
             let keys = settings.id_tokens().map(|issuer| match old.filter(|old| old.issuer() == issuer) {
                 Some(old) => old.clone(),
                 None => Provider::start(issuer.clone(), time.clone(), background),
             });
-            Arc::new(Remote::new(settings.clone(), keys, metrics.clone(), background)?)
+            Arc::new(Remote::new(settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
         }
     };
     Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old))))

@@ -14,7 +14,10 @@ use crate::{
     model::Context,
     rate::Key,
     refresh::Renewals,
-    session::{Access, Session, SessionId, Sessions, StoreError, Watched, ring::digest16, tokens::may_be_compact},
+    session::{
+        Access, Session, SessionId, Sessions, StoreError, Watched, about::ACCESS_TOKEN, ring::digest16,
+        tokens::may_be_compact,
+    },
     telemetry::reason::Reason,
 };
 
@@ -254,5 +257,5 @@ pub(super) fn claims(issuer: &str, session: &Session, scope: String) -> Map<Stri
 
 /// RFC 9068, section 4: `at+jwt` and nothing else, so that neither an ID token nor an internal one passes.
 fn rules(settings: &config::Authority) -> config::Issuer {
-    config::Issuer { name: LOCAL.into(), ..verify::rules(&settings.issuer, &["at+jwt"], true) }
+    config::Issuer { name: LOCAL.into(), ..verify::rules(&settings.issuer, &[ACCESS_TOKEN], true) }
 }

@@ -92,6 +92,10 @@ impl Own {
                 Ok(_) => {}
                 Err(NotRenewed::Ended) => return Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
                 Err(NotRenewed::NotRenewable) => return Ok(None),
+                Err(NotRenewed::NotAsked { retry_after, .. }) => {
+                    let refusal = Refusal::new(Reason::Undecided, "authority_away");
+                    return Err(Refusal { retry_after: Some(retry_after), ..refusal });
+                }
                 Err(NotRenewed::Unavailable { retry_after, .. }) => {
                     return Err(Refusal { retry_after, ..Refusal::new(Reason::Undecided, "authority_unavailable") });
                 }

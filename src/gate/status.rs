@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
+    authority::remote::{Standing, State},
     config::{self, Authority, Users, Way},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     refresh::service::Keeper,
     session::StoreError,
-    telemetry::metrics::{CacheSnapshot, IssuerSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot},
+    telemetry::metrics::{BreakerState, CacheSnapshot, IssuerSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot},
 };
 
 /// One generation, as it stands now.
@@ -48,8 +49,17 @@ pub struct RemoteStatus {
     pub dialect: String,
     /// Its issuer, or where its tokens are renewed.
     pub place: String,
+    /// What its last answer came to; `untried`: nobody asked it yet.
+    pub state: State,
+    /// Seconds since that is so.
+    pub state_age: Option<u64>,
     /// Its last answer made no sense, or there was none.
     pub degraded: bool,
+    /// `closed`: it is asked. `open`: it was away too often in a row, and is asked nothing. `half_open`: one question finds
+    /// out whether it is back.
+    pub breaker: BreakerState,
+    /// Seconds until whoever comes then asks it, while the breaker is open.
+    pub next_attempt: Option<u64>,
     /// Seconds since it last gave or refused something, as it should.
     pub answered: Option<u64>,
     pub last_error: Option<String>,
@@ -197,7 +207,18 @@ impl Gate {
         Some(RemoteStatus {
             dialect: remote.settings().api.dialect().to_owned(),
             place: shown_place(remote.settings()),
+            state: seen.state,
+            state_age: seen.since.map(|since| since.until(now).as_secs()),
             degraded: last_error.is_some(),
+            breaker: match seen.breaker {
+                Standing::Closed => BreakerState::Closed,
+                Standing::Open { .. } => BreakerState::Open,
+                Standing::HalfOpen => BreakerState::HalfOpen,
+            },
+            next_attempt: match seen.breaker {
+                Standing::Open { until } => Some(now.until(until).as_secs()),
+                Standing::Closed | Standing::HalfOpen => None,
+            },
             answered: seen.last_answer.map(|at| at.until(now).as_secs()),
             last_error,
             keys: keys.as_ref().map(|keys| keys.keys),

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Grants,
-    mint::{ACCESS_TOKEN, About},
-};
+use super::Grants;
 use crate::{
     config::Client,
     jose::{peek, verify},
     model::{Context, PresentedClient, Secret, TokenError},
     session::{
         Access, Session, SessionId,
+        about::{ACCESS_TOKEN, About},
         record::RevocationReason,
         ring::digest16,
         tokens::{Presented, is_access_token},
@@ -155,7 +153,7 @@ impl Grants {
             }
         };
         let about = About { session: session.id, client, granted, scope, audiences, issued, expires };
-        let mut claims = self.claims(&about);
+        let mut claims = about.claims(&self.settings().issuer);
         // What is said of the token stands above claims of the same name that somebody has.
         claims.insert("active".to_owned(), Value::Bool(true));
         claims.remove("token_type");

@@ -1,28 +1,16 @@
 //! Access tokens, opaque or JWT (RFC 9068), and ID tokens (OpenID Connect Core, section 2).
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 
 use super::Grants;
 use crate::{
-    config::{Client, TokenFormat},
-    model::{Scope, Secret, TokenError, UnixTime},
-    session::{Access, Granted, Held, SessionId, ring::digest16},
+    config::TokenFormat,
+    model::{Secret, TokenError},
+    session::{Access, Granted, Held, about::About, ring::digest16},
 };
-
-/// What a token says, in whatever form.
-pub(super) struct About<'a> {
-    pub session: SessionId,
-    pub client: &'a Client,
-    pub granted: &'a Granted,
-    /// As far as this token goes: the grant's, or less.
-    pub scope: &'a Scope,
-    pub audiences: &'a [String],
-    pub issued: UnixTime,
-    pub expires: UnixTime,
-}
 
 /// An access token and what the session keeps of it.
 pub(super) struct Minted {
@@ -42,10 +30,8 @@ impl Grants {
                 (made.token, made.digest)
             }
             (None, TokenFormat::Jwt) => {
-                let jti = token_id()?;
-                let mut claims = self.claims(about);
-                claims.insert("jti".to_owned(), json!(jti));
-                (Secret::new(self.signing.sign(ACCESS_TOKEN, &claims)?), digest16(jti.as_bytes()))
+                let made = about.jwt(&self.settings().issuer, &self.signing)?;
+                (made.token, made.digest)
             }
         };
         let Granted { scope, audiences, .. } = about.granted;
@@ -62,36 +48,6 @@ impl Grants {
             grace: if slides { self.refresh.accept_expired_for.as_secs() } else { 0 },
         };
         Ok(Minted { token, access })
-    }
-
-    /// The claims of an access token. Nothing that is known of a user takes the place of what the token itself says.
-    pub(super) fn claims(&self, about: &About<'_>) -> Map<String, Value> {
-        let granted = about.granted;
-        let mut claims = Map::new();
-        let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-        put("iss", json!(self.settings().issuer));
-        put(
-            "aud",
-            match about.audiences {
-                [only] => json!(only),
-                several => json!(several),
-            },
-        );
-        put("exp", json!(about.expires.0));
-        put("iat", json!(about.issued.0));
-        put("client_id", json!(about.client.id));
-        put("sub", json!(granted.subject));
-        put("scope", json!(about.scope.to_string()));
-        put("sid", json!(about.session.to_string()));
-        if granted.username.is_some() {
-            put("auth_time", json!(granted.auth_time.0));
-        }
-        for (name, value) in &granted.claims {
-            if !RESERVED.contains(&name.as_str()) {
-                claims.insert(name.clone(), value.clone());
-            }
-        }
-        claims
     }
 
     /// The ID token, if the scope asks for one.
@@ -119,11 +75,7 @@ impl Grants {
         if let Some(nonce) = nonce {
             put("nonce", json!(nonce));
         }
-        for (name, value) in &granted.claims {
-            if !RESERVED.contains(&name.as_str()) {
-                claims.insert(name.clone(), value.clone());
-            }
-        }
+        claims.extend(about.personal());
         Ok(Some(Secret::new(self.signing.sign(ID_TOKEN, &claims)?)))
     }
 
@@ -138,34 +90,6 @@ impl Grants {
     }
 }
 
-/// 128 random bits.
-fn token_id() -> Result<String, TokenError> {
-    let mut id = [0; 16];
-    rand::fill(&mut id)?;
-    Ok(BASE64URL.encode(id))
-}
-
-/// The `typ` of access tokens (RFC 9068, section 2.1).
-pub(super) const ACCESS_TOKEN: &str = "at+jwt";
-/// That of ID tokens: never mistaken for an access token.
+/// The `typ` of ID tokens: never that of access tokens.
 const ID_TOKEN: &str = "JWT";
 const OPENID: &str = "openid";
-/// Claims that speak of the token, not of who it is about. `cnf` would bind it to a key.
-const RESERVED: [&str; 16] = [
-    "iss",
-    "aud",
-    "exp",
-    "iat",
-    "nbf",
-    "jti",
-    "client_id",
-    "sub",
-    "scope",
-    "sid",
-    "auth_time",
-    "azp",
-    "nonce",
-    "at_hash",
-    "cnf",
-    "act",
-];

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::rand;
 use serde_json::{Map, Value};
 
-use super::{Grants, mint::About};
+use super::Grants;
 use crate::{
     authority::Identity,
     config::Client,
     model::{GrantType, RefreshForm, Scope, TokenError, TokenGrant},
-    session::{Granted, Held, Opening, SessionId},
+    session::{Granted, Held, Opening, SessionId, about::About},
 };
 
 /// A session that is ready to be kept, and the answer that goes out once it is; only the refresh token is missing.

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{Grants, audiences_for, mint::About, trail::Trail};
+use super::{Grants, audiences_for, trail::Trail};
 use crate::{
     config::{Client, Rotation},
     model::{ErrorCode, GrantType, Scope, Secret, TokenError, TokenGrant},
     session::{
         Granted, Outcome, Refreshed, Rotate, Session,
+        about::About,
         family::{LOST_ANSWER, Refused},
         record::RevocationReason,
     },

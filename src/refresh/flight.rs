@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Means, NotRenewed, Outcome, Timing, Wanted, health::State, timing};
+use super::{Means, NotRenewed, Outcome, Timing, Wanted, timing};
 use crate::{
-    model::{ErrorCode, Grant, GrantType, TokenError, TokenGrant, UnixTime},
+    authority::remote::NotGiven,
+    model::{ErrorCode, Grant, GrantType, TokenGrant, UnixTime},
     session::{Answer, Exchanged, Held, Renewed, Session, SessionId, StoreError, Vouched},
     telemetry::{
         audit::{Entry, Event},
@@ -39,9 +40,12 @@ impl Flight {
             Grant::RefreshToken { token } => Some(token.clone()),
             _ => None,
         };
-        match self.means.remote.renew(grant, now).await {
+        let asked = match self.means.remote.turn().await {
+            Ok(turn) => turn.ask(grant, now).await,
+            Err(error) => Err(error.into()),
+        };
+        match asked {
             Ok(given) => {
-                self.means.health.note(State::Answers, "");
                 let how = if presented.is_some() { Renewal::Refreshed } else { Renewal::Obtained };
                 let held = Held {
                     expires: given.issued.plus(given.expires_in),
@@ -57,18 +61,17 @@ impl Flight {
                 kept
             }
             // Only to a refresh token it is the end: what was configured to sign in with may be mended.
-            Err(error) if error.code == ErrorCode::InvalidGrant && presented.is_some() => {
-                self.means.health.note(State::Answers, "");
+            Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant && presented.is_some() => {
                 self.refused(&session, vouched.generation).await
             }
-            Err(error) => Err(self.unavailable(&session, &error)),
+            Err(not_given) => Err(self.unavailable(&session, &not_given)),
         }
     }
 
     fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
         match self.wanted {
             Wanted::ByTime { need } => {
-                timing(held.issued, held.expires, now, need, &self.means.settings) == Timing::Fresh
+                timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
             }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
         }
@@ -142,23 +145,30 @@ impl Flight {
     }
 
     /// No judgement on the session: it is kept.
-    fn unavailable(&self, session: &Session, error: &TokenError) -> NotRenewed {
-        let cause = error.cause.as_deref().unwrap_or_default();
-        let (renewal, state) = match error.code {
-            _ if error.throttled.is_some() => (Renewal::Throttled, State::Away),
-            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => (Renewal::Unavailable, State::Away),
+    fn unavailable(&self, session: &Session, NotGiven { error, asked, .. }: &NotGiven) -> NotRenewed {
+        let cause = format!("{} ({})", error.code.as_str(), error.cause.as_deref().unwrap_or_default());
+        if let (false, Some(retry_after)) = (asked, error.throttled.or(error.retry_after)) {
+            // Nothing was asked, so there is nothing to audit.
+            self.means.metrics.oauth.renewed(Renewal::NotAsked);
+            return NotRenewed::NotAsked { retry_after, busy: error.throttled.is_some(), cause };
+        }
+        let renewal = match error.code {
+            _ if error.throttled.is_some() => Renewal::Throttled,
+            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => Renewal::Unavailable,
+            ErrorCode::InvalidGrant => {
+                tracing::error!(session = %self.id, "the authority outside refuses what sidegate signs in with for a session: look at the accounts");
+                Renewal::Misconfigured
+            }
             ErrorCode::InvalidRequest
             | ErrorCode::InvalidClient
-            | ErrorCode::InvalidGrant
             | ErrorCode::UnauthorizedClient
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
-            | ErrorCode::UnsupportedTokenType => (Renewal::Misconfigured, State::Refuses),
+            | ErrorCode::UnsupportedTokenType => Renewal::Misconfigured,
         };
-        self.means.health.note(state, cause);
         self.note(renewal, session);
-        NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
+        NotRenewed::Unavailable { retry_after: error.throttled, cause }
     }
 
     fn note(&self, renewal: Renewal, session: &Session) {
@@ -168,6 +178,7 @@ impl Flight {
                 Renewal::Refreshed | Renewal::Obtained => Event::AuthorityRenewed,
                 Renewal::Ended => Event::AuthorityEnded,
                 Renewal::NotRenewable
+                | Renewal::NotAsked
                 | Renewal::Throttled
                 | Renewal::Misconfigured
                 | Renewal::Unavailable

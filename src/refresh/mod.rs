@@ -2,7 +2,6 @@
 
 mod flight;
 mod flights;
-mod health;
 pub mod service;
 mod timing;
 
@@ -10,8 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-pub use self::timing::{Timing, renews_from, slides_from, timing};
-use self::{flight::Flight, flights::Flights, health::Health};
+pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
+use self::{
+    flight::Flight,
+    flights::{Flights, Then},
+};
 use crate::{
     authority::{Authority, remote::Remote},
     config,
@@ -33,7 +35,6 @@ struct Means {
     authority: Arc<Authority>,
     settings: config::Refresh,
     metrics: Arc<Metrics>,
-    health: Arc<Health>,
 }
 
 /// Why a renewal is wanted.
@@ -56,6 +57,16 @@ pub enum NotRenewed {
     /// There is nothing to renew it with: the user must sign in again.
     #[error("the authority gave nothing to renew with")]
     NotRenewable,
+    /// The authority was not asked: it is taken for away, or too many ask it. The session lives.
+    #[error("the authority is not asked now: {cause}")]
+    NotAsked {
+        /// Seconds after which another try is worth it.
+        retry_after: u64,
+        /// The authority is well, and it is us who are too many.
+        busy: bool,
+        /// For the log; no secret.
+        cause: String,
+    },
     /// Nobody knows: authority or store are away, slow or at odds with us. The session lives.
     #[error("the authority's tokens cannot be renewed now: {cause}")]
     Unavailable {
@@ -77,8 +88,7 @@ impl Renewals {
         old: Option<&Renewals>,
     ) -> Renewals {
         let flights = old.map_or_else(Arc::default, |old| old.flights.clone());
-        let health = old.map_or_else(Arc::default, |old| old.means.health.clone());
-        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics, health }), flights }
+        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics }), flights }
     }
 
     /// Who is asked.
@@ -130,10 +140,11 @@ impl Renewals {
             return rests;
         }
         let flight = Flight { means: self.means.clone(), id, wanted }.fly();
-        self.flights.board(id, self.means.sessions.background(), async move {
+        let sessions = self.means.sessions.clone();
+        self.flights.board(id, now, self.means.sessions.background(), async move {
             let outcome = flight.await;
-            let rest = rest(&outcome).map(|rest| now.plus(rest.as_secs()));
-            (outcome, rest)
+            let then = then(&outcome);
+            (outcome, then, sessions.now())
         })
     }
 }
@@ -158,16 +169,18 @@ impl Means {
     }
 }
 
-/// How long nobody asks again by time after `outcome`: an authority that is in trouble is not to be flooded.
-fn rest(outcome: &Outcome) -> Option<Duration> {
+/// What `outcome` means for those who ask again by time: an authority that is in trouble is not to be flooded.
+fn then(outcome: &Outcome) -> Then {
     match outcome {
-        Ok(_) | Err(NotRenewed::Ended) => None,
-        Err(NotRenewed::NotRenewable) => Some(LONGEST_REST),
+        Ok(_) | Err(NotRenewed::Ended) => Then::Forget,
+        Err(NotRenewed::NotRenewable) => Then::Rest(LONGEST_REST),
+        Err(NotRenewed::NotAsked { retry_after, .. }) => {
+            Then::Rest(Duration::from_secs(*retry_after).min(LONGEST_REST))
+        }
         Err(NotRenewed::Unavailable { retry_after, .. }) => {
-            Some(retry_after.map_or(REST, |seconds| Duration::from_secs(seconds).clamp(REST, LONGEST_REST)))
+            Then::BackOff { at_least: Duration::from_secs(retry_after.unwrap_or(0)).min(LONGEST_REST) }
         }
     }
 }
 
-const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);

@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::Spread;
 use crate::{
     authority::remote::Remote,
     config,
@@ -76,6 +77,7 @@ struct Shared {
     upstream: Arc<str>,
     settings: Arc<config::Service>,
     refresh: config::Refresh,
+    spread: Spread,
     remote: Remote,
     time: Time,
     background: Handle,
@@ -197,15 +199,15 @@ impl Keeper {
         }
     }
 
-    /// A newer token than the one of generation `seen`, which the upstream did not take. Somebody else may have brought
+    /// A newer token than the one of generation `seen`, which the upstream did not take, with `need` left. Somebody else may have brought
     /// it; otherwise it is asked for, at most once in 30 s.
     ///
     /// # Errors
     /// If there is no newer one within the configured wait. The one that is there may go on being used.
-    pub async fn renew_forced(&self, seen: u64) -> Result<Shown, NoToken> {
+    pub async fn renew_forced(&self, seen: u64, need: Duration) -> Result<Shown, NoToken> {
         let mut ended = self.shared.ended.subscribe();
         let now = self.shared.time.now();
-        let newer = |now| self.ready(Duration::ZERO, now).filter(|shown| shown.generation > seen);
+        let newer = |now| self.ready(need, now).filter(|shown| shown.generation > seen);
         if let Some(shown) = newer(now) {
             return Ok(shown);
         }
@@ -246,10 +248,11 @@ impl Shared {
         background: &Handle,
     ) -> Result<Shared, MintError> {
         Ok(Shared {
-            remote: Remote::new(settings.remote.clone(), None, metrics.clone(), background)?,
+            remote: Remote::new(settings.remote.clone(), None, time.clone(), metrics.clone(), background, None)?,
             upstream,
             settings,
             refresh,
+            spread: Spread::any(),
             time,
             background: background.clone(),
             metrics,

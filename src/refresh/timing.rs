@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{config::Refresh, model::UnixTime};
+use crate::{backoff, config::Refresh, model::UnixTime, session::SessionId};
 
 /// What is to be done with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,27 +15,61 @@ pub enum Timing {
     Due,
 }
 
+/// How much earlier than others somebody renews: what began together must not all be renewed in the same second. Always
+/// the same for one session, so that all who look at it agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread(u8);
+
+impl Spread {
+    /// As late as can be.
+    pub const NONE: Spread = Spread(0);
+
+    /// For what has no id: replicas that started together differ in it.
+    pub fn any() -> Spread {
+        Spread((backoff::chance() * 256.0) as u8)
+    }
+
+    /// Up to a quarter of `ahead`.
+    fn of(self, ahead: Duration) -> Duration {
+        ahead / 4 * u32::from(self.0) / u32::from(u8::MAX)
+    }
+}
+
+impl From<SessionId> for Spread {
+    fn from(id: SessionId) -> Spread {
+        // Of the half that is random in every id.
+        Spread(id.0[7])
+    }
+}
+
 /// How a token that was issued at `issued` and ends at `expires` stands at `now` for somebody who needs `need` of it.
-pub fn timing(issued: UnixTime, expires: UnixTime, now: UnixTime, need: Duration, settings: &Refresh) -> Timing {
+pub fn timing(
+    issued: UnixTime,
+    expires: UnixTime,
+    now: UnixTime,
+    need: Duration,
+    spread: Spread,
+    settings: &Refresh,
+) -> Timing {
     let left = now.until(expires);
     let life = issued.until(expires);
     // What it did not have when it was new, no renewal brings: asking again and again would be all that came of it.
     if left.is_zero() || (left < need && need <= life) {
         return Timing::Due;
     }
-    if left <= ahead(life, settings) { Timing::Soon } else { Timing::Fresh }
+    if left <= ahead(life, spread, settings) { Timing::Soon } else { Timing::Fresh }
 }
 
 /// From when on a token is renewed beside those who use it.
-pub fn renews_from(issued: UnixTime, expires: UnixTime, settings: &Refresh) -> UnixTime {
-    expires.minus(ahead(issued.until(expires), settings).as_secs())
+pub fn renews_from(issued: UnixTime, expires: UnixTime, spread: Spread, settings: &Refresh) -> UnixTime {
+    expires.minus(ahead(issued.until(expires), spread, settings).as_secs())
 }
 
-fn ahead(life: Duration, settings: &Refresh) -> Duration {
+fn ahead(life: Duration, spread: Spread, settings: &Refresh) -> Duration {
     let tenth = life / 10;
     let ahead = settings.ahead.unwrap_or(tenth.clamp(SHORTEST_AHEAD, LONGEST_AHEAD));
     // Of a token that lives shorter than that, half its life is early enough.
-    ahead.min(life / 2)
+    (ahead + spread.of(ahead)).min(life / 2)
 }
 
 /// From when on the use of a sliding token moves its end: the middle of its life. Whoever uses it seldom must still meet
@@ -60,14 +94,20 @@ mod tests {
         }
     }
 
+    fn spread(spread: Spread, now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
+        let (issued, expires) = (UnixTime(1000), UnixTime(1000 + lifetime));
+        timing(issued, expires, UnixTime(now), Duration::ZERO, spread, &settings(ahead))
+    }
+
     fn at(now: u64, lifetime: u64, ahead: Option<u64>) -> Timing {
-        timing(UnixTime(1000), UnixTime(1000 + lifetime), UnixTime(now), Duration::ZERO, &settings(ahead))
+        spread(Spread::NONE, now, lifetime, ahead)
     }
 
     #[test]
     fn what_has_less_than_is_needed_is_due_unless_it_never_had_that_much() {
         let at = |now, need| {
-            timing(UnixTime(1000), UnixTime(1300), UnixTime(now), Duration::from_secs(need), &settings(None))
+            let need = Duration::from_secs(need);
+            timing(UnixTime(1000), UnixTime(1300), UnixTime(now), need, Spread::NONE, &settings(None))
         };
         assert_eq!((at(1240, 60), at(1241, 60)), (Timing::Fresh, Timing::Due));
         assert_eq!((at(1000, 300), at(1001, 300)), (Timing::Fresh, Timing::Due));
@@ -94,5 +134,33 @@ mod tests {
         assert_eq!((at(1014, 20, None), at(1015, 20, None)), (Timing::Fresh, Timing::Soon));
         assert_eq!((at(1001, 4, None), at(1002, 4, None)), (Timing::Fresh, Timing::Soon));
         assert_eq!((at(1199, 300, Some(100)), at(1200, 300, Some(100))), (Timing::Fresh, Timing::Soon));
+    }
+
+    #[test]
+    fn what_began_together_is_renewed_one_after_the_other_within_a_quarter_of_the_usual_time() {
+        for (ahead, lifetime, latest) in [(None, 3600, 60), (Some(100), 3600, 100), (Some(8), 40, 8)] {
+            let end = 1000 + lifetime;
+            // The second in which a session is renewed first.
+            let first = |id: u8| {
+                let soon = |now| spread(Spread(id), now, lifetime, ahead) == Timing::Soon;
+                (1000..end).find(|now| soon(*now)).unwrap()
+            };
+            let seconds: Vec<u64> = (0..=u8::MAX).map(first).collect();
+            assert!(seconds.is_sorted_by(|one, next| one >= next));
+            assert_eq!((seconds[0], seconds[255]), (end - latest, end - latest - latest / 4));
+            for second in seconds[255]..=seconds[0] {
+                let together = seconds.iter().filter(|other| **other == second).count() as u64;
+                assert!(together <= 256 / (latest / 4) + 1, "{together} in one second");
+            }
+        }
+        assert_eq!(spread(Spread(255), 1001, 4, None), Timing::Fresh, "half of a short life");
+        assert_eq!(spread(Spread(255), 1149, 300, Some(200)), Timing::Fresh);
+    }
+
+    #[test]
+    fn the_same_session_is_always_renewed_at_the_same_time_whatever_the_form_of_its_id() {
+        let spreads: Vec<Spread> =
+            (0..=u8::MAX).map(|last| SessionId::compact([1, 2, 3, 4, 5, 6, 7, last]).into()).collect();
+        assert!(spreads.iter().enumerate().all(|(last, spread)| *spread == Spread(last as u8)));
     }
 }

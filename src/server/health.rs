@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::{Handler, ListenerStats, Phase, Shutdown};
 use crate::{
+    authority::remote::State,
     gate::{Gate, status::RemoteStatus},
     model::{Connection, Time},
-    telemetry::metrics::{ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
+    telemetry::metrics::{BreakerState, ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
 };
 
 /// What the probes and Prometheus ask.
@@ -41,8 +42,25 @@ struct Readiness {
 #[serde(untagged)]
 enum Degraded {
     Issuer(Reason),
-    Authority { authority: &'static str, reason: String },
-    Service { upstream: String, reason: String },
+    Authority {
+        authority: &'static str,
+        reason: String,
+        #[serde(flatten)]
+        condition: Condition,
+    },
+    Service {
+        upstream: String,
+        reason: String,
+    },
+}
+
+/// As on `/status`.
+#[derive(Serialize)]
+struct Condition {
+    state: State,
+    state_age: Option<u64>,
+    breaker: BreakerState,
+    next_attempt: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -85,8 +103,12 @@ impl Health {
             let reason = Reason { issuer: issuer.name, reason };
             if unready { waiting_for.push(reason) } else { degraded.push(Degraded::Issuer(reason)) }
         }
-        if let Some(RemoteStatus { last_error: Some(reason), .. }) = gate.remote_status(now) {
-            degraded.push(Degraded::Authority { authority: "remote", reason });
+        if let Some(remote) = gate.remote_status(now)
+            && let Some(reason) = remote.last_error
+        {
+            let RemoteStatus { state, state_age, breaker, next_attempt, .. } = remote;
+            let condition = Condition { state, state_age, breaker, next_attempt };
+            degraded.push(Degraded::Authority { authority: "remote", reason, condition });
         }
         for (upstream, service) in gate.service_statuses(now).filter(|(_, service)| service.degraded) {
             let reason = service.last_error.unwrap_or_else(|| "there is no service token yet".to_owned());
@@ -107,6 +129,8 @@ impl Health {
             let (running, waiting) = own.authority.hashing();
             self.metrics.oauth.observe_passwords(running, waiting);
         }
+        let remote = gate.remote_status(self.time.now());
+        self.metrics.remote.observe_breaker(remote.as_ref().map(|remote| (&*remote.dialect, remote.breaker)));
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

@@ -4,6 +4,7 @@
 //! session is one atomic step on its one key, in the store's own time. No token and no digest of a refresh token is
 //! ever stored (see [`tokens`]).
 
+pub mod about;
 #[cfg(test)]
 mod conformance;
 pub mod elsewhere;

@@ -29,6 +29,7 @@ mod policy;
 mod probe;
 mod reload;
 mod remote;
+mod replay;
 mod routing;
 mod secrets;
 mod service;

@@ -136,6 +136,7 @@ pub struct Account {
 #[serde(deny_unknown_fields, default)]
 pub struct Refresh {
     /// So long before its end a token is renewed beside the request. Default: a tenth of its life, between 5s and 60s.
+    /// Each session is earlier by up to a quarter of that, so that those who began together are not renewed together.
     pub ahead: Option<Span>,
     /// A request waits this long for a renewal that it needs; then 503. Default: 5s.
     pub wait: Option<Span>,

@@ -54,7 +54,7 @@ impl Shared {
         let Some(kept) = kept.as_ref() else { return UnixTime(0) };
         // Whatever it says of itself, not without a pause.
         let soonest = state.last_attempt.map_or(UnixTime(0), |at| at.plus(1));
-        renews_from(kept.issued, kept.expires, &self.refresh).max(soonest)
+        renews_from(kept.issued, kept.expires, self.spread, &self.refresh).max(soonest)
     }
 
     async fn renew(self: &Arc<Shared>) {

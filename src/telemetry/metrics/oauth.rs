@@ -62,6 +62,8 @@ pub enum Renewal {
     Ended,
     /// There was nothing to renew it with.
     NotRenewable,
+    /// The authority is away or too many ask it, so nobody did.
+    NotAsked,
     /// It wants to be asked less.
     Throttled,
     /// It refuses us, whatever is asked.
@@ -375,11 +377,12 @@ impl Refresh {
 }
 
 impl Renewal {
-    const ALL: [Renewal; 8] = [
+    const ALL: [Renewal; 9] = [
         Renewal::Refreshed,
         Renewal::Obtained,
         Renewal::Ended,
         Renewal::NotRenewable,
+        Renewal::NotAsked,
         Renewal::Throttled,
         Renewal::Misconfigured,
         Renewal::Unavailable,
@@ -395,6 +398,7 @@ impl Renewal {
             Renewal::Obtained => "obtained",
             Renewal::Ended => "invalid_grant",
             Renewal::NotRenewable => "not_renewable",
+            Renewal::NotAsked => "not_asked",
             Renewal::Throttled => "throttled",
             Renewal::Misconfigured => "misconfigured",
             Renewal::Unavailable => "unavailable",
@@ -407,6 +411,7 @@ impl Renewal {
             Renewal::Refreshed | Renewal::Obtained => "renewed",
             Renewal::Ended => "ended",
             Renewal::NotRenewable
+            | Renewal::NotAsked
             | Renewal::Throttled
             | Renewal::Misconfigured
             | Renewal::Unavailable

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use sidegate::model::BoxError;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -44,6 +45,9 @@ struct Inner {
     /// Answered in place of anything else.
     broken: Mutex<Option<(u16, Option<&'static str>, Value)>>,
     held: watch::Sender<bool>,
+    /// Whoever connects is hung up on.
+    dead: AtomicBool,
+    connections: AtomicUsize,
 }
 
 impl Outside {
@@ -59,17 +63,26 @@ impl Outside {
                 good: Mutex::default(),
                 broken: Mutex::default(),
                 held: watch::Sender::new(false),
+                dead: AtomicBool::new(false),
+                connections: AtomicUsize::new(0),
             }),
         };
         let shared = outside.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = shared.clone();
+                shared.inner.connections.fetch_add(1, SeqCst);
+                if shared.inner.dead.load(SeqCst) {
+                    continue;
+                }
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let shared = shared.clone();
                     async move {
                         let body = request.into_body().collect().await?.to_bytes();
-                        Ok::<_, hyper::Error>(shared.answer(&String::from_utf8_lossy(&body)).await)
+                        if shared.inner.dead.load(SeqCst) {
+                            return Err("dead".into());
+                        }
+                        Ok::<_, BoxError>(shared.answer(&String::from_utf8_lossy(&body)).await)
                     }
                 });
                 let connection =
@@ -144,6 +157,16 @@ impl Outside {
 
     pub fn mended(&self) {
         *self.inner.broken.lock().unwrap() = None;
+    }
+
+    /// While dead it ends all connections without an answer.
+    pub fn dead(&self, dead: bool) {
+        self.inner.dead.store(dead, SeqCst);
+    }
+
+    /// Connections that were made to it, and questions that were put.
+    pub fn contacts(&self) -> (usize, usize) {
+        (self.inner.connections.load(SeqCst), self.asked().len())
     }
 
     /// While held it does not answer.
@@ -230,6 +253,11 @@ impl House {
 
     pub async fn get(&self, token: &str) -> Reply {
         get(self.sidegate.public, "/", token).await
+    }
+
+    /// What `/status` says of the authority.
+    pub async fn seen(&self) -> Value {
+        self.sidegate.status().await["authority"]["remote"].clone()
     }
 
     /// What the upstream was shown last.

@@ -1,6 +1,7 @@
 //! Upstreams that are shown the token of an authority outside, and how that is kept good.
 
 mod anew;
+mod breaker;
 mod doubled;
 mod ends;
 mod flood;

@@ -1,15 +1,15 @@
 //! A token that the upstream does not take although it is good by its time.
 
-use sidegate::refresh::service::{Keeper, NoToken};
+use std::time::Duration;
+
+use sidegate::refresh::service::NoToken;
 
 use super::house::{By, House, IMPATIENT};
 use crate::support::authority::Mood;
 
 async fn forced(house: &House, seen: u64) -> Result<u64, NoToken> {
     let keeper = house.sidegate.app.gate().proxy().auth().service(0).unwrap().clone();
-    // Where requests run there is a runtime of its own; so here.
-    let keeper: std::sync::Arc<Keeper> = keeper;
-    keeper.renew_forced(seen).await.map(|shown| shown.generation)
+    keeper.renew_forced(seen, Duration::ZERO).await.map(|shown| shown.generation)
 }
 
 #[tokio::test]
