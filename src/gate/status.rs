@@ -125,6 +125,9 @@ pub struct ServiceStatus {
     pub dialect: String,
     /// The issuer, or where the token is renewed.
     pub place: String,
+    /// How its authority is, as its last answer tells.
+    pub state: State,
+    pub breaker: BreakerState,
     /// There is one that is good.
     pub valid: bool,
     /// There is none, or the last attempt to renew it failed.
@@ -210,11 +213,7 @@ impl Gate {
             state: seen.state,
             state_age: seen.since.map(|since| since.until(now).as_secs()),
             degraded: last_error.is_some(),
-            breaker: match seen.breaker {
-                Standing::Closed => BreakerState::Closed,
-                Standing::Open { .. } => BreakerState::Open,
-                Standing::HalfOpen => BreakerState::HalfOpen,
-            },
+            breaker: state_of(seen.breaker),
             next_attempt: match seen.breaker {
                 Standing::Open { until } => Some(now.until(until).as_secs()),
                 Standing::Closed | Standing::HalfOpen => None,
@@ -229,6 +228,14 @@ impl Gate {
     /// The tokens that upstreams are shown for everybody, by the upstream's name: cheap enough for a probe.
     pub fn service_statuses(&self, now: UnixTime) -> impl Iterator<Item = (&str, ServiceStatus)> {
         self.proxy.auth().services().map(move |keeper| (keeper.upstream(), ServiceStatus::of(keeper, now)))
+    }
+
+    /// The breakers of all authorities outside, by the names of those.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, BreakerState)> {
+        let remote = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()).map(|renewals| renewals.remote());
+        let services = self.proxy.auth().services().map(|keeper| keeper.remote());
+        let remote = remote.into_iter().map(|remote| &**remote);
+        remote.chain(services).map(|remote| (remote.name(), state_of(remote.seen().breaker)))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -325,11 +332,13 @@ impl AuthorityStatus {
 
 impl ServiceStatus {
     fn of(keeper: &Keeper, now: UnixTime) -> ServiceStatus {
-        let (seen, remote) = (keeper.seen(), &keeper.settings().remote);
+        let (seen, remote) = (keeper.seen(), keeper.remote());
         let valid = seen.is_valid(now);
         ServiceStatus {
-            dialect: remote.api.dialect().to_owned(),
-            place: shown_place(remote),
+            dialect: remote.settings().api.dialect().to_owned(),
+            place: shown_place(remote.settings()),
+            state: remote.seen().state,
+            breaker: state_of(remote.seen().breaker),
             valid,
             degraded: !valid || seen.last_error.is_some(),
             age: seen.token.map(|(issued, _)| issued.until(now).as_secs()),
@@ -363,6 +372,14 @@ impl SigningKeyStatus {
 impl CacheStatus {
     fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64) -> CacheStatus {
         CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
+    }
+}
+
+fn state_of(breaker: Standing) -> BreakerState {
+    match breaker {
+        Standing::Closed => BreakerState::Closed,
+        Standing::Open { .. } => BreakerState::Open,
+        Standing::HalfOpen => BreakerState::HalfOpen,
     }
 }
 

@@ -3,6 +3,7 @@
 mod flight;
 mod flights;
 pub mod service;
+mod sweep;
 mod timing;
 
 use std::{sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use self::{
 use crate::{
     authority::{Authority, remote::Remote},
     config,
+    crash::{self, Point},
     model::{Grant, GrantType},
     session::{Granted, Held, Session, SessionId, Sessions},
     telemetry::metrics::Metrics,
@@ -44,6 +46,10 @@ pub enum Wanted {
     ByTime { need: Duration },
     /// A client refreshes with this generation of its own refresh token: the authority must still agree.
     ByClient { presented: u64 },
+    /// Somebody does not take what was renewed `seen` times, whatever its time says.
+    Forced { seen: u64 },
+    /// Somebody began to renew it and is at it no more.
+    Recovery,
 }
 
 /// The session as it is once the renewal is done, or why it was not done.
@@ -134,7 +140,7 @@ impl Renewals {
     fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
         let now = self.means.sessions.now();
         // A client that refreshes is told what is so now.
-        if matches!(wanted, Wanted::ByTime { .. })
+        if !matches!(wanted, Wanted::ByClient { .. })
             && let Some(rests) = self.flights.rests(id, now)
         {
             return rests;
@@ -144,12 +150,18 @@ impl Renewals {
         self.flights.board(id, now, self.means.sessions.background(), async move {
             let outcome = flight.await;
             let then = then(&outcome);
+            crash::point(Point::BeforeAnswer);
             (outcome, then, sessions.now())
         })
     }
 }
 
 impl Means {
+    /// How long a lease lasts: longer than a question may take, and not by much, since nobody else can help until it is over.
+    fn lease(&self) -> Duration {
+        self.remote.settings().timeout * 8 / 5
+    }
+
     /// What the authority is asked for to renew what a session holds; `None`: only the user can begin another one.
     fn grant(&self, client: &str, granted: &Granted, held: &Held) -> Option<Grant> {
         if let Some(token) = &held.refresh_token {

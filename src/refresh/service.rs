@@ -125,9 +125,11 @@ impl Keeper {
         metrics: Arc<Metrics>,
         background: &Handle,
     ) -> Result<Keeper, MintError> {
-        let shared = Shared::new(upstream, settings, refresh, time, metrics, background)?;
+        let old = old.filter(|old| old.shared.upstream == upstream);
+        let last = old.map(|old| &old.shared.remote);
+        let shared = Shared::new(upstream, settings, refresh, time, metrics, background, last)?;
         // Without its refresh token, which the old one may be redeeming at this moment.
-        let old = old.filter(|old| old.shared.upstream == shared.upstream && old.shared.settings == shared.settings);
+        let old = old.filter(|old| old.shared.settings == shared.settings);
         shared.kept.store(old.and_then(|old| old.shared.kept.load_full()));
         let shared = Arc::new(shared);
         let task = Some(background.spawn(shared.clone().keep_good()).abort_handle());
@@ -147,7 +149,7 @@ impl Keeper {
         background: &Handle,
     ) -> Result<Keeper, MintError> {
         let issued = time.now();
-        let shared = Shared::new(upstream, settings, refresh, time, metrics, background)?;
+        let shared = Shared::new(upstream, settings, refresh, time, metrics, background, None)?;
         let mut authorization = HeaderValue::from_static("Bearer (of the process that serves)");
         authorization.set_sensitive(true);
         let shown = Shown { authorization, generation: 0 };
@@ -164,8 +166,9 @@ impl Keeper {
         &self.shared.upstream
     }
 
-    pub fn settings(&self) -> &config::Service {
-        &self.shared.settings
+    /// Who gives the token.
+    pub fn remote(&self) -> &Remote {
+        &self.shared.remote
     }
 
     /// The token, if there is one that has `need` left: no lock, and nothing that waits. That it is renewed in time is the
@@ -246,9 +249,13 @@ impl Shared {
         time: Time,
         metrics: Arc<Metrics>,
         background: &Handle,
+        last: Option<&Remote>,
     ) -> Result<Shared, MintError> {
+        // No upstream can be called so, nor `authority.remote`.
+        let name = format!("service:{upstream}");
+        let asked = settings.remote.clone();
         Ok(Shared {
-            remote: Remote::new(settings.remote.clone(), None, time.clone(), metrics.clone(), background, None)?,
+            remote: Remote::new(&name, asked, None, time.clone(), metrics.clone(), background, last)?,
             upstream,
             settings,
             refresh,

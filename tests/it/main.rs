@@ -34,6 +34,7 @@ mod routing;
 mod secrets;
 mod service;
 mod signing_keys;
+mod storm;
 mod streams;
 mod support;
 mod tokens;

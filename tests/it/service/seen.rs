@@ -65,6 +65,12 @@ async fn while_there_is_none_the_upstream_is_degraded_and_sidegate_is_ready() {
     let valid = "sidegate_service_token_valid{upstream=\"vendor\"}";
     let ends = "sidegate_service_token_expires_timestamp_seconds{upstream=\"vendor\"}";
     assert_eq!((house.sidegate.series(valid).await, house.sidegate.series(ends).await), (0.0, 0.0));
+    // It is told apart from the authority that vouches for users.
+    let asked = "sidegate_authority_requests_total{authority=\"service:vendor\",dialect=\"oauth2\",\
+                 grant=\"client_credentials\",result=\"temporarily_unavailable\"}";
+    assert!(house.sidegate.series(asked).await >= 1.0);
+    let closed = "sidegate_authority_breaker_state{authority=\"service:vendor\",state=\"closed\"}";
+    assert_eq!(house.sidegate.series(closed).await, 1.0);
     let failed = "sidegate_renewals_total{kind=\"service\",reason=\"unavailable\",result=\"failed\"}";
     assert!(house.sidegate.series(failed).await >= 1.0);
     house.authority.is(Mood::Good);
