@@ -2,6 +2,7 @@
 
 mod flight;
 mod flights;
+pub mod service;
 mod sweep;
 mod timing;
 
@@ -9,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-pub use self::timing::{Spread, Timing, slides_from, timing};
+pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
     flights::{Flights, Then},
