@@ -235,7 +235,7 @@ async fn sign_in(sidegate: SocketAddr, sessions: usize) -> Result<Vec<String>, F
         let request = Request::post("/oauth20/token")
             .header("host", "api.test")
             .header("content-type", "application/x-www-form-urlencoded");
-        let response = sender.send_request(request.body(Full::from(form))?).await?;
+        let response = sender.send_request(request.body(Full::new(Bytes::from(form)))?).await?;
         let answer: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
         tokens.push(answer["access_token"].as_str().ok_or_else(|| answer.to_string())?.to_owned());
     }
