@@ -74,13 +74,14 @@ impl Flight {
                 timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
             }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
+            Wanted::Forced { seen } => vouched.generation > seen,
         }
     }
 
     /// Before anybody sees them: what is lost here is lost for good.
     async fn keep(&self, session: &Session, seen: u64, held: Held, how: Renewal) -> Outcome {
         let renewed_for = match self.wanted {
-            Wanted::ByTime { .. } => None,
+            Wanted::ByTime { .. } | Wanted::Forced { .. } => None,
             Wanted::ByClient { presented } => Some(presented),
         };
         let mut pause = FIRST_PAUSE;
