@@ -64,7 +64,7 @@
 //!  3 jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
-//!  0 model json backoff
+//!  0 model json backoff crash
 //! ```
 #![forbid(unsafe_code)]
 
@@ -75,6 +75,7 @@ pub mod backoff;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod dialect;
 pub mod endpoints;
 pub mod explain;

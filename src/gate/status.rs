@@ -186,11 +186,7 @@ impl Gate {
             state: seen.state,
             state_age: seen.since.map(|since| since.until(now).as_secs()),
             degraded: last_error.is_some(),
-            breaker: match seen.breaker {
-                Standing::Closed => BreakerState::Closed,
-                Standing::Open { .. } => BreakerState::Open,
-                Standing::HalfOpen => BreakerState::HalfOpen,
-            },
+            breaker: state_of(seen.breaker),
             next_attempt: match seen.breaker {
                 Standing::Open { until } => Some(now.until(until).as_secs()),
                 Standing::Closed | Standing::HalfOpen => None,
@@ -200,6 +196,12 @@ impl Gate {
             keys: keys.as_ref().map(|keys| keys.keys),
             key_age: keys.and_then(|keys| keys.last_success).map(|at| at.until(now).as_secs()),
         })
+    }
+
+    /// The breakers of all authorities outside, by the names of those.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, BreakerState)> {
+        let remote = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()).map(|renewals| renewals.remote());
+        remote.into_iter().map(|remote| (remote.name(), state_of(remote.seen().breaker)))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -303,6 +305,14 @@ impl SigningKeyStatus {
 impl CacheStatus {
     fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64) -> CacheStatus {
         CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
+    }
+}
+
+fn state_of(breaker: Standing) -> BreakerState {
+    match breaker {
+        Standing::Closed => BreakerState::Closed,
+        Standing::Open { .. } => BreakerState::Open,
+        Standing::HalfOpen => BreakerState::HalfOpen,
     }
 }
 

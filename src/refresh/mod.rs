@@ -2,6 +2,7 @@
 
 mod flight;
 mod flights;
+mod sweep;
 mod timing;
 
 use std::{sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use self::{
 use crate::{
     authority::{Authority, remote::Remote},
     config,
+    crash::{self, Point},
     model::{Grant, GrantType},
     session::{Granted, Held, Session, SessionId, Sessions},
     telemetry::metrics::{Forced, Metrics, Renewable},
@@ -43,6 +45,8 @@ pub enum Wanted {
     ByClient { presented: u64 },
     /// Somebody does not take what was renewed `seen` times, whatever its time says.
     Forced { seen: u64 },
+    /// Somebody began to renew it and is at it no more.
+    Recovery,
 }
 
 /// The session as it is once the renewal is done, or why it was not done.
@@ -170,12 +174,18 @@ impl Renewals {
                 means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
             }
             let then = then(&outcome);
+            crash::point(Point::BeforeAnswer);
             (outcome, then, means.sessions.now())
         })
     }
 }
 
 impl Means {
+    /// How long a lease lasts: longer than a question may take, and not by much, since nobody else can help until it is over.
+    fn lease(&self) -> Duration {
+        self.remote.settings().timeout * 8 / 5
+    }
+
     /// What the authority is asked for to renew what a session holds; `None`: only the user can begin another one.
     fn grant(&self, client: &str, granted: &Granted, held: &Held) -> Option<Grant> {
         if let Some(token) = &held.refresh_token {

@@ -120,8 +120,7 @@ impl Health {
             let (running, waiting) = own.authority.hashing();
             self.metrics.oauth.observe_passwords(running, waiting);
         }
-        let remote = gate.remote_status(self.time.now());
-        self.metrics.remote.observe_breaker(remote.as_ref().map(|remote| (&*remote.dialect, remote.breaker)));
+        self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

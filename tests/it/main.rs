@@ -33,6 +33,7 @@ mod replay;
 mod routing;
 mod secrets;
 mod signing_keys;
+mod storm;
 mod streams;
 mod support;
 mod tokens;

@@ -58,8 +58,13 @@ pub enum Renewal {
     Refreshed,
     /// By a new sign-in, with credentials that are at hand.
     Obtained,
+    /// With a refresh token of which nobody knew whether it was spent, or with one that had come too late.
+    Recovered,
     /// It says that the session is over.
     Ended,
+    /// The same, and an answer of it had not reached us: it may have given a token that nobody has. The one loss that
+    /// cannot be excluded.
+    AnswerLost,
     /// There was nothing to renew it with.
     NotRenewable,
     /// The authority is away or too many ask it, so nobody did.
@@ -125,6 +130,8 @@ pub enum StoreOperation {
     Rotate,
     /// What the authority outside gave is replaced.
     Renew,
+    /// Before the authority outside is asked, and when it gave nothing.
+    Lease,
     /// The end of an access token is moved.
     Slide,
     Revoke,
@@ -369,10 +376,12 @@ impl Refresh {
 }
 
 impl Renewal {
-    const ALL: [Renewal; 9] = [
+    const ALL: [Renewal; 11] = [
         Renewal::Refreshed,
         Renewal::Obtained,
+        Renewal::Recovered,
         Renewal::Ended,
+        Renewal::AnswerLost,
         Renewal::NotRenewable,
         Renewal::NotAsked,
         Renewal::Throttled,
@@ -386,7 +395,9 @@ impl Renewal {
         match self {
             Renewal::Refreshed => "refreshed",
             Renewal::Obtained => "obtained",
+            Renewal::Recovered => "recovered",
             Renewal::Ended => "invalid_grant",
+            Renewal::AnswerLost => "answer_lost",
             Renewal::NotRenewable => "not_renewable",
             Renewal::NotAsked => "not_asked",
             Renewal::Throttled => "throttled",
@@ -398,8 +409,8 @@ impl Renewal {
 
     fn labels(self) -> [&'static str; 3] {
         let result = match self {
-            Renewal::Refreshed | Renewal::Obtained => "renewed",
-            Renewal::Ended => "ended",
+            Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => "renewed",
+            Renewal::Ended | Renewal::AnswerLost => "ended",
             Renewal::NotRenewable
             | Renewal::NotAsked
             | Renewal::Throttled
@@ -451,11 +462,12 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 10] = [
+    const ALL: [StoreOperation; 11] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
         StoreOperation::Renew,
+        StoreOperation::Lease,
         StoreOperation::Slide,
         StoreOperation::Revoke,
         StoreOperation::Note,
@@ -470,6 +482,7 @@ impl StoreOperation {
             StoreOperation::Find => "find",
             StoreOperation::Rotate => "rotate",
             StoreOperation::Renew => "renew",
+            StoreOperation::Lease => "lease",
             StoreOperation::Slide => "slide",
             StoreOperation::Revoke => "revoke",
             StoreOperation::Note => "note",

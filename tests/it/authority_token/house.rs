@@ -45,6 +45,10 @@ struct Inner {
     /// Answered in place of anything else.
     broken: Mutex<Option<(u16, Option<&'static str>, Value)>>,
     held: watch::Sender<bool>,
+    /// Answers still to be lost after everything was done.
+    lost: AtomicUsize,
+    /// A refresh token may be used again.
+    forgiving: AtomicBool,
     /// Whoever connects is hung up on.
     dead: AtomicBool,
     connections: AtomicUsize,
@@ -63,6 +67,8 @@ impl Outside {
                 good: Mutex::default(),
                 broken: Mutex::default(),
                 held: watch::Sender::new(false),
+                lost: AtomicUsize::new(0),
+                forgiving: AtomicBool::new(false),
                 dead: AtomicBool::new(false),
                 connections: AtomicUsize::new(0),
             }),
@@ -108,7 +114,10 @@ impl Outside {
             "refresh_token" => {
                 let mut good = inner.good.lock().unwrap();
                 let place = good.iter().position(|known| known == value("refresh_token"));
-                place.map(|place| good.remove(place)).is_some()
+                if let Some(place) = place.filter(|_| !inner.forgiving.load(SeqCst)) {
+                    good.remove(place);
+                }
+                place.is_some()
             }
             _ => false,
         };
@@ -124,7 +133,24 @@ impl Outside {
             given["refresh_token"] = json!(refresh);
             inner.good.lock().unwrap().push(refresh);
         }
-        reply(200, None, &given)
+        let lost = value("grant_type") == "refresh_token"
+            && inner.lost.fetch_update(SeqCst, SeqCst, |lost| lost.checked_sub(1)).is_ok();
+        if lost { reply(502, None, &json!("a gateway")) } else { reply(200, None, &given) }
+    }
+
+    /// It does what it is asked to renew, and so many of its answers do not arrive.
+    pub fn lose(&self, answers: usize) {
+        self.inner.lost.store(answers, SeqCst);
+    }
+
+    /// From now on a refresh token may be used again.
+    pub fn forgive(&self) {
+        self.inner.forgiving.store(true, SeqCst);
+    }
+
+    /// It knows no refresh token but the one that it gave as number `number`.
+    pub fn forget_all_but(&self, number: usize) {
+        *self.inner.good.lock().unwrap() = vec![format!("canary-rt-{number}")];
     }
 
     /// What it was asked, in order.
