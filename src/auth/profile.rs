@@ -136,9 +136,11 @@ impl Profiles {
     pub fn fixed(&self, profile: usize) -> Option<&HeaderValue> {
         match &self.profiles[profile].credential {
             Credential::Basic(value) => Some(value),
-            Credential::InternalJwt { .. } | Credential::Original | Credential::AuthorityToken | Credential::None => {
-                None
-            }
+            Credential::InternalJwt { .. }
+            | Credential::Original
+            | Credential::AuthorityToken
+            | Credential::Service(_)
+            | Credential::None => None,
         }
     }
 

@@ -217,9 +217,9 @@ impl Proxy {
 }
 
 impl Proxy {
-    /// The token of the authority outside, where the upstream of route `index` is shown that one. Apart from the others
-    /// since it is the one credential that a request may have to wait for.
-    pub(super) async fn add_authority_token(
+    /// The token of an authority outside, where the upstream of route `index` is shown one: the session's, or one of
+    /// sidegate's own. Apart from the others since these are the credentials that a request may have to wait for.
+    pub(super) async fn add_outside_token(
         &self,
         credential: &mut Credential,
         admission: &Admission,
@@ -233,6 +233,10 @@ impl Proxy {
             let showing = shown.map_err(|refusal| refused(refusal, None, route))?;
             credential.authorization = Some(showing.authorization.clone());
             credential.showing = Some(showing);
+        }
+        if let Some(keeper) = self.auth.service(route.upstream) {
+            let shown = self.auth.service_token(keeper, route.min_life, cx.now).await;
+            credential.authorization = Some(shown.map_err(|refusal| refused(refusal, None, route))?.authorization);
         }
         Ok(())
     }

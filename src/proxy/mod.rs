@@ -168,7 +168,7 @@ impl Proxy {
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
         let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
         let mut credential = self.credential(&admission, index, &head.headers, cx)?;
-        self.add_authority_token(&mut credential, &admission, index, cx).await?;
+        self.add_outside_token(&mut credential, &admission, index, cx).await?;
         let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
 
         let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;

@@ -2,12 +2,13 @@
 
 mod flight;
 mod flights;
+pub mod service;
 mod sweep;
 mod timing;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::timing::{Spread, Timing, slides_from, timing};
+pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
     flights::{Flights, Landed, Then},
