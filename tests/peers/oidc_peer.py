@@ -144,8 +144,9 @@ class Service(Peer):
         self.echo = self.start(Echo())
         self.provider = self.start(Provider(free_port(), "first"))
         given = settings(self.echo, self.provider.port, required=True)
-        secret = WORK / "machine-secret"
+        secret = WORK / "service"
         secret.write_text("machine-secret\n")
+        secret.chmod(0o600)
         given["upstreams"][0]["credential"] = {
             "service": {
                 "dialect": "oauth2",
