@@ -10,7 +10,7 @@ use std::{
 
 use super::{Auth, Refusal, bearer::Candidate, own::Own, own::unavailable, policy::Policy, verdict::Verdict};
 use crate::{
-    config::LOCAL_ISSUER,
+    config::{LOCAL_ISSUER, Renewal},
     model::{Context, UnixTime},
     refresh::{NotRenewed, Wanted, slides_from},
     session::{Access, Session, Slid, Slide, tokens::Opaque},
@@ -64,7 +64,7 @@ impl Own {
     /// What the verdict on `access` must know; `None`: it does not slide.
     pub(super) fn slides(&self, session: &Session, access: &Access) -> Option<Arc<Slides>> {
         let client = self.authority.client(&session.state.client)?;
-        let slides = !access.foreign && client.slides(session.granted.grant);
+        let slides = !access.foreign && client.renews(session.granted.grant) == Some(Renewal::Sliding);
         slides.then(|| Arc::new(Slides::new(Prolonged::new(access.issued, access.expires, session))))
     }
 
@@ -76,7 +76,7 @@ impl Own {
         let Some(access) = state.access.iter().find(|access| access.digest == token.digest) else { return Ok(None) };
         // As with a refresh: what was taken from the client in the configuration is not prolonged.
         let still = client.still_may(granted.grant, &granted.scope, &granted.audiences);
-        if access.foreign || !client.slides(granted.grant) || still.is_err() {
+        if access.foreign || client.renews(granted.grant) != Some(Renewal::Sliding) || still.is_err() {
             return Ok(None);
         }
         if self.sessions.now() < slides_from(access.issued, access.expires) {

@@ -1,11 +1,12 @@
 //! One suite that holds every store to the same behaviour. A store is plugged in by saying how it is opened.
 
 mod slides;
+mod successors;
 mod vouched;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use self::{slides::*, vouched::*};
+use self::{slides::*, successors::*, vouched::*};
 use super::{
     Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
@@ -89,6 +90,10 @@ conforms!(
     of_many_who_see_the_same_end_one_moves_it,
     a_revoked_token_does_not_slide,
     a_session_without_a_refresh_token_lives_as_long_as_its_token_slides,
+    a_successor_is_known_beside_what_it_succeeds,
+    a_revoked_token_has_no_successor_and_a_revocation_ends_that_too,
+    of_a_revocation_and_many_successors_at_once_nothing_is_left,
+    a_session_without_a_refresh_token_lives_as_long_as_it_gets_successors,
 );
 
 impl Bench {

@@ -125,6 +125,8 @@ pub enum StoreOperation {
     Renew,
     /// The end of an access token is moved.
     Slide,
+    /// An access token gets a successor.
+    Succeed,
     Revoke,
     /// Codes, keys that are good once, acknowledgements.
     Note,
@@ -446,12 +448,13 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 10] = [
+    const ALL: [StoreOperation; 11] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
         StoreOperation::Renew,
         StoreOperation::Slide,
+        StoreOperation::Succeed,
         StoreOperation::Revoke,
         StoreOperation::Note,
         StoreOperation::List,
@@ -466,6 +469,7 @@ impl StoreOperation {
             StoreOperation::Rotate => "rotate",
             StoreOperation::Renew => "renew",
             StoreOperation::Slide => "slide",
+            StoreOperation::Succeed => "succeed",
             StoreOperation::Revoke => "revoke",
             StoreOperation::Note => "note",
             StoreOperation::List => "list",

@@ -19,7 +19,7 @@ use sidegate::{
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
-        Slide, Spent, StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
+        Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -156,6 +156,10 @@ impl SessionStore for Store {
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         self.step(self.inside.slide(id, step))
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(self.inside.succeed(id, step))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

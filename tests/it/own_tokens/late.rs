@@ -18,7 +18,7 @@ use sidegate::{
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
-        Slide, Spent, StoreError, memory::Memory, record::RevocationReason, ring::KeyRing,
+        Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -83,6 +83,10 @@ impl SessionStore for Slow {
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         self.inside.slide(id, step)
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.inside.succeed(id, step)
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
