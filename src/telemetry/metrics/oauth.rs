@@ -76,7 +76,9 @@ pub enum Renewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sliding {
     Slid,
-    /// The token or its session is over, or it may not slide any more.
+    /// The answer carries its successor.
+    Succeeded,
+    /// The token or its session is over, or it may not be renewed any more.
     NotRenewable,
     /// The store or the authority outside did not answer.
     Unavailable,
@@ -409,11 +411,12 @@ impl Renewal {
 }
 
 impl Sliding {
-    const ALL: [Sliding; 3] = [Sliding::Slid, Sliding::NotRenewable, Sliding::Unavailable];
+    const ALL: [Sliding; 4] = [Sliding::Slid, Sliding::Succeeded, Sliding::NotRenewable, Sliding::Unavailable];
 
     fn labels(self) -> [&'static str; 3] {
         match self {
             Sliding::Slid => ["access_token", "renewed", "slid"],
+            Sliding::Succeeded => ["access_token", "renewed", "succeeded"],
             Sliding::NotRenewable => ["access_token", "failed", "not_renewable"],
             Sliding::Unavailable => ["access_token", "failed", "unavailable"],
         }
