@@ -366,6 +366,9 @@ fn own(
         keys.check()?;
         let last = old.renewals.as_deref();
         let renewals = renewals(config, &old.sessions, &authority, last, time, metrics, background)?;
+        if let Some(renewals) = &renewals {
+            renewals.sweep();
+        }
         let own = Own::new(config.clone(), old.sessions.clone(), old.signing.clone(), authority, renewals);
         return Ok(Some((own, keys)));
     }
@@ -382,9 +385,12 @@ fn own(
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
-    let sessions = Arc::new(Sessions::new(measured, ring, background.clone()));
+    let sessions = Arc::new(Sessions::new(measured, ring, background.clone())?);
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
+    if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
+        renewals.sweep();
+    }
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
 }
@@ -407,15 +413,17 @@ fn renewals(
         // Its metadata outlive our reload.
         Some(remote) => remote.clone(),
         None => {
-            let old = old.and_then(|old| old.remote().keys());
+            let last = old.map(|old| &**old.remote());
+            let old = last.and_then(Remote::keys);
             let keys = settings.id_tokens().map(|issuer| match old.filter(|old| old.issuer() == issuer) {
                 Some(old) => old.clone(),
                 None => Provider::start(issuer.clone(), time.clone(), background),
             });
-            Arc::new(Remote::new(settings.clone(), keys, metrics.clone(), background)?)
+            Arc::new(Remote::new(REMOTE, settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
         }
     };
-    Ok(Some(Arc::new(Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old))))
+    let renewals = Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old);
+    Ok(Some(Arc::new(renewals)))
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {
@@ -434,3 +442,6 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// What the authority that vouches is called in logs and metrics.
+const REMOTE: &str = "remote";

@@ -54,7 +54,10 @@ pub enum FetchError {
     Roots(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// Connection, TLS or protocol.
+    /// There was no connection: nothing was sent.
+    #[error("{0}")]
+    Connect(String),
+    /// The connection broke, or what came was no HTTP.
     #[error("{0}")]
     Transport(String),
     #[error("answered with status {0}")]
@@ -223,7 +226,10 @@ impl Fetcher {
             _ => return Err(FetchError::Url),
         };
         let answer = async {
-            let response = response.await.map_err(|error| FetchError::Transport(chain(&error)))?;
+            let response = response.await.map_err(|error| {
+                let cause = chain(&error);
+                if error.is_connect() { FetchError::Connect(cause) } else { FetchError::Transport(cause) }
+            })?;
             let (status, headers) = (response.status(), response.headers().clone());
             if !wanted(status) {
                 return Err(FetchError::Status(status));

@@ -64,16 +64,18 @@
 //!  3 jwks
 //!  2 dialect jose fetch rate telemetry
 //!  1 config body
-//!  0 model json
+//!  0 model json backoff crash
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod auth;
 pub mod authority;
+pub mod backoff;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod dialect;
 pub mod endpoints;
 pub mod explain;

@@ -37,6 +37,22 @@ impl UnixTime {
     }
 }
 
+/// A moment in milliseconds since 1970: for leases, which whole seconds are too coarse for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// The time from `self` to `later`; zero if that has passed.
+    pub fn until(self, later: UnixMillis) -> Duration {
+        Duration::from_millis(later.0.saturating_sub(self.0))
+    }
+
+    pub fn plus(self, duration: Duration) -> UnixMillis {
+        UnixMillis(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
 /// The clock: the system's, plus an offset that only tests move.
 ///
 /// It is read once per request; everything below takes the moment as an argument.
@@ -55,6 +71,12 @@ impl Time {
     pub fn now(&self) -> UnixTime {
         let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         UnixTime(system.saturating_add_signed(*self.offset.borrow()))
+    }
+
+    pub fn now_millis(&self) -> UnixMillis {
+        let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let system = u64::try_from(system.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(system.saturating_add_signed(self.offset.borrow().saturating_mul(1000)))
     }
 
     /// Moves the clock; sleepers look at it again.

@@ -1,5 +1,6 @@
 //! Bearer token → [`Verdict`] → [`Principal`]. Nothing else can make a `Principal`.
 
+pub mod another;
 pub mod ask;
 pub mod basic;
 pub mod bearer;

@@ -66,6 +66,9 @@ async fn waited_for(
         (Err(NotRenewed::Ended), _) => Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
         (_, Some(showing)) => Ok(showing.authorization.clone()),
         (Err(NotRenewed::NotRenewable), None) => Err(Refusal::new(Reason::TokenExpired, "authority_token_expired")),
+        (Err(NotRenewed::NotAsked { retry_after, .. }), None) => {
+            Err(Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::Undecided, "authority_away") })
+        }
         (Err(NotRenewed::Unavailable { retry_after, .. }), None) => {
             Err(Refusal { retry_after, ..Refusal::new(Reason::Undecided, "authority_unavailable") })
         }

@@ -86,13 +86,49 @@ impl Profiles {
             return Ok(None);
         }
         let slot = &verdict.prepared[profile];
-        if let Some(ready) = slot.load_full().filter(|ready| now < ready.renew_at && now.until(ready.expires) >= need) {
-            return Ok(Some(ready));
-        }
+        let forced = match slot.load_full() {
+            Some(ready) if ready.is_good(need, now) => return Ok(Some(ready)),
+            Some(last) => last.forced,
+            None => NEVER,
+        };
         // Two requests may make one each at the same moment; both are good, and the later one stays.
-        let made = Arc::new(self.profiles[profile].make(verdict, signer, now)?);
+        let made = Arc::new(self.profiles[profile].make(verdict, signer, now, forced)?);
         slot.store(Some(made.clone()));
         Ok(Some(made))
+    }
+
+    /// Other headers of `profile` than `seen`, which the upstream has refused: those that somebody else has made since, or
+    /// new ones.
+    ///
+    /// # Errors
+    /// As [`Profiles::prepare`].
+    pub fn prepare_another(
+        &self,
+        profile: usize,
+        verdict: &Verdict,
+        signer: Option<&Minter>,
+        seen: &Arc<Prepared>,
+        need: Duration,
+        now: UnixTime,
+    ) -> Result<Another, MintFailed> {
+        let slot = &verdict.prepared[profile];
+        let current = slot.load_full();
+        if let Some(other) = current.as_ref().filter(|other| !Arc::ptr_eq(other, seen) && other.is_good(need, now)) {
+            return Ok(Another::There(other.clone()));
+        }
+        let forced = current.as_ref().map_or(seen.forced, |current| current.forced);
+        if !may_force(forced, now) {
+            return Ok(Another::TooSoon);
+        }
+        let made = Arc::new(self.profiles[profile].make(verdict, signer, now, now)?);
+        let before = slot.compare_and_swap(&current, Some(made.clone()));
+        // Of several requests that were refused at the same moment, one has it made.
+        match before.as_ref() {
+            Some(other) if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, other)) => {
+                Ok(Another::There(other.clone()))
+            }
+            _ => Ok(Another::Made(made)),
+        }
     }
 
     /// The fixed credential of `profile`, where it is not the token's.
@@ -116,6 +152,27 @@ impl Profiles {
     }
 }
 
+/// What there is in place of a credential that the upstream has refused.
+pub enum Another {
+    Made(Arc<Prepared>),
+    /// Somebody else has had it made.
+    There(Arc<Prepared>),
+    /// The last one was made a moment ago, for the same reason.
+    TooSoon,
+}
+
+/// Whether a credential may be renewed at `now` only since an upstream has refused it, when that was last done at `last`: an
+/// upstream that refuses everything must not have us renew without end.
+pub(super) fn may_force(last: UnixTime, now: UnixTime) -> bool {
+    now.0.abs_diff(last.0) >= FORCED_EVERY
+}
+
+impl Prepared {
+    fn is_good(&self, need: Duration, now: UnixTime) -> bool {
+        now < self.renew_at && now.until(self.expires) >= need
+    }
+}
+
 impl Profile {
     /// Nothing of it depends on the token.
     fn is_bare(&self) -> bool {
@@ -128,7 +185,13 @@ impl Profile {
         if self.is_bare() { 0 } else { size_of::<Prepared>() + credential + identity }
     }
 
-    fn make(&self, verdict: &Verdict, signer: Option<&Minter>, now: UnixTime) -> Result<Prepared, MintFailed> {
+    fn make(
+        &self,
+        verdict: &Verdict,
+        signer: Option<&Minter>,
+        now: UnixTime,
+        forced: UnixTime,
+    ) -> Result<Prepared, MintFailed> {
         let identity = self
             .identity
             .iter()
@@ -139,7 +202,7 @@ impl Profile {
             .collect();
         let Credential::InternalJwt { audience } = &self.credential else {
             let expires = verdict.valid_until;
-            return Ok(packed(Prepared { credential: None, identity, renew_at: expires, expires }));
+            return Ok(packed(Prepared { credential: None, identity, renew_at: expires, expires, forced }));
         };
         let signer = signer.ok_or(MintFailed)?;
         let minted = signer.mint(audience, &self.claims(verdict), now, verdict.valid_until).map_err(|_| MintFailed)?;
@@ -147,7 +210,7 @@ impl Profile {
         credential.set_sensitive(true);
         let life = minted.expires.0.saturating_sub(now.0);
         let renew_at = now.plus((life * 4 / 5).max(1));
-        Ok(packed(Prepared { credential: Some(credential), identity, renew_at, expires: minted.expires }))
+        Ok(packed(Prepared { credential: Some(credential), identity, renew_at, expires: minted.expires, forced }))
     }
 
     /// The subject, the client, the scope, the claims that the identity headers name, and the intent of a grant of ours.
@@ -190,6 +253,11 @@ fn packed(mut prepared: Prepared) -> Prepared {
     }
     prepared
 }
+
+const NEVER: UnixTime = UnixTime(0);
+
+/// Seconds.
+const FORCED_EVERY: u64 = 30;
 
 /// The internal JWT could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

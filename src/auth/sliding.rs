@@ -135,6 +135,9 @@ impl Own {
             Ok(_) => Ok(true),
             Err(NotRenewed::Ended) => Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
             Err(NotRenewed::NotRenewable) => Ok(false),
+            Err(NotRenewed::NotAsked { retry_after, .. }) => {
+                Err(Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::Undecided, "authority_away") })
+            }
             Err(NotRenewed::Unavailable { retry_after, .. }) => {
                 Err(Refusal { retry_after, ..Refusal::new(Reason::Undecided, "authority_unavailable") })
             }

@@ -67,6 +67,8 @@ pub struct Prepared {
     pub renew_at: UnixTime,
     /// The end of the credential.
     pub expires: UnixTime,
+    /// When one was last made since the upstream had refused the one before; 0: never.
+    pub forced: UnixTime,
 }
 
 impl Verdict {

@@ -1,5 +1,6 @@
 //! The authority outside: asked in its own dialect, once for each question.
 
+mod breaker;
 mod health;
 mod identity;
 mod metadata;
@@ -9,24 +10,30 @@ mod proof;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, header};
-use tokio::runtime::Handle;
+use http::{Method, StatusCode, header};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use url::Url;
 
-use self::{health::Health, places::Places, proof::Proof};
 pub use self::{
-    health::Seen,
+    breaker::Standing,
+    health::{Seen, State},
     identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
     places::SignInPage,
 };
-use super::line::{LONGEST_WAIT, Line};
+use self::{
+    breaker::{Change, Shut},
+    health::Health,
+    places::Places,
+    proof::Proof,
+};
+use super::line::{Full, LONGEST_WAIT, Line};
 use crate::{
     config,
     dialect::{self, Content, Endpoint, Heard, Said},
     fetch::{Bounds, Call, FetchError, Fetcher},
     jose::mint::MintError,
     jwks::Provider,
-    model::{Grant, RefreshForm, Secret, TokenError, TokenGrant, TokenRequest, UnixTime},
+    model::{ErrorCode, Grant, RefreshForm, Secret, Time, TokenError, TokenGrant, TokenRequest, UnixTime},
     telemetry::metrics::{IdToken, Metrics},
 };
 
@@ -40,7 +47,8 @@ pub struct Remote {
     proof: Proof,
     /// The keys of its ID tokens; `None`: none are asked for.
     keys: Option<Arc<Provider>>,
-    health: Health,
+    health: Arc<Health>,
+    time: Time,
     /// Apart: a flood of new sessions must not keep those that exist from being renewed.
     beginning: Line,
     renewing: Line,
@@ -48,27 +56,53 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`].
+    /// Nothing is asked yet. `name` tells it from other authorities in logs and metrics. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`]; `old` is
+    /// what a reload replaces.
     ///
     /// # Errors
     /// If the key for assertions cannot be used.
     pub fn new(
+        name: &str,
         settings: config::Remote,
         keys: Option<Arc<Provider>>,
+        time: Time,
         metrics: Arc<Metrics>,
         background: &Handle,
+        old: Option<&Remote>,
     ) -> Result<Remote, MintError> {
         let fetcher = Arc::new(Fetcher::new(settings.ca_file.clone()));
         let bounds = Bounds { timeout: settings.timeout, bytes: ANSWER_BYTES };
         let places = Places::new(&settings, &fetcher, bounds, background);
         let proof = Proof::new(&settings.authentication)?;
-        let (identity, health) = (settings.identity(), Health::default());
+        let identity = settings.identity();
+        // The same authority is as it was, and need not fall over once more to be left alone.
+        let same = old.filter(|old| old.identity == identity);
+        let health = same.map_or_else(|| Arc::new(Health::of(name)), |old| old.health.clone());
+        metrics.remote.prepare(name);
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
-        Ok(Remote { settings, identity, fetcher, bounds, places, proof, keys, health, beginning, renewing, metrics })
+        Ok(Remote {
+            settings,
+            identity,
+            fetcher,
+            bounds,
+            places,
+            proof,
+            keys,
+            health,
+            time,
+            beginning,
+            renewing,
+            metrics,
+        })
     }
 
     pub fn settings(&self) -> &config::Remote {
         &self.settings
+    }
+
+    /// What it is called in logs and metrics.
+    pub fn name(&self) -> &str {
+        self.health.name()
     }
 
     /// Which authority it is (see [`config::Remote::identity`]).
@@ -83,33 +117,55 @@ impl Remote {
     /// `invalid_grant` if, and only if, the authority says clearly that what was presented is no good. Anything else is
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        self.ask_in(&self.beginning, grant, now).await
+        let _place = self.enter(&self.beginning).await?;
+        self.asked(grant, now).await.map_err(|not_given| not_given.error)
     }
 
-    /// The same for a session that goes on.
+    /// A turn to renew a session that goes on. It may have to be waited for, so it comes before the lease on the session.
     ///
     /// # Errors
-    /// As [`Remote::ask`].
-    pub async fn renew(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        self.ask_in(&self.renewing, grant, now).await
+    /// If too many wait already, or it is away; nothing was asked.
+    pub async fn turn(&self) -> Result<Turn<'_>, TokenError> {
+        let place = self.enter(&self.renewing).await?;
+        Ok(Turn { remote: self, _place: place })
     }
 
-    async fn ask_in(&self, line: &Line, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let Ok(_place) = line.enter().await else {
+    async fn enter(&self, line: &Line) -> Result<OwnedSemaphorePermit, TokenError> {
+        // First: it is a place to wait for an answer in, and there will be none.
+        self.health.may_ask(self.time.now()).map_err(|shut| self.away(shut))?;
+        line.enter().await.map_err(|Full| {
             self.metrics.rate_limited("authority");
             let busy = TokenError::unavailable().throttled(LONGEST_WAIT.as_secs());
-            return Err(busy.because("too many at once ask the authority: look at authority.remote.max_concurrent"));
-        };
-        let (kind, started) = (grant.kind(), Instant::now());
-        // Boxed: the futures of all who ask would be as large.
-        let outcome = Box::pin(self.put(grant, now)).await;
-        self.metrics.remote.asked(self.settings.api.dialect(), kind, &outcome, started.elapsed());
-        self.health.note(&outcome, now);
-        outcome
+            busy.because("too many at once ask the authority: look at authority.remote.max_concurrent")
+        })
     }
 
-    async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let tokens = self.places.tokens(now).await?;
+    async fn asked(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+        // Again: it may have gone away while this one stood in the line.
+        let leave = self.health.admit(self.time.now()).map_err(|shut| self.away(shut))?;
+        let (kind, started) = (grant.kind(), Instant::now());
+        // Boxed: the futures of all who ask would be as large.
+        let given = Box::pin(self.put(grant, now)).await;
+        let outcome = given.as_ref().map_err(|not_given| &not_given.error);
+        self.metrics.remote.asked(self.settings.api.dialect(), kind, outcome, started.elapsed());
+        if let Some(Change::Opened { .. }) = leave.settle(given.as_ref(), self.time.now()) {
+            self.metrics.remote.breaker_opened(self.name());
+        }
+        given
+    }
+
+    /// Nothing was asked, and nothing is anybody's fault but the authority's.
+    fn away(&self, shut: Shut) -> TokenError {
+        self.metrics.remote.breaker_refused(self.name());
+        let error = TokenError { retry_after: Some(shut.retry_after), ..TokenError::unavailable() };
+        error.because("the authority is away, and is asked nothing for a while")
+    }
+
+    async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+        let tokens = self.places.tokens(now).await.map_err(|unknown| NotGiven {
+            asked: unknown.was_asked(),
+            ..NotGiven::from(TokenError::unavailable().because(format!("the authority: {unknown}")))
+        })?;
         let request = TokenRequest {
             client: self.proof.client(&self.settings, &tokens.obtain, now)?,
             grant,
@@ -127,11 +183,14 @@ impl Remote {
         let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
         if called.status.is_redirection() {
             // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
-            return Err(TokenError::unavailable().because("the authority: it redirects, which is not followed"));
+            let error = TokenError::unavailable().because("the authority: it redirects, which is not followed");
+            return Err(NotGiven { error, spent: false, asked: true });
         }
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
-        let given = dialect::read_reply(&self.settings.api, &heard)?;
-        Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given })
+        match dialect::read_reply(&self.settings.api, &heard) {
+            Ok(given) => Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given }),
+            Err(error) => Err(NotGiven { spent: may_have_done_it(called.status, error.code), error, asked: true }),
+        }
     }
 
     /// Who signed in, by the ID token in `given`; `nonce` is what the user was sent away with. `None`: ID tokens are
@@ -213,6 +272,45 @@ fn call(said: Said, url: &mut Url) -> Call {
     Call { method, headers: headers.filter_map(|(name, value)| Some((name, value?))).collect(), body }
 }
 
+/// The right to ask one question, or several one after the other.
+pub struct Turn<'r> {
+    remote: &'r Remote,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Turn<'_> {
+    /// As [`Remote::ask`]. One attempt.
+    ///
+    /// # Errors
+    /// The same, and whether what was presented may be spent all the same.
+    pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+        self.remote.asked(grant, now).await
+    }
+}
+
+/// Why the authority gave nothing.
+#[derive(Debug)]
+pub struct NotGiven {
+    pub error: TokenError,
+    /// Nobody knows whether it has done what was asked: a token that is good for one use only may have been used.
+    pub spent: bool,
+    /// Somebody tried to reach it. Otherwise it is as good as never asked: it was taken for away, too many ask it, or what
+    /// is wanted could not be said.
+    pub asked: bool,
+}
+
+impl From<TokenError> for NotGiven {
+    fn from(error: TokenError) -> NotGiven {
+        NotGiven { error, spent: false, asked: false }
+    }
+}
+
+/// Whether an answer that is no clear word leaves open what was done before it.
+fn may_have_done_it(status: StatusCode, code: ErrorCode) -> bool {
+    let unclear = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError);
+    unclear && (status.is_success() || (status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE))
+}
+
 /// Wiped once it is sent.
 struct Body(Secret<Vec<u8>>);
 
@@ -223,8 +321,13 @@ impl AsRef<[u8]> for Body {
 }
 
 /// No answer says nothing of what was presented.
-fn unreachable(error: FetchError) -> TokenError {
-    TokenError::unavailable().because(format!("the authority: {error}"))
+fn unreachable(error: FetchError) -> NotGiven {
+    let spent = match error {
+        FetchError::Url | FetchError::Roots(_) | FetchError::Connect(_) => false,
+        FetchError::Timeout(_) | FetchError::Transport(_) | FetchError::Status(_) | FetchError::TooLarge(_) => true,
+    };
+    let asked = !matches!(error, FetchError::Url | FetchError::Roots(_));
+    NotGiven { error: TokenError::unavailable().because(format!("the authority: {error}")), spent, asked }
 }
 
 /// A token that is over when it comes would be renewed without end, and one that outlives everything never.

@@ -287,6 +287,9 @@ pub struct Route {
     pub on_expiry: OnExpiry,
     /// What the credential must have left when a request begins.
     pub min_life: Duration,
+    /// The bytes of a body that are kept so that a request which the upstream answers with 401 can be sent once more;
+    /// `None`: it never is, since that is switched off or could bring nothing.
+    pub replay: Option<usize>,
     /// The upstream's, with the route's own on top.
     pub timeouts: Timeouts,
 }

@@ -38,7 +38,7 @@ async fn an_answer_that_does_not_come_ends_by_itself() {
     server.reply("/x", Reply::Broken);
     assert!(matches!(fetcher.get_json(&server.url("/x"), BOUNDS).await, Err(FetchError::Transport(_))));
     let nobody = Url::parse("http://127.0.0.1:1/").unwrap();
-    assert!(matches!(fetcher.get_json(&nobody, BOUNDS).await, Err(FetchError::Transport(_))));
+    assert!(matches!(fetcher.get_json(&nobody, BOUNDS).await, Err(FetchError::Connect(_))));
     let file = Url::parse("file:///etc/hostname").unwrap();
     assert!(fetcher.get_json(&file, BOUNDS).await.is_err());
 }
@@ -106,7 +106,7 @@ async fn only_the_configured_roots_are_trusted() {
     assert_eq!(Fetcher::new(Some(file.clone())).get_json(&url, BOUNDS).await, Ok("{}".into()));
     let refused = Fetcher::new(Some(other.clone())).get_json(&url, BOUNDS).await.unwrap_err();
     [file, other].iter().for_each(|file| std::fs::remove_file(file).unwrap());
-    assert!(matches!(&refused, FetchError::Transport(text) if text.contains("certificate")), "{refused}");
+    assert!(matches!(&refused, FetchError::Connect(text) if text.contains("certificate")), "{refused}");
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
+    authority::remote::{Standing, State},
     config::{Authority, Users, Way},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     session::StoreError,
-    telemetry::metrics::{CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
+    telemetry::metrics::{BreakerState, CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
 };
 
 /// One generation, as it stands now.
@@ -47,8 +48,17 @@ pub struct RemoteStatus {
     pub dialect: String,
     /// Its issuer, or where its tokens are renewed.
     pub place: String,
+    /// What its last answer came to; `untried`: nobody asked it yet.
+    pub state: State,
+    /// Seconds since that is so.
+    pub state_age: Option<u64>,
     /// Its last answer made no sense, or there was none.
     pub degraded: bool,
+    /// `closed`: it is asked. `open`: it was away too often in a row, and is asked nothing. `half_open`: one question finds
+    /// out whether it is back.
+    pub breaker: BreakerState,
+    /// Seconds until whoever comes then asks it, while the breaker is open.
+    pub next_attempt: Option<u64>,
     /// Seconds since it last gave or refused something, as it should.
     pub answered: Option<u64>,
     pub last_error: Option<String>,
@@ -173,12 +183,25 @@ impl Gate {
             dialect: remote.settings().api.dialect().to_owned(),
             // A query may have what only the authority should know.
             place: remote.settings().place().split('?').next().unwrap_or_default().to_owned(),
+            state: seen.state,
+            state_age: seen.since.map(|since| since.until(now).as_secs()),
             degraded: last_error.is_some(),
+            breaker: state_of(seen.breaker),
+            next_attempt: match seen.breaker {
+                Standing::Open { until } => Some(now.until(until).as_secs()),
+                Standing::Closed | Standing::HalfOpen => None,
+            },
             answered: seen.last_answer.map(|at| at.until(now).as_secs()),
             last_error,
             keys: keys.as_ref().map(|keys| keys.keys),
             key_age: keys.and_then(|keys| keys.last_success).map(|at| at.until(now).as_secs()),
         })
+    }
+
+    /// The breakers of all authorities outside, by the names of those.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, BreakerState)> {
+        let remote = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()).map(|renewals| renewals.remote());
+        remote.into_iter().map(|remote| (remote.name(), state_of(remote.seen().breaker)))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -282,6 +305,14 @@ impl SigningKeyStatus {
 impl CacheStatus {
     fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64) -> CacheStatus {
         CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
+    }
+}
+
+fn state_of(breaker: Standing) -> BreakerState {
+    match breaker {
+        Standing::Closed => BreakerState::Closed,
+        Standing::Open { .. } => BreakerState::Open,
+        Standing::HalfOpen => BreakerState::HalfOpen,
     }
 }
 

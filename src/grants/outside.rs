@@ -137,7 +137,11 @@ impl Grants {
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
         // Not what was presented is wrong then, but what the operator has written.
         let given = outside.remote().ask(account, self.sessions.now()).await.map_err(|error| match error.code {
-            ErrorCode::InvalidGrant => misconfigured(&error),
+            ErrorCode::InvalidGrant => {
+                let username = &identity.username;
+                tracing::error!(username, "the authority outside refuses an account: look at what it is mapped to");
+                misconfigured(&error)
+            }
             _ => judged(error),
         })?;
         Ok(Vouched { identity, held: held(given, outside.remote()) })
@@ -258,9 +262,13 @@ impl Grants {
             Ok(renewed) => Ok((*renewed).clone()),
             Err(NotRenewed::Ended) => Err(TokenError::invalid_grant().because("ended_by_the_authority")),
             Err(NotRenewed::NotRenewable) => Err(TokenError::invalid_grant().because("not_renewable")),
-            Err(NotRenewed::Unavailable { retry_after: Some(seconds), cause }) => {
-                Err(TokenError::unavailable().throttled(seconds).because(cause))
+            Err(NotRenewed::NotAsked { retry_after, busy: false, cause }) => {
+                Err(TokenError { retry_after: Some(retry_after), ..TokenError::unavailable() }.because(cause))
             }
+            Err(
+                NotRenewed::NotAsked { retry_after: seconds, busy: true, cause }
+                | NotRenewed::Unavailable { retry_after: Some(seconds), cause },
+            ) => Err(TokenError::unavailable().throttled(seconds).because(cause)),
             Err(NotRenewed::Unavailable { retry_after: None, cause }) => Err(TokenError::unavailable().because(cause)),
         }
     }
@@ -343,9 +351,8 @@ fn unproven(error: Unproven) -> TokenError {
     TokenError::unavailable().because(format!("id_token: {error}"))
 }
 
-/// The authority refuses us, not the client.
+/// The authority refuses us, not the client; it has been told when that began.
 fn misconfigured(error: &TokenError) -> TokenError {
     let cause = error.cause.as_deref().unwrap_or(error.code.as_str());
-    tracing::error!(cause, "the authority outside refuses sidegate itself: look at authority.remote");
     TokenError::unavailable().because(format!("authority_refuses_us: {cause}"))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::UnixTime;
+use crate::{backoff::chance, model::UnixTime};
 
 /// A budget of [`BURST`] fetches, and one more every [`PERIOD`] seconds.
 #[derive(Debug, Default)]
@@ -24,21 +24,13 @@ impl Budget {
 
 /// `interval`, ten percent more or less.
 pub fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * random())
+    interval.mul_f64(0.9 + 0.2 * chance())
 }
 
 /// The pause after the `failures`th failure in a row: doubled from 250 ms to 30 s, and between half and all of that.
 pub fn backoff(failures: u32) -> Duration {
     let whole = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LAST);
-    whole.mul_f64(0.5 + 0.5 * random())
-}
-
-/// In [0, 1).
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness every replica asks in the same moment; that is all.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    whole.mul_f64(0.5 + 0.5 * chance())
 }
 
 const PERIOD: u64 = 10;

@@ -43,7 +43,7 @@ pub(super) struct Credential {
     pub(super) original: Option<(HeaderName, HeaderValue)>,
     /// Further `Authorization` headers of a client that is only observed.
     pub(super) repeated: Vec<HeaderValue>,
-    prepared: Option<Arc<Prepared>>,
+    pub(super) prepared: Option<Arc<Prepared>>,
 }
 
 impl Credential {
@@ -281,6 +281,6 @@ fn malformed(code: &'static str) -> Refusal {
     Refusal::new(Reason::TokenMalformed, code)
 }
 
-fn refused(refusal: Refusal, scope: Option<String>, route: &config::Route) -> ProxyError {
+pub(super) fn refused(refusal: Refusal, scope: Option<String>, route: &config::Route) -> ProxyError {
     ProxyError::Refused { refusal, scope, basic: route.token.basic.is_some() }
 }

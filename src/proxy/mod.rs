@@ -8,6 +8,7 @@ mod life;
 pub mod limits;
 pub mod path;
 mod readings;
+mod replay;
 mod rewrite;
 pub mod routes;
 mod seen;
@@ -23,16 +24,17 @@ use self::{
     headers::{HeaderRules, Hop, Outgoing},
     life::{Life, Lives},
     path::CanonicalPath,
+    replay::Forwarded,
     routes::Routes,
     upstream::{RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream},
 };
 pub use self::{error::ProxyError, seen::Seen};
 use crate::{
-    auth::{Auth, Principal, policy::Policy},
+    auth::{Auth, Principal, another::Shown, policy::Policy},
     config::{self, Config, Preflight},
     model::{Context, Time},
     telemetry::{
-        metrics::{Metrics, UpstreamMetrics},
+        metrics::{Metrics, RouteReplays, UpstreamMetrics},
         reason::Reason,
     },
 };
@@ -49,6 +51,8 @@ pub struct Proxy {
     auth: Auth,
     upstreams: Vec<Arc<Upstream>>,
     upstream_metrics: Vec<UpstreamMetrics>,
+    /// By route; `None` where no request is sent once more.
+    replays: Vec<Option<RouteReplays>>,
     metrics: Arc<Metrics>,
     lives: Arc<Lives>,
 }
@@ -57,7 +61,7 @@ pub struct Proxy {
 #[derive(Debug)]
 pub enum Plan {
     /// To the upstream of the route, for whom it was admitted. `by_query`: the token came in the query.
-    Forward { route: usize, by_query: bool, principal: Option<Principal> },
+    Forward { route: usize, by_query: bool, principal: Option<Principal>, shown: Shown },
     /// It is a preflight, and answered here.
     Preflight { route: usize },
 }
@@ -79,6 +83,11 @@ impl Proxy {
             limits: config.routes.iter().map(Limits::new).collect(),
             trailers: Arc::new(move |name| !for_trailers.is_forbidden_trailer(name)),
             upstream_metrics: config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
+            replays: config
+                .routes
+                .iter()
+                .map(|route| route.replay.map(|_| metrics.replay.route(&route.name)))
+                .collect(),
             rules,
             routes,
             auth,
@@ -101,19 +110,29 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = request.into_parts();
-        let (index, by_query, mut principal) = match self.plan(&mut head, cx, seen).await? {
-            Plan::Forward { route, by_query, principal } => (route, by_query, principal),
+        let (index, by_query, mut principal, shown) = match self.plan(&mut head, cx, seen).await? {
+            Plan::Forward { route, by_query, principal, shown } => (route, by_query, principal, shown),
             Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
         };
         let route = &self.config.routes[index];
         let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
+        let keep = if matches!(shown, Shown::Other) { None } else { route.replay };
         let sent = Instant::now();
         let answer = self.upstreams[route.upstream]
-            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts)
+            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep)
             .await;
-        seen.upstream = sent.elapsed();
-        self.upstream_metrics[route.upstream].duration.observe(seen.upstream.as_secs_f64());
-        let mut response = answer?;
+        self.note_upstream(route.upstream, sent, seen);
+        let answer = answer?;
+        let mut response = match (&self.replays[index], &principal) {
+            (Some(replays), Some(principal))
+                if keep.is_some() && answer.response.status() == StatusCode::UNAUTHORIZED =>
+            {
+                let forwarded = Forwarded { route, principal, shown: &shown, replays };
+                // Boxed: it must not make the future of other requests larger.
+                Box::pin(self.replay(answer, forwarded, cx, seen)).await?
+            }
+            _ => answer.response,
+        };
         if let Some(principal) = &mut principal {
             self.auth.await_successor(principal).await;
         }
@@ -122,6 +141,12 @@ impl Proxy {
             admit::keep_private(response.headers_mut());
         }
         Ok(response)
+    }
+
+    fn note_upstream(&self, upstream: usize, sent: Instant, seen: &mut Seen) {
+        let took = sent.elapsed();
+        seen.upstream += took;
+        self.upstream_metrics[upstream].duration.observe(took.as_secs_f64());
     }
 
     /// Everything that comes before the first byte to the upstream. Where the request is to be forwarded, `head` has
@@ -188,11 +213,15 @@ impl Proxy {
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }
+        let shown = match credential.prepared {
+            Some(prepared) if prepared.credential.is_some() => Shown::InternalJwt(prepared),
+            _ => Shown::Other,
+        };
         let principal = match admission {
             Admission::Known { principal, .. } => Some(principal),
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,
         };
-        Ok(Plan::Forward { route: index, by_query, principal })
+        Ok(Plan::Forward { route: index, by_query, principal, shown })
     }
 
     /// The route that a request with this head is for.

@@ -20,7 +20,9 @@ pub struct Seen {
     pub cause: Option<String>,
     /// `mode: observe`: it would have been refused, and was forwarded.
     pub observed: bool,
-    /// From sending the request to the head of the response.
+    /// The upstream answered 401, and the request was sent once more.
+    pub replayed: bool,
+    /// From sending the request to the head of the response, both times if it was sent twice.
     pub upstream: Duration,
     /// Kept only where the route has CORS.
     pub origin: Option<HeaderValue>,

@@ -1,11 +1,13 @@
 //! The steps of one renewal.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use super::{Means, NotRenewed, Outcome, Timing, Wanted, health::State, timing};
+use super::{Means, NotRenewed, Outcome, Timing, Wanted, timing};
 use crate::{
-    model::{ErrorCode, Grant, GrantType, TokenError, TokenGrant, UnixTime},
-    session::{Answer, Exchanged, Held, Renewed, Session, SessionId, StoreError, Vouched},
+    authority::remote::{NotGiven, Turn},
+    crash::{self, Point},
+    model::{ErrorCode, Grant, GrantType, Secret, TokenGrant, UnixTime},
+    session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError, Vouched},
     telemetry::{
         audit::{Entry, Event},
         metrics::Renewal,
@@ -19,49 +21,45 @@ pub(super) struct Flight {
     pub wanted: Wanted,
 }
 
+/// What comes after an attempt.
+enum Next {
+    Landed(Outcome),
+    /// The session is looked at once more.
+    Again,
+}
+
+/// What the authority is asked, and under which lease.
+struct Question<'f> {
+    session: &'f Session,
+    epoch: u64,
+    /// The token that it is asked with; `None`: something that any number of questions may be asked with.
+    presented: Option<Secret<String>>,
+    /// Another attempt was made with the same token, and nobody knows what came of it.
+    doubtful: bool,
+    /// This is the second attempt of that kind.
+    again: bool,
+}
+
 impl Flight {
     pub(super) async fn fly(self) -> Outcome {
-        // Another may have renewed since whoever asked looked.
-        let session = self.session().await?;
-        let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else {
-            return Err(NotRenewed::NotRenewable);
-        };
-        let now = self.means.sessions.now();
-        if self.is_met(held, vouched, now) {
-            return Ok(Arc::new(session));
-        }
-        let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
-            // Nothing was asked, so there is nothing to audit.
-            self.means.metrics.oauth.renewed(Renewal::NotRenewable);
-            return Err(NotRenewed::NotRenewable);
-        };
-        let presented = match &grant {
-            Grant::RefreshToken { token } => Some(token.clone()),
-            _ => None,
-        };
-        match self.means.remote.renew(grant, now).await {
-            Ok(given) => {
-                self.means.health.note(State::Answers, "");
-                let how = if presented.is_some() { Renewal::Refreshed } else { Renewal::Obtained };
-                let held = Held {
-                    expires: given.issued.plus(given.expires_in),
-                    access_token: given.access_token.clone(),
-                    authority: self.means.remote.identity().to_owned(),
-                    issued: given.issued,
-                    // Without a new one the old one stays good (RFC 6749, section 6).
-                    refresh_token: given.refresh_token.clone().or(presented),
-                };
-                let kept = self.keep(&session, vouched.generation, held, how).await;
-                // Only now: whatever it says, what came with it must not be lost.
-                self.look_at_id_token(&session, given, now);
-                kept
+        loop {
+            // Another may have renewed since whoever asked looked.
+            let session = self.session().await?;
+            let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else {
+                return Err(NotRenewed::NotRenewable);
+            };
+            if self.is_met(held, vouched, self.means.sessions.now()) {
+                return Ok(Arc::new(session));
             }
-            // Only to a refresh token it is the end: what was configured to sign in with may be mended.
-            Err(error) if error.code == ErrorCode::InvalidGrant && presented.is_some() => {
-                self.means.health.note(State::Answers, "");
-                self.refused(&session, vouched.generation).await
+            let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
+                // Nothing was asked, so there is nothing to audit.
+                self.means.metrics.oauth.renewed(Renewal::NotRenewable);
+                return Err(NotRenewed::NotRenewable);
+            };
+            match self.attempt(&session, vouched.generation, grant).await {
+                Next::Landed(outcome) => return outcome,
+                Next::Again => {}
             }
-            Err(error) => Err(self.unavailable(&session, &error)),
         }
     }
 
@@ -71,26 +69,99 @@ impl Flight {
                 timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
             }
             Wanted::ByClient { presented } => vouched.renewed_for >= presented,
+            Wanted::Forced { seen } => vouched.generation > seen,
+            Wanted::Recovery => vouched.intent.is_none(),
         }
     }
 
+    /// First a place in the line, which may take its time; then the lease, durably, with the intent; then the question.
+    async fn attempt(&self, session: &Session, seen: u64, grant: Grant) -> Next {
+        let turn = match self.means.remote.turn().await {
+            Ok(turn) => turn,
+            Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
+        };
+        crash::point(Point::BeforeIntent);
+        let (epoch, doubtful, again) = match self.means.sessions.intend(self.id, seen, self.means.lease()).await {
+            Ok(Intended::Go { epoch, doubtful, again }) => (epoch, doubtful, again),
+            Ok(Intended::Moved) => return Next::Again,
+            Ok(Intended::Gone) => return Next::Landed(Err(NotRenewed::Ended)),
+            Ok(Intended::Held { still }) => {
+                drop(turn);
+                tokio::time::sleep(still.clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
+                return Next::Again;
+            }
+            Err(error) => return Next::Landed(Err(self.without_store(&error))),
+        };
+        crash::point(Point::AfterIntent);
+        let presented = match &grant {
+            Grant::RefreshToken { token } => Some(token.clone()),
+            _ => None,
+        };
+        let question = Question { session, epoch, presented, doubtful, again };
+        let answering = self.ask(&turn, question, grant);
+        tokio::select! {
+            next = answering => next,
+            never = self.keep_lease(epoch) => match never {},
+        }
+    }
+
+    async fn ask(&self, turn: &Turn<'_>, question: Question<'_>, grant: Grant) -> Next {
+        let now = self.means.sessions.now();
+        match turn.ask(grant, now).await {
+            Ok(given) => {
+                crash::point(Point::AfterReceive);
+                self.given(&question, given, now).await
+            }
+            // Only to a refresh token it is the end: what was configured to sign in with may be mended.
+            Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant && question.presented.is_some() => {
+                self.refused(turn, &question).await
+            }
+            Err(not_given) => self.nothing_given(&question, &not_given).await,
+        }
+    }
+
+    async fn given(&self, question: &Question<'_>, given: TokenGrant, now: UnixTime) -> Next {
+        let how = match (&question.presented, question.doubtful) {
+            (Some(_), false) => Renewal::Refreshed,
+            (Some(_), true) => Renewal::Recovered,
+            (None, _) => Renewal::Obtained,
+        };
+        let held = Held {
+            expires: given.issued.plus(given.expires_in),
+            access_token: given.access_token.clone(),
+            authority: self.means.remote.identity().to_owned(),
+            issued: given.issued,
+            // Without a new one the old one stays good (RFC 6749, section 6).
+            refresh_token: given.refresh_token.clone().or_else(|| question.presented.clone()),
+        };
+        let next = self.keep(question, held, how).await;
+        // Only now: whatever it says, what came with it must not be lost.
+        self.look_at_id_token(question.session, given, now);
+        next
+    }
+
     /// Before anybody sees them: what is lost here is lost for good.
-    async fn keep(&self, session: &Session, seen: u64, held: Held, how: Renewal) -> Outcome {
+    async fn keep(&self, question: &Question<'_>, held: Held, how: Renewal) -> Next {
         let renewed_for = match self.wanted {
-            Wanted::ByTime { .. } => None,
+            Wanted::ByTime { .. } | Wanted::Forced { .. } | Wanted::Recovery => None,
             Wanted::ByClient { presented } => Some(presented),
         };
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS {
-            let renewed = Renewed { seen, answer: Answer::Given { held: held.clone(), renewed_for } };
-            match self.means.sessions.renew(self.id, renewed).await {
+            let answer = Answer::Given { held: held.clone(), renewed_for };
+            match self.means.sessions.renew(self.id, Renewed { epoch: question.epoch, answer }).await {
                 Ok(Exchanged::Kept { .. }) => {
-                    self.note(how, session);
-                    return self.session().await.map(Arc::new);
+                    crash::point(Point::AfterCommit);
+                    self.note(how, question.session);
+                    return Next::Landed(self.session().await.map(Arc::new));
                 }
-                // By somebody else, or by the attempt before, whose answer did not come.
-                Ok(Exchanged::Moved) => return self.session().await.map(Arc::new),
-                Ok(Exchanged::Gone | Exchanged::Ended) => return Err(NotRenewed::Ended),
+                // By the attempt before, whose answer did not come.
+                Ok(Exchanged::Moved) => return Next::Landed(self.session().await.map(Arc::new)),
+                Ok(Exchanged::Aside) => {
+                    tracing::warn!(session = %self.id, "what the authority gave came after the lease was over; it is kept aside");
+                    return Next::Again;
+                }
+                Ok(Exchanged::Gone | Exchanged::Ended) => return Next::Landed(Err(NotRenewed::Ended)),
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "what the authority gave could not be kept yet");
                     if attempt < ATTEMPTS {
@@ -101,8 +172,73 @@ impl Flight {
             }
         }
         tracing::error!(session = %self.id, "what the authority gave could not be kept, and its last refresh token is lost");
-        self.note(Renewal::Store, session);
-        Err(NotRenewed::Unavailable { retry_after: None, cause: "the store is not available".to_owned() })
+        self.note(Renewal::Store, question.session);
+        let cause = "the store is not available".to_owned();
+        Next::Landed(Err(NotRenewed::Unavailable { retry_after: None, cause }))
+    }
+
+    /// The authority does not know the refresh token any more. What was given too late may be good still; otherwise the
+    /// session ends, unless somebody has renewed it since.
+    async fn refused(&self, turn: &Turn<'_>, question: &Question<'_>) -> Next {
+        let candidates = match self.means.sessions.candidates(self.id).await {
+            Ok(candidates) => candidates,
+            Err(error) => return Next::Landed(Err(self.without_store(&error))),
+        };
+        let own = self.means.remote.identity();
+        for held in candidates.into_iter().map(|candidate| candidate.held).filter(|held| held.authority == own) {
+            let Some(token) = held.refresh_token else { continue };
+            let question = Question { presented: Some(token.clone()), doubtful: true, ..*question };
+            let now = self.means.sessions.now();
+            match turn.ask(Grant::RefreshToken { token }, now).await {
+                Ok(given) => return self.given(&question, given, now).await,
+                Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant => {}
+                Err(not_given) => return self.nothing_given(&question, &not_given).await,
+            }
+        }
+        let renewed = Renewed { epoch: question.epoch, answer: Answer::Ended };
+        Next::Landed(match self.means.sessions.renew(self.id, renewed).await {
+            Ok(Exchanged::Ended) => {
+                self.note(if question.doubtful { Renewal::AnswerLost } else { Renewal::Ended }, question.session);
+                Err(NotRenewed::Ended)
+            }
+            Ok(Exchanged::Moved | Exchanged::Aside | Exchanged::Kept { .. } | Exchanged::Gone) => {
+                self.session().await.map(Arc::new)
+            }
+            Err(error) => Err(self.without_store(&error)),
+        })
+    }
+
+    /// No judgement on the session. Where the token may be spent all the same, it is tried once more at once: authorities
+    /// that forgive a second use do so for seconds only.
+    async fn nothing_given(&self, question: &Question<'_>, not_given: &NotGiven) -> Next {
+        let doubt = not_given.spent && question.presented.is_some();
+        let left = if doubt { Left::Doubtful } else { Left::Untouched };
+        if let Err(error) = self.means.sessions.leave(self.id, question.epoch, left).await {
+            // Then it lapses, and is found.
+            tracing::warn!(session = %self.id, %error, "a lease could not be given back");
+            return Next::Landed(Err(self.unavailable(question.session, not_given)));
+        }
+        if doubt && !question.again {
+            tracing::warn!(session = %self.id, "the authority's answer was lost; it is asked once more");
+            return Next::Again;
+        }
+        Next::Landed(Err(self.unavailable(question.session, not_given)))
+    }
+
+    /// Keeps the lease while the authority is asked, and until what it gave is kept.
+    async fn keep_lease(&self, epoch: u64) -> Infallible {
+        let lease = self.means.lease();
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            match self.means.sessions.extend(self.id, epoch, lease).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(session = %self.id, "the lease on a renewal is lost; what comes of it is kept aside");
+                    return std::future::pending().await;
+                }
+                Err(error) => tracing::debug!(session = %self.id, %error, "a lease could not be made longer yet"),
+            }
+        }
     }
 
     /// Who somebody is was said at the sign-in, and stays: an ID token that says something else is not believed, and
@@ -119,18 +255,6 @@ impl Flight {
         });
     }
 
-    /// The authority does not know the refresh token any more. The session ends, unless somebody has renewed it since.
-    async fn refused(&self, session: &Session, seen: u64) -> Outcome {
-        let renewed = Renewed { seen, answer: Answer::Ended };
-        match self.means.sessions.renew(self.id, renewed).await.map_err(|error| self.without_store(&error))? {
-            Exchanged::Ended => {
-                self.note(Renewal::Ended, session);
-                Err(NotRenewed::Ended)
-            }
-            Exchanged::Moved | Exchanged::Kept { .. } | Exchanged::Gone => self.session().await.map(Arc::new),
-        }
-    }
-
     async fn session(&self) -> Result<Session, NotRenewed> {
         let session = self.means.sessions.find(self.id).await.map_err(|error| self.without_store(&error))?;
         session.filter(|session| session.is_alive(self.means.sessions.now())).ok_or(NotRenewed::Ended)
@@ -142,32 +266,40 @@ impl Flight {
     }
 
     /// No judgement on the session: it is kept.
-    fn unavailable(&self, session: &Session, error: &TokenError) -> NotRenewed {
-        let cause = error.cause.as_deref().unwrap_or_default();
-        let (renewal, state) = match error.code {
-            _ if error.throttled.is_some() => (Renewal::Throttled, State::Away),
-            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => (Renewal::Unavailable, State::Away),
+    fn unavailable(&self, session: &Session, NotGiven { error, asked, .. }: &NotGiven) -> NotRenewed {
+        let cause = format!("{} ({})", error.code.as_str(), error.cause.as_deref().unwrap_or_default());
+        if let (false, Some(retry_after)) = (asked, error.throttled.or(error.retry_after)) {
+            // Nothing was asked, so there is nothing to audit.
+            self.means.metrics.oauth.renewed(Renewal::NotAsked);
+            return NotRenewed::NotAsked { retry_after, busy: error.throttled.is_some(), cause };
+        }
+        let renewal = match error.code {
+            _ if error.throttled.is_some() => Renewal::Throttled,
+            ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError => Renewal::Unavailable,
+            ErrorCode::InvalidGrant => {
+                tracing::error!(session = %self.id, "the authority outside refuses what sidegate signs in with for a session: look at the accounts");
+                Renewal::Misconfigured
+            }
             ErrorCode::InvalidRequest
             | ErrorCode::InvalidClient
-            | ErrorCode::InvalidGrant
             | ErrorCode::UnauthorizedClient
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
-            | ErrorCode::UnsupportedTokenType => (Renewal::Misconfigured, State::Refuses),
+            | ErrorCode::UnsupportedTokenType => Renewal::Misconfigured,
         };
-        self.means.health.note(state, cause);
         self.note(renewal, session);
-        NotRenewed::Unavailable { retry_after: error.throttled, cause: format!("{} ({cause})", error.code.as_str()) }
+        NotRenewed::Unavailable { retry_after: error.throttled, cause }
     }
 
     fn note(&self, renewal: Renewal, session: &Session) {
         self.means.metrics.oauth.renewed(renewal);
         let mut entry = Entry::new(
             match renewal {
-                Renewal::Refreshed | Renewal::Obtained => Event::AuthorityRenewed,
-                Renewal::Ended => Event::AuthorityEnded,
+                Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => Event::AuthorityRenewed,
+                Renewal::Ended | Renewal::AnswerLost => Event::AuthorityEnded,
                 Renewal::NotRenewable
+                | Renewal::NotAsked
                 | Renewal::Throttled
                 | Renewal::Misconfigured
                 | Renewal::Unavailable
@@ -183,6 +315,9 @@ impl Flight {
     }
 }
 
+/// Between two looks at a session that another process renews.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// To keep what was given: a minute together. Requests do not wait so long.
 const ATTEMPTS: u32 = 18;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -3,12 +3,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::Outcome;
-use crate::{model::UnixTime, session::SessionId};
+use super::{LONGEST_REST, Outcome};
+use crate::{
+    backoff::{chance, pause},
+    model::UnixTime,
+    session::SessionId,
+};
 
 pub(super) type Landed = watch::Receiver<Option<Outcome>>;
 
@@ -30,6 +35,19 @@ struct Entry {
     landed: Landed,
     /// `None`: under way.
     rests_until: Option<UnixTime>,
+    /// In a row.
+    failures: u32,
+}
+
+/// What comes after a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Whoever comes next begins anew.
+    Forget,
+    /// The outcome stands for so long.
+    Rest(Duration),
+    /// It has failed, and stands for longer each time, but for no less than this.
+    BackOff { at_least: Duration },
 }
 
 impl Default for Flights {
@@ -48,21 +66,24 @@ impl Flights {
         entry.rests_until.is_some_and(rests).then(|| entry.landed.clone())
     }
 
-    /// Joins the flight of `id`, or sends `flight` off; it says also until when its outcome stands. Detached: the
-    /// authority may have spent the old refresh token by the time that whoever asked has hung up.
+    /// Joins the flight of `id`, or sends `flight` off at `now`; it says also what comes after it, and when it was over.
+    /// Detached: the authority may have spent the old refresh token by the time that whoever asked has hung up.
     pub(super) fn board(
         self: &Arc<Self>,
         id: SessionId,
+        now: UnixTime,
         background: &Handle,
-        flight: impl Future<Output = (Outcome, Option<UnixTime>)> + Send + 'static,
+        flight: impl Future<Output = (Outcome, Then, UnixTime)> + Send + 'static,
     ) -> Landed {
         let (landing, landed) = watch::channel(None);
         {
             let mut known = self.lock();
-            if let Some(under_way) = known.entries.get(&id).filter(|entry| entry.rests_until.is_none()) {
-                return under_way.landed.clone();
-            }
-            known.entries.insert(id, Entry { landed: landed.clone(), rests_until: None });
+            let failures = match known.entries.get(&id) {
+                Some(Entry { rests_until: None, landed, .. }) => return landed.clone(),
+                Some(Entry { rests_until: Some(until), failures, .. }) if near(*until, now) => *failures,
+                _ => 0,
+            };
+            known.entries.insert(id, Entry { landed: landed.clone(), rests_until: None, failures });
         }
         self.under_way.send_modify(|count| *count += 1);
         // Without the lock: a runtime that shuts down drops the flight here, which then takes the lock itself.
@@ -70,9 +91,9 @@ impl Flights {
         background.spawn(async move {
             // In here, and before the sender: whoever waits learns of a flight that is dropped once its place is free.
             let (place, landing) = (place, landing);
-            let (outcome, rests_until) = flight.await;
+            let (outcome, then, now) = flight.await;
             // First: who comes after the answer must look at the store, not join what is over.
-            place.leave(rests_until);
+            place.leave(then, now);
             landing.send_replace(Some(outcome));
         });
         landed
@@ -91,17 +112,26 @@ impl Flights {
 }
 
 impl Known {
-    /// Keeps the outcome of `id` until then, and clears away what is over.
-    fn rest(&mut self, id: SessionId, until: UnixTime) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.rests_until = Some(until);
-        }
+    /// Keeps the outcome of `id`, which came at `now`, for as long as `then` says, and clears away what is over.
+    fn rest(&mut self, id: SessionId, then: Then, now: UnixTime) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let rest = match then {
+            Then::Forget => return,
+            Then::Rest(rest) => rest,
+            Then::BackOff { at_least } => {
+                entry.failures = entry.failures.saturating_add(1);
+                pause(entry.failures, LONGEST_REST, chance()).max(at_least)
+            }
+        };
+        entry.rests_until = Some(now.plus(rest.as_secs()));
         if self.entries.len() >= self.clear_at {
-            // Who rests does so for a minute at most, so what is far from this one is over.
-            let near = |other: UnixTime| other.plus(FRESH) > until && until.plus(FRESH) > other;
-            self.entries.retain(|_, entry| entry.rests_until.is_none_or(near));
+            self.entries.retain(|_, entry| entry.rests_until.is_none_or(|until| near(until, now)));
             // Twice what is left: each look at all of them is paid for by as many new ones.
             self.clear_at = (self.entries.len() * 2).max(64);
+        }
+        if self.entries.len() > MOST_KEPT {
+            // Then it may be tried again sooner; what protects the authority from all of them is its breaker.
+            self.entries.remove(&id);
         }
     }
 }
@@ -113,10 +143,8 @@ struct Place {
 }
 
 impl Place {
-    fn leave(self, rests_until: Option<UnixTime>) {
-        if let Some(until) = rests_until {
-            self.flights.lock().rest(self.id, until);
-        }
+    fn leave(self, then: Then, now: UnixTime) {
+        self.flights.lock().rest(self.id, then, now);
     }
 }
 
@@ -131,14 +159,25 @@ impl Drop for Place {
     }
 }
 
+/// Whether a rest that ends at `until` says anything at `now`: it does not if it was over long ago, or the clock was set
+/// back.
+fn near(until: UnixTime, now: UnixTime) -> bool {
+    until.plus(FRESH) > now && now.plus(FRESH) > until
+}
+
 /// Seconds: longer than any rest.
-const FRESH: u64 = 120;
+const FRESH: u64 = 2 * LONGEST_REST.as_secs();
+/// Sessions whose failures are remembered.
+const MOST_KEPT: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, time::Duration};
+    use std::future::pending;
 
     use super::{super::NotRenewed, *};
+
+    const NOW: UnixTime = UnixTime(100_000);
+    const FAILED: Then = Then::BackOff { at_least: Duration::ZERO };
 
     fn id() -> SessionId {
         SessionId::random().unwrap()
@@ -148,13 +187,21 @@ mod tests {
         Err(NotRenewed::Unavailable { retry_after: None, cause: "test".to_owned() })
     }
 
+    /// One flight of `id` at `now`, and how many seconds nobody asks again after it.
+    async fn rest_after(flights: &Arc<Flights>, id: SessionId, now: UnixTime, then: Then) -> u64 {
+        let mut landed = flights.board(id, now, &Handle::current(), async move { (unavailable(), then, now) });
+        landed.wait_for(Option::is_some).await.unwrap();
+        (0..).find(|second| flights.rests(id, now.plus(*second)).is_none()).unwrap()
+    }
+
     #[tokio::test]
     async fn a_flight_that_panics_leaves_nobody_waiting_and_its_place_free() {
         let (flights, id) = (Arc::new(Flights::default()), id());
-        let mut landed = flights.board(id, &Handle::current(), async { panic!("on purpose") });
+        let mut landed = flights.board(id, NOW, &Handle::current(), async { panic!("on purpose") });
         assert!(landed.wait_for(Option::is_some).await.is_err());
         flights.quiet().await;
-        let mut next = flights.board(id, &Handle::current(), async { (Err(NotRenewed::Ended), None) });
+        let over = async { (Err(NotRenewed::Ended), Then::Forget, NOW) };
+        let mut next = flights.board(id, NOW, &Handle::current(), over);
         assert_eq!(*next.wait_for(Option::is_some).await.unwrap(), Some(Err(NotRenewed::Ended)));
     }
 
@@ -163,9 +210,9 @@ mod tests {
         let (flights, id) = (Arc::new(Flights::default()), id());
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let handle = background.handle().clone();
-        let mut under_way = flights.board(id, &handle, pending());
+        let mut under_way = flights.board(id, NOW, &handle, pending());
         background.shutdown_timeout(Duration::from_secs(5));
-        let mut late = flights.board(id, &handle, pending());
+        let mut late = flights.board(id, NOW, &handle, pending());
         let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
         waiting.block_on(async {
             assert!(under_way.wait_for(Option::is_some).await.is_err());
@@ -177,18 +224,48 @@ mod tests {
     #[tokio::test]
     async fn a_failure_stands_until_its_time_and_is_then_forgotten() {
         let flights = Arc::new(Flights::default());
-        let now = UnixTime(1000);
         for number in 0..1000 {
-            let until = now.plus(number);
-            let mut landed = flights.board(id(), &Handle::current(), async move { (unavailable(), Some(until)) });
-            landed.wait_for(Option::is_some).await.unwrap();
+            rest_after(&flights, id(), NOW.plus(number), FAILED).await;
         }
         assert!(flights.lock().entries.len() < 500, "what is over goes");
         let id = id();
-        let mut landed = flights.board(id, &Handle::current(), async move { (unavailable(), Some(now.plus(5))) });
-        landed.wait_for(Option::is_some).await.unwrap();
-        assert!(flights.rests(id, now.plus(4)).is_some());
-        assert!(flights.rests(id, now.plus(5)).is_none());
+        assert_eq!(rest_after(&flights, id, NOW, Then::Rest(Duration::from_secs(5))).await, 5);
         assert!(flights.rests(id, UnixTime(1)).is_none(), "a clock that was set back stops nobody");
+    }
+
+    #[tokio::test]
+    async fn each_failure_in_a_row_stands_for_longer_up_to_a_minute_until_one_succeeds() {
+        let (flights, id, mut now) = (Arc::new(Flights::default()), id(), NOW);
+        for longest in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            let rest = rest_after(&flights, id, now, FAILED).await;
+            assert!((longest / 2..=longest).contains(&rest), "{rest} of {longest}");
+            now = now.plus(rest);
+            // Nobody was asked in between, which says nothing.
+            now = now.plus(rest_after(&flights, id, now, Then::Rest(Duration::from_secs(2))).await);
+        }
+        rest_after(&flights, id, now, Then::Forget).await;
+        assert_eq!(rest_after(&flights, id, now, FAILED).await, 1);
+        assert!(rest_after(&flights, id, now.plus(1), FAILED).await <= 2);
+        assert_eq!(rest_after(&flights, id, now.plus(3600), FAILED).await, 1, "of long ago nothing is known");
+    }
+
+    #[tokio::test]
+    async fn what_the_authority_says_of_trying_again_is_the_least() {
+        let (flights, id) = (Arc::new(Flights::default()), id());
+        let asked = Then::BackOff { at_least: Duration::from_secs(30) };
+        assert_eq!(rest_after(&flights, id, NOW, asked).await, 30);
+        assert!(rest_after(&flights, id, NOW.plus(30), FAILED).await <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_failures_is_remembered_within_bounds() {
+        let flights = Arc::new(Flights::default());
+        let (_sender, landed) = watch::channel(Some(unavailable()));
+        for _ in 0..MOST_KEPT {
+            let entry = Entry { landed: landed.clone(), rests_until: Some(NOW), failures: 1 };
+            flights.lock().entries.insert(id(), entry);
+        }
+        assert_eq!(rest_after(&flights, id(), NOW, FAILED).await, 0);
+        assert_eq!(flights.lock().entries.len(), MOST_KEPT);
     }
 }

@@ -2,7 +2,7 @@
 
 mod flight;
 mod flights;
-mod health;
+mod sweep;
 mod timing;
 
 use std::{sync::Arc, time::Duration};
@@ -10,10 +10,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 pub use self::timing::{Spread, Timing, slides_from, timing};
-use self::{flight::Flight, flights::Flights, health::Health};
+use self::{
+    flight::Flight,
+    flights::{Flights, Then},
+};
 use crate::{
     authority::{Authority, remote::Remote},
     config,
+    crash::{self, Point},
     model::{Grant, GrantType},
     session::{Granted, Held, Session, SessionId, Sessions},
     telemetry::metrics::Metrics,
@@ -32,7 +36,6 @@ struct Means {
     authority: Arc<Authority>,
     settings: config::Refresh,
     metrics: Arc<Metrics>,
-    health: Arc<Health>,
 }
 
 /// Why a renewal is wanted.
@@ -42,6 +45,10 @@ pub enum Wanted {
     ByTime { need: Duration },
     /// A client refreshes with this generation of its own refresh token: the authority must still agree.
     ByClient { presented: u64 },
+    /// Somebody does not take what was renewed `seen` times, whatever its time says.
+    Forced { seen: u64 },
+    /// Somebody began to renew it and is at it no more.
+    Recovery,
 }
 
 /// The session as it is once the renewal is done, or why it was not done.
@@ -55,6 +62,16 @@ pub enum NotRenewed {
     /// There is nothing to renew it with: the user must sign in again.
     #[error("the authority gave nothing to renew with")]
     NotRenewable,
+    /// The authority was not asked: it is taken for away, or too many ask it. The session lives.
+    #[error("the authority is not asked now: {cause}")]
+    NotAsked {
+        /// Seconds after which another try is worth it.
+        retry_after: u64,
+        /// The authority is well, and it is us who are too many.
+        busy: bool,
+        /// For the log; no secret.
+        cause: String,
+    },
     /// Nobody knows: authority or store are away, slow or at odds with us. The session lives.
     #[error("the authority's tokens cannot be renewed now: {cause}")]
     Unavailable {
@@ -76,8 +93,7 @@ impl Renewals {
         old: Option<&Renewals>,
     ) -> Renewals {
         let flights = old.map_or_else(Arc::default, |old| old.flights.clone());
-        let health = old.map_or_else(Arc::default, |old| old.means.health.clone());
-        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics, health }), flights }
+        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics }), flights }
     }
 
     /// Who is asked.
@@ -123,21 +139,28 @@ impl Renewals {
     fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
         let now = self.means.sessions.now();
         // A client that refreshes is told what is so now.
-        if matches!(wanted, Wanted::ByTime { .. })
+        if !matches!(wanted, Wanted::ByClient { .. })
             && let Some(rests) = self.flights.rests(id, now)
         {
             return rests;
         }
         let flight = Flight { means: self.means.clone(), id, wanted }.fly();
-        self.flights.board(id, self.means.sessions.background(), async move {
+        let sessions = self.means.sessions.clone();
+        self.flights.board(id, now, self.means.sessions.background(), async move {
             let outcome = flight.await;
-            let rest = rest(&outcome).map(|rest| now.plus(rest.as_secs()));
-            (outcome, rest)
+            let then = then(&outcome);
+            crash::point(Point::BeforeAnswer);
+            (outcome, then, sessions.now())
         })
     }
 }
 
 impl Means {
+    /// How long a lease lasts: longer than a question may take, and not by much, since nobody else can help until it is over.
+    fn lease(&self) -> Duration {
+        self.remote.settings().timeout * 8 / 5
+    }
+
     /// What the authority is asked for to renew what a session holds; `None`: only the user can begin another one.
     fn grant(&self, client: &str, granted: &Granted, held: &Held) -> Option<Grant> {
         if let Some(token) = &held.refresh_token {
@@ -157,16 +180,18 @@ impl Means {
     }
 }
 
-/// How long nobody asks again by time after `outcome`: an authority that is in trouble is not to be flooded.
-fn rest(outcome: &Outcome) -> Option<Duration> {
+/// What `outcome` means for those who ask again by time: an authority that is in trouble is not to be flooded.
+fn then(outcome: &Outcome) -> Then {
     match outcome {
-        Ok(_) | Err(NotRenewed::Ended) => None,
-        Err(NotRenewed::NotRenewable) => Some(LONGEST_REST),
+        Ok(_) | Err(NotRenewed::Ended) => Then::Forget,
+        Err(NotRenewed::NotRenewable) => Then::Rest(LONGEST_REST),
+        Err(NotRenewed::NotAsked { retry_after, .. }) => {
+            Then::Rest(Duration::from_secs(*retry_after).min(LONGEST_REST))
+        }
         Err(NotRenewed::Unavailable { retry_after, .. }) => {
-            Some(retry_after.map_or(REST, |seconds| Duration::from_secs(seconds).clamp(REST, LONGEST_REST)))
+            Then::BackOff { at_least: Duration::from_secs(retry_after.unwrap_or(0)).min(LONGEST_REST) }
         }
     }
 }
 
-const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::{Handler, ListenerStats, Phase, Shutdown};
 use crate::{
+    authority::remote::State,
     gate::{Gate, status::RemoteStatus},
     model::{Connection, Time},
-    telemetry::metrics::{ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
+    telemetry::metrics::{BreakerState, ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
 };
 
 /// What the probes and Prometheus ask.
@@ -40,7 +41,21 @@ struct Readiness {
 #[serde(untagged)]
 enum Degraded {
     Issuer(Reason),
-    Authority { authority: &'static str, reason: String },
+    Authority {
+        authority: &'static str,
+        reason: String,
+        #[serde(flatten)]
+        condition: Condition,
+    },
+}
+
+/// As on `/status`.
+#[derive(Serialize)]
+struct Condition {
+    state: State,
+    state_age: Option<u64>,
+    breaker: BreakerState,
+    next_attempt: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -83,8 +98,12 @@ impl Health {
             let reason = Reason { issuer: issuer.name, reason };
             if unready { waiting_for.push(reason) } else { degraded.push(Degraded::Issuer(reason)) }
         }
-        if let Some(RemoteStatus { last_error: Some(reason), .. }) = gate.remote_status(now) {
-            degraded.push(Degraded::Authority { authority: "remote", reason });
+        if let Some(remote) = gate.remote_status(now)
+            && let Some(reason) = remote.last_error
+        {
+            let RemoteStatus { state, state_age, breaker, next_attempt, .. } = remote;
+            let condition = Condition { state, state_age, breaker, next_attempt };
+            degraded.push(Degraded::Authority { authority: "remote", reason, condition });
         }
         let ready = !draining && waiting_for.is_empty();
         let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();
@@ -101,6 +120,7 @@ impl Health {
             let (running, waiting) = own.authority.hashing();
             self.metrics.oauth.observe_passwords(running, waiting);
         }
+        self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

@@ -1,12 +1,13 @@
 //! One suite that holds every store to the same behaviour. A store is plugged in by saying how it is opened.
 
+mod lease;
 mod slides;
 mod successors;
 mod vouched;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use self::{slides::*, successors::*, vouched::*};
+use self::{lease::*, slides::*, successors::*, vouched::*};
 use super::{
     Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
@@ -28,6 +29,12 @@ struct Bench {
 fn memory() -> Bench {
     let time = Time::default();
     Bench { store: Arc::new(Memory::new(time.clone())), time, reopen: None, _scratch: None }
+}
+
+/// As several processes see it.
+fn shared() -> Bench {
+    let time = Time::default();
+    Bench { store: Arc::new(Memory::shared(time.clone())), time, reopen: None, _scratch: None }
 }
 
 fn redb() -> Bench {
@@ -94,6 +101,21 @@ conforms!(
     a_revoked_token_has_no_successor_and_a_revocation_ends_that_too,
     of_a_revocation_and_many_successors_at_once_nothing_is_left,
     a_session_without_a_refresh_token_lives_as_long_as_it_gets_successors,
+    a_process_that_is_alone_takes_over_at_once_what_another_left,
+    what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
+    what_comes_too_late_is_kept_aside_until_the_session_was_renewed_again,
+    an_answer_ahead_of_a_store_that_lost_the_lease_is_kept,
+    what_is_over_is_not_renewed_and_leaves_nothing_behind,
+    what_was_begun_and_what_came_too_late_survive_a_restart,
+);
+
+conforms!(
+    shared:
+    who_is_at_it_is_not_disturbed_by_another_process_until_the_lease_lapses,
+    of_many_renewals_at_once_one_is_kept,
+    what_the_authority_gave_is_replaced_only_by_who_saw_it,
+    what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
+    what_comes_too_late_is_kept_aside_until_the_session_was_renewed_again
 );
 
 impl Bench {

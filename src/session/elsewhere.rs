@@ -1,9 +1,12 @@
 //! The store of a process that only answers a question beside the one that serves: sessions are not there to be read.
 
+use std::time::Duration;
+
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::{
     family::{Outcome, Rotate},
+    lease::{Candidate, Intend, Intended, Left, Renewer},
     memory::Memory,
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
@@ -49,6 +52,26 @@ impl SessionStore for Elsewhere {
     }
 
     fn acknowledge(&self, _: SessionId, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        elsewhere()
+    }
+
+    fn intend(&self, _: SessionId, _: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        elsewhere()
+    }
+
+    fn extend(&self, _: SessionId, _: u64, _: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        elsewhere()
+    }
+
+    fn leave(&self, _: SessionId, _: u64, _: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        elsewhere()
+    }
+
+    fn candidates(&self, _: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        elsewhere()
+    }
+
+    fn lapsed(&self, _: Renewer, _: Option<SessionId>, _: usize) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
         elsewhere()
     }
 

@@ -99,6 +99,10 @@ impl State {
         }
         self.revoked = Some(Revocation { reason, at: now });
         self.access.clear();
+        if let Some(vouched) = &mut self.vouched {
+            // Nobody is to renew it any more.
+            vouched.intent = None;
+        }
         true
     }
 

@@ -1,11 +1,15 @@
 //! A session store whose steps are counted and timed.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::{
     family::{Outcome, Rotate},
+    lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
@@ -71,6 +75,31 @@ impl SessionStore for Measured {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.step(StoreOperation::Note, self.inside.acknowledge(id, generation))
+    }
+
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        self.step(StoreOperation::Lease, self.inside.intend(id, step))
+    }
+
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(StoreOperation::Lease, self.inside.extend(id, epoch, lease))
+    }
+
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(StoreOperation::Lease, self.inside.leave(id, epoch, left))
+    }
+
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.step(StoreOperation::Find, self.inside.candidates(id))
+    }
+
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.step(StoreOperation::List, self.inside.lapsed(owner, after, most))
     }
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::{
     family::{Outcome, Refused, Rotate},
+    lease::{Candidate, Intend, Intended, Left, MOST_CANDIDATES, Renewer},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
@@ -20,6 +22,8 @@ use crate::model::{Time, UnixTime};
 /// Everything in one map under one lock, which is never held over an await.
 pub struct Memory {
     time: Time,
+    /// No other process knows of it.
+    alone: bool,
     kept: Mutex<Kept>,
 }
 
@@ -28,6 +32,10 @@ struct Kept {
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that were not revoked, by owner: when they were created, and their ids.
     live: HashMap<Owner, BTreeSet<(UnixTime, SessionId)>>,
+    /// Sessions that somebody is renewing, or was; some may have ended since.
+    intents: BTreeSet<SessionId>,
+    /// Oldest first, each with the generation that it came too late for.
+    candidates: HashMap<SessionId, Vec<(u64, Candidate)>>,
     /// Of the authority's own access tokens; what is over is found out when it is asked for, or goes with its session.
     foreign: HashMap<[u8; 16], SessionId>,
     codes: HashMap<SessionId, (Code, bool)>,
@@ -52,7 +60,12 @@ impl Owner {
 
 impl Memory {
     pub fn new(time: Time) -> Memory {
-        Memory { time, kept: Mutex::default() }
+        Memory { time, alone: true, kept: Mutex::default() }
+    }
+
+    /// As if several processes shared it, for whom one may be at what another began. Nothing but tests can do that.
+    pub fn shared(time: Time) -> Memory {
+        Memory { alone: false, ..Memory::new(time) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -103,6 +116,22 @@ impl Kept {
         session.state.access(digest, now).filter(|access| access.foreign).map(|_| session.id)
     }
 
+    /// Keeps what came too late for the session as it is now.
+    fn put_aside(&mut self, id: SessionId, generation: u64, candidate: Candidate) {
+        let candidates = self.candidates.entry(id).or_default();
+        candidates.retain(|(_, known)| known.epoch != candidate.epoch);
+        candidates.push((generation, candidate));
+        if candidates.len() > MOST_CANDIDATES {
+            candidates.remove(0);
+        }
+    }
+
+    /// What is not renewed any more needs neither.
+    fn forget_renewal(&mut self, id: SessionId) {
+        self.intents.remove(&id);
+        self.candidates.remove(&id);
+    }
+
     /// Takes a session that has ended out of those that count.
     fn ended(live: &mut HashMap<Owner, BTreeSet<(UnixTime, SessionId)>>, session: &Session) {
         let owner = Owner::of(session);
@@ -133,6 +162,9 @@ impl Kept {
             stays
         });
         let sessions = &self.sessions;
+        let lives = |id: &SessionId| sessions.get(id).is_some_and(|session| session.state.revoked.is_none());
+        self.intents.retain(lives);
+        self.candidates.retain(|id, _| lives(id));
         self.foreign.retain(|digest, id| sessions.get(id).is_some_and(|of| of.state.access(digest, now).is_some()));
         self.codes.retain(|_, (code, _)| now < code.expires);
         self.used.retain(|_, until| now < *until);
@@ -187,13 +219,81 @@ impl SessionStore for Memory {
         })
     }
 
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        let (alone, at) = (self.alone, self.time.now_millis());
+        self.step(move |kept, now| {
+            let Some(session) = kept.sessions.get_mut(&id) else { return Intended::Gone };
+            let intended = session.state.intend(&step, alone, now, at);
+            if session.state.has_intent() {
+                kept.intents.insert(id);
+            }
+            intended
+        })
+    }
+
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let at = self.time.now_millis();
+        self.step(move |kept, _| {
+            let session = kept.sessions.get_mut(&id);
+            session.is_some_and(|session| session.state.extend(epoch, lease, at))
+        })
+    }
+
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        let at = self.time.now_millis();
+        self.step(move |kept, _| {
+            if let Some(session) = kept.sessions.get_mut(&id) {
+                session.state.leave(epoch, left, at);
+                if !session.state.has_intent() {
+                    kept.intents.remove(&id);
+                }
+            }
+        })
+    }
+
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.step(move |kept, _| {
+            let candidates = kept.candidates.get(&id).into_iter().flatten().rev();
+            candidates.map(|(_, candidate)| candidate.clone()).collect()
+        })
+    }
+
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        let (alone, at) = (self.alone, self.time.now_millis());
+        self.step(move |kept, _| {
+            let sessions = &kept.sessions;
+            let has_lapsed =
+                |id: &&SessionId| sessions.get(*id).is_some_and(|session| session.state.has_lapsed(owner, alone, at));
+            let behind = kept.intents.iter().filter(|id| after.is_none_or(|after| **id > after));
+            behind.filter(has_lapsed).take(most).copied().collect()
+        })
+    }
+
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(move |kept, now| {
             let Some(session) = kept.sessions.get_mut(&id) else { return Exchanged::Gone };
             let exchanged = session.state.exchange(&renewed, now);
+            let generation = session.state.vouched.map_or(0, |vouched| vouched.generation);
             match (exchanged, renewed.answer) {
-                (Exchanged::Kept { .. }, Answer::Given { held, .. }) => session.held = Some(held),
-                (Exchanged::Ended, _) => Kept::ended(&mut kept.live, session),
+                (Exchanged::Kept { generation }, Answer::Given { held, .. }) => {
+                    session.held = Some(held);
+                    kept.intents.remove(&id);
+                    if let Some(candidates) = kept.candidates.get_mut(&id) {
+                        candidates.retain(|(since, _)| since + 1 >= generation);
+                    }
+                }
+                (Exchanged::Aside, Answer::Given { held, .. }) => {
+                    kept.put_aside(id, generation, Candidate { epoch: renewed.epoch, held });
+                }
+                (Exchanged::Ended, _) => {
+                    Kept::ended(&mut kept.live, session);
+                    kept.forget_renewal(id);
+                }
                 _ => {}
             }
             exchanged

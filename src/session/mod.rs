@@ -9,6 +9,7 @@ pub mod about;
 mod conformance;
 pub mod elsewhere;
 pub mod family;
+pub mod lease;
 pub mod measured;
 pub mod memory;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
+    lease::{Candidate, Intend, Intended, Intent, Left, Renewer},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
     slide::{Slid, Slide},

@@ -143,7 +143,7 @@ impl World {
             self.saved = Some((content, self.model.clone()));
         }
         let store = Redb::open(&self.path, ring(&[1]), self.time.clone()).unwrap();
-        self.sessions = Some(Sessions::new(Arc::new(store), ring(&[1]), self.runtime.handle().clone()));
+        self.sessions = Some(Sessions::new(Arc::new(store), ring(&[1]), self.runtime.handle().clone()).unwrap());
     }
 
     /// The newest generation that went out, less `back`.

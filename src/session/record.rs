@@ -7,6 +7,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::lease::Intent;
 use crate::model::{GrantType, RefreshForm, Scope, Secret, UnixTime};
 
 /// The name of a session and of its family of refresh tokens: 128 random bits, or 64 where its refresh tokens must be
@@ -136,6 +137,22 @@ pub struct Vouched {
     pub renewed_for: u64,
     /// The end of the authority's access token.
     pub expires: UnixTime,
+    /// Counts the leases on renewing it: an answer of the authority is kept under the one it was asked for under.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+    /// Who is asking the authority, or was and has not come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// Its refresh token was sent, and nobody knows what came of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub doubtful: bool,
+}
+
+impl Vouched {
+    /// What the authority gave when the session began, good until `expires`.
+    pub fn first(expires: UnixTime) -> Vouched {
+        Vouched { generation: 1, renewed_for: 0, expires, epoch: 0, intent: None, doubtful: false }
+    }
 }
 
 /// An access token that was handed out.
@@ -288,7 +305,7 @@ impl State {
     }
 }
 
-fn is_false(flag: &bool) -> bool {
+pub(super) fn is_false(flag: &bool) -> bool {
     !flag
 }
 

@@ -1,6 +1,7 @@
 //! The store in one file of one process: what was answered has been made durable, and survives a crash.
 
 mod file;
+mod lease;
 mod readers;
 mod record;
 mod steps;
@@ -28,14 +29,18 @@ use self::{
 };
 use super::{
     family::{Outcome, Rotate},
-    record::{Code, RevocationReason, Session, SessionId},
+    lease::{Candidate, Intend, Intended, Left, Renewer},
+    record::{Code, RevocationReason, Session, SessionId, State},
     ring::KeyRing,
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
-use crate::model::{BoxError, Time, UnixTime};
+use crate::{
+    crash::{self, Point},
+    model::{BoxError, Time, UnixTime},
+};
 
 /// One thread writes, a few read. Dropping it ends them and closes the file.
 pub struct Redb {
@@ -192,8 +197,39 @@ impl SessionStore for Redb {
         self.step(move |tables, _, now| steps::acknowledge(tables, id, generation, now))
     }
 
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        let time = self.time.clone();
+        self.step(move |tables, _, now| lease::intend(tables, id, &step, now, time.now_millis()))
+    }
+
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let time = self.time.clone();
+        self.step(move |tables, _, _| lease::extend(tables, id, epoch, lease, time.now_millis()))
+    }
+
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        let time = self.time.clone();
+        self.step(move |tables, _, _| lease::leave(tables, id, epoch, left, time.now_millis()))
+    }
+
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.look(move |view, ring, _| view.candidates(id, ring))
+    }
+
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        let time = self.time.clone();
+        let lapsed = move |state: &State| state.has_lapsed(owner, ALONE, time.now_millis());
+        self.look_on(self.lists.as_ref(), move |view, _, _| view.intents(after, most, lapsed))
+    }
+
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
-        self.step(move |tables, ring, now| steps::renew(tables, id, &renewed, ring, now))
+        let durable = self.step(move |tables, ring, now| lease::renew(tables, id, &renewed, ring, now));
+        durable.inspect(|_| crash::point(Point::AfterJournal)).boxed()
     }
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
@@ -303,6 +339,8 @@ impl<E: Into<redb::Error>> From<E> for Failure {
     }
 }
 
+/// The file is locked: no other process can have it open.
+const ALONE: bool = true;
 /// Steps, and looks, that wait for their turn.
 const MOST_WAITING: usize = 4096;
 /// How long anybody waits.

@@ -1,12 +1,13 @@
 //! What the floors above talk to: a store, the key ring and the flags of live sessions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
 use super::{
     Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
+    lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
     slide::{Slid, Slide},
@@ -25,6 +26,8 @@ pub struct Sessions {
     background: Handle,
     /// Of those who look whose a token is before they keep it.
     one_at_a_time: tokio::sync::Mutex<()>,
+    /// Who renews here.
+    owner: Renewer,
 }
 
 /// A session about to be kept.
@@ -63,8 +66,23 @@ pub enum Refreshed {
 
 impl Sessions {
     /// `background` carries what must not end with a request.
-    pub fn new(store: Arc<dyn SessionStore>, ring: Arc<KeyRing>, background: Handle) -> Sessions {
-        Sessions { store, ring, live: Arc::default(), background, one_at_a_time: tokio::sync::Mutex::default() }
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        ring: Arc<KeyRing>,
+        background: Handle,
+    ) -> Result<Sessions, aws_lc_rs::error::Unspecified> {
+        let owner = Renewer::random()?;
+        Ok(Sessions {
+            store,
+            ring,
+            live: Arc::default(),
+            background,
+            one_at_a_time: tokio::sync::Mutex::default(),
+            owner,
+        })
     }
 
     /// Carries what must not end with a request.
@@ -146,7 +164,7 @@ impl Sessions {
             retries: 0,
             revoked: None,
             access: access.into_iter().collect(),
-            vouched: held.as_ref().map(|held| Vouched { generation: 1, renewed_for: 0, expires: held.expires }),
+            vouched: held.as_ref().map(|held| Vouched::first(held.expires)),
         };
         let session = Session { id, state, granted, held };
         let token = if refresh.is_some() {
@@ -286,6 +304,49 @@ impl Sessions {
             exchanged
         })
         .await
+    }
+
+    /// Takes the lease on renewing what the authority gave, and notes that it is about to be asked.
+    ///
+    /// # Errors
+    /// If the store is not available: then the authority must not be asked.
+    pub async fn intend(&self, id: SessionId, seen: u64, lease: Duration) -> Result<Intended, StoreError> {
+        let store = self.store.clone();
+        let step = Intend { seen, owner: self.owner, lease };
+        self.detached(async move { store.intend(id, step).await }).await
+    }
+
+    /// Makes a lease last longer; false if it is lost.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> Result<bool, StoreError> {
+        self.store.extend(id, epoch, lease).await
+    }
+
+    /// Gives a lease back under which nothing was given.
+    ///
+    /// # Errors
+    /// If the store is not available: then the lease lapses.
+    pub async fn leave(&self, id: SessionId, epoch: u64, left: Left) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        self.detached(async move { store.leave(id, epoch, left).await }).await
+    }
+
+    /// What was given for a session and came too late, newest first.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn candidates(&self, id: SessionId) -> Result<Vec<Candidate>, StoreError> {
+        self.store.candidates(id).await
+    }
+
+    /// Sessions that somebody began to renew and is at no more, behind `after`.
+    ///
+    /// # Errors
+    /// If the store is not available.
+    pub async fn lapsed(&self, after: Option<SessionId>, most: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.store.lapsed(self.owner, after, most).await
     }
 
     /// Lets an access token go on being good. To its end, also if nobody waits.

@@ -1,10 +1,13 @@
 //! What keeps sessions: [`super::memory`], and stores that outlive the process. One suite holds them all to the same
 //! behaviour.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use super::{
     family::{Outcome, Rotate},
+    lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     succeed::{Succeed, Succeeded},
@@ -34,7 +37,29 @@ pub trait SessionStore: Send + Sync {
     /// [`super::State::acknowledge`] on the session; nothing if there is none.
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Replaces what the authority outside gave, or ends the session with it, by [`super::State::exchange`].
+    /// [`super::State::intend`] on the session: nothing is asked of the authority before this is durable.
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>>;
+
+    /// [`super::State::extend`] on the session; false if the lease is lost.
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// [`super::State::leave`] on the session; nothing if there is none.
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What was given for the session and came too late, newest first. It goes when the session has been renewed since, or
+    /// ends.
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>>;
+
+    /// Sessions that somebody began to renew and is at no more, in the order of their ids, behind `after`.
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>>;
+
+    /// Replaces what the authority outside gave, or ends the session with it, by [`super::State::exchange`]. What comes too
+    /// late to take its place is kept as a candidate.
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>>;
 
     /// [`super::State::slide`] on the session.

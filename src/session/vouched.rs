@@ -7,8 +7,8 @@ use crate::model::UnixTime;
 /// What came of asking the authority.
 #[derive(Debug, Clone)]
 pub struct Renewed {
-    /// The generation that was seen before the authority was asked.
-    pub seen: u64,
+    /// Of the lease that it was asked under.
+    pub epoch: u64,
     pub answer: Answer,
 }
 
@@ -31,7 +31,9 @@ pub enum Exchanged {
     Kept { generation: u64 },
     /// The session is revoked.
     Ended,
-    /// Somebody else was faster: what they got stays, and a no to what was before it ends nothing.
+    /// The lease was over, and somebody else has it or had it: what was given is kept aside as a candidate.
+    Aside,
+    /// It was kept before; or somebody else was faster, and a no to what was before theirs ends nothing.
     Moved,
     /// The session is unknown, over or revoked, or nobody outside vouches for it.
     Gone,
@@ -45,8 +47,12 @@ impl State {
             return Exchanged::Gone;
         }
         let Some(vouched) = &mut self.vouched else { return Exchanged::Gone };
-        if vouched.generation != renewed.seen {
-            return Exchanged::Moved;
+        match &renewed.answer {
+            Answer::Given { .. } if vouched.epoch > renewed.epoch => return Exchanged::Aside,
+            _ if vouched.epoch == renewed.epoch && vouched.intent.is_none() => return Exchanged::Moved,
+            Answer::Ended if vouched.epoch != renewed.epoch => return Exchanged::Moved,
+            // Also ahead of the store: it has lost the lease, and with it perhaps more, but what was given is the newest.
+            Answer::Given { .. } | Answer::Ended => {}
         }
         match &renewed.answer {
             Answer::Given { held, renewed_for } => {
@@ -54,6 +60,9 @@ impl State {
                     generation: vouched.generation.saturating_add(1),
                     renewed_for: renewed_for.unwrap_or(vouched.renewed_for).max(vouched.renewed_for),
                     expires: held.expires,
+                    epoch: renewed.epoch,
+                    intent: None,
+                    doubtful: false,
                 };
                 Exchanged::Kept { generation: vouched.generation }
             }

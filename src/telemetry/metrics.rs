@@ -4,6 +4,7 @@
 
 mod oauth;
 mod remote;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{oauth::*, remote::*};
+pub use self::{oauth::*, remote::*, replay::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -55,6 +56,7 @@ pub struct Metrics {
     /// The token endpoints and their sessions.
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
+    pub replay: ReplayMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -184,6 +186,7 @@ impl Metrics {
                 .with_label_values(&[] as &[&str]),
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
+            replay: ReplayMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,

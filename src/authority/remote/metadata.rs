@@ -44,6 +44,16 @@ pub enum MetadataError {
     NotTrusted(&'static str),
     #[error("its metadata: the reading was cut short")]
     CutShort,
+    /// Within a moment of the failure that it holds.
+    #[error("{0}")]
+    JustFailed(Box<MetadataError>),
+}
+
+impl MetadataError {
+    /// Whether the authority was asked for this answer.
+    pub(super) fn was_asked(&self) -> bool {
+        !matches!(self, MetadataError::JustFailed(_) | MetadataError::CutShort)
+    }
 }
 
 /// The metadata of one issuer: one reading at a time, whoever waits for it.
@@ -107,7 +117,7 @@ impl Discovery {
             if let Some((at, error)) = &state.failed
                 && (at.0..at.plus(PAUSE).0).contains(&now.0)
             {
-                return Err(error.clone());
+                return Err(MetadataError::JustFailed(Box::new(error.clone())));
             }
             state.reading = Some(reading.clone());
         }

@@ -63,11 +63,11 @@ impl Places {
         }
     }
 
-    pub(super) async fn tokens(&self, now: UnixTime) -> Result<Tokens, TokenError> {
+    pub(super) async fn tokens(&self, now: UnixTime) -> Result<Tokens, MetadataError> {
         match self {
             Places::Given(given) => Ok(given.tokens.clone()),
             Places::Discovered(discovery) => {
-                let token = discovery.get(now).await.map_err(unknown)?.token.clone();
+                let token = discovery.get(now).await?.token.clone();
                 Ok(Tokens { obtain: token.clone(), renew: token })
             }
         }

@@ -77,6 +77,7 @@ fn check_one(
     let pass_headers = names::headers(&route.pass_headers, &section.key("pass_headers"));
     let on_expiry = on_expiry(route, &section.key("on_expiry"));
     let min_life = min_life(route, of_upstream, settings, section);
+    let replay = replay(route, of_upstream, &section.key("replay"));
     let upstream = upstream?;
     let timeouts = upstreams
         .and_then(|list| list.get(upstream))
@@ -103,6 +104,7 @@ fn check_one(
         pass_headers: pass_headers?,
         on_expiry: on_expiry?,
         min_life: min_life?,
+        replay: replay?,
         timeouts: timeouts?,
     })
 }
@@ -157,6 +159,49 @@ fn min_life(
         Some(settings::Credential::AuthorityToken {} | settings::Credential::Original {}) => {}
     }
     Some(need)
+}
+
+/// Outside, `None` if it is wrong; inside, `None` where no request is sent once more.
+fn replay(
+    route: &settings::Route,
+    upstream: Option<&settings::Upstream>,
+    section: &Section<'_>,
+) -> Option<Option<usize>> {
+    let settings = &route.replay;
+    let most = section.size("max_body_bytes", settings.max_body_bytes, 64 * 1024, 0..=10 * MIB);
+    if settings.on_401 == Some(false) {
+        if settings.max_body_bytes.is_some() {
+            section.key("max_body_bytes").problem("given, but on_401 is false", "leave one of them out");
+            return None;
+        }
+        return Some(None);
+    }
+    let wanted = settings.on_401.is_some() || settings.max_body_bytes.is_some();
+    if route.public == Some(true) {
+        if wanted {
+            section.problem("a public route asks for no token, so no credential can be renewed", "leave it out");
+            return None;
+        }
+        return Some(None);
+    }
+    let Some(upstream) = upstream else { return Some(None) };
+    match &upstream.credential {
+        // Who is only observed is not helped, so that what is seen there is what enforcing would change.
+        Some(settings::Credential::InternalJwt { .. } | settings::Credential::AuthorityToken {}) => {
+            let enforced = route.mode != Some(settings::Mode::Observe);
+            Some(enforced.then(|| usize::try_from(most).unwrap_or(usize::MAX)))
+        }
+        None
+        | Some(
+            settings::Credential::Original {} | settings::Credential::Basic { .. } | settings::Credential::None {},
+        ) => {
+            if wanted {
+                section.problem("the upstream is shown no credential that sidegate could renew", "leave it out");
+                return None;
+            }
+            Some(None)
+        }
+    }
 }
 
 fn paths(paths: &[String], section: &Section<'_>) -> Option<Vec<String>> {

@@ -50,6 +50,8 @@ pub struct Route {
     /// What the credential that the upstream is shown must have left when a request begins; well below what it has when it
     /// is new. What has less is renewed first, or the request refused. Default: 0s.
     pub min_life: Option<Span>,
+    /// What becomes of a request to which the upstream answers 401.
+    pub replay: Replay,
     /// Overrides the upstream's.
     pub timeouts: Timeouts,
 }
@@ -69,6 +71,18 @@ pub enum OnExpiry {
     Keep,
     CloseAtExpiry,
     CloseWhenSessionEnds,
+}
+
+/// What becomes of a request to which the upstream answers 401, where it was shown an internal JWT: the credential is
+/// renewed and the request sent once more.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replay {
+    /// false: the answer goes to the client as it came, and nothing is renewed for it. Default: true.
+    pub on_401: Option<bool>,
+    /// How much of a body is kept in memory so that it can be sent once more, for each request under way; a request with a
+    /// longer one is not repeated. 0: only requests without a body. Default: 64KiB.
+    pub max_body_bytes: Option<Size>,
 }
 
 /// What the token must say.

@@ -143,6 +143,46 @@ fn a_life_that_no_credential_has_and_an_expiry_of_nothing_are_found() {
 }
 
 #[test]
+fn a_request_is_sent_once_more_where_its_credential_can_be_renewed() {
+    let of = |credential: &str, route: &str| {
+        config(&format!(
+            "routes: [{{name: a, paths: [/a], upstream: app, {route}}}]\n\
+             upstreams: [{{name: app, url: 'http://a', credential: {{{credential}}}}}]\n\
+             internal_jwt: {{issuer: 'http://s'}}",
+        ))
+    };
+    let policy = "policy: {audiences: [a]}";
+    let kept = |credential, route: &str| load_with(&of(credential, route), &[]).unwrap().config.routes[0].replay;
+    let jwt = "internal_jwt: {audience: a}";
+    assert_eq!(kept(jwt, policy), Some(64 * 1024));
+    assert_eq!(kept(jwt, &format!("replay: {{max_body_bytes: 0}}, {policy}")), Some(0));
+    assert_eq!(kept(jwt, &format!("replay: {{on_401: false}}, {policy}")), None);
+    assert_eq!(kept(jwt, &format!("mode: observe, {policy}")), None);
+    assert_eq!(kept(jwt, "public: true"), None);
+    assert_eq!(kept("original: {}", policy), None);
+    let found = |credential, route: &str| {
+        let found = problems(&of(credential, route));
+        found.iter().map(|text| text.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found("none: {}", &format!("replay: {{on_401: true}}, {policy}")),
+        ["routes[0].replay: the upstream is shown no credential that sidegate could renew; leave it out"]
+    );
+    assert_eq!(
+        found(jwt, "public: true, replay: {max_body_bytes: 1KiB}"),
+        ["routes[0].replay: a public route asks for no token, so no credential can be renewed; leave it out"]
+    );
+    assert_eq!(
+        found(jwt, &format!("replay: {{on_401: false, max_body_bytes: 1KiB}}, {policy}")),
+        ["routes[0].replay.max_body_bytes: given, but on_401 is false; leave one of them out"]
+    );
+    assert_eq!(
+        found(jwt, &format!("replay: {{max_body_bytes: 11MiB}}, {policy}")),
+        ["routes[0].replay.max_body_bytes: 11.0MiB is not between 0B and 10.0MiB"]
+    );
+}
+
+#[test]
 fn observe_is_refused_where_it_would_let_anyone_in() {
     let source = config(
         "routes: [{name: a, paths: [/a], upstream: app, mode: observe, policy: {audiences: [a]}}]\n\

@@ -28,6 +28,7 @@ pub fn route(name: &str, paths: &[&str], audience: Option<&str>) -> Route {
         pass_headers: Vec::new(),
         on_expiry: OnExpiry::CloseWhenSessionEnds,
         min_life: Duration::ZERO,
+        replay: None,
         timeouts: Timeouts { connect: second, first_byte: second, idle: second },
     }
 }

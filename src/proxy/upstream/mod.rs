@@ -8,6 +8,7 @@ mod error;
 mod exchange;
 mod h1;
 mod h2;
+mod kept;
 mod pool;
 mod request_body;
 mod response_body;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use self::{connect::Endpoint, pool::Pool, stats::Stats};
 pub use self::{
     error::{BodyError, UpstreamError, UpstreamSetupError},
+    kept::Again,
     request_body::{RequestBody, TrailerFilter},
     response_body::ResponseBody,
     stats::Snapshot,
@@ -54,6 +56,13 @@ struct Worker {
     pool: Mutex<Pool>,
     /// Whoever holds it opens the HTTP/2 connection that the others wait for.
     opening: tokio::sync::Mutex<()>,
+}
+
+/// What an upstream has answered.
+pub struct Answer {
+    pub response: Response<ResponseBody>,
+    /// The request once more, if the answer is a 401 and it was kept.
+    pub again: Option<Box<Again>>,
 }
 
 impl Upstream {
@@ -85,6 +94,10 @@ impl Upstream {
     /// twice only if nothing of it was sent the first time, or if the method is idempotent, the body is at hand and
     /// the pooled connection died without an answer.
     ///
+    /// `keep`: the bytes of its body that are kept in memory so that the caller can send it once more after a 401. That
+    /// says that it was not processed, so the method does not matter. `None` costs nothing; neither does a request without a
+    /// body that has a spare copy anyway, in case that its connection dies.
+    ///
     /// With `Expect: 100-continue` the body waits for the upstream's 100 (a second at the most): hyper's server tells
     /// the client to go on when the body is first asked for, so a refusal reaches the client before it has sent
     /// anything. Other 1xx responses end here; hyper's server cannot pass them on.
@@ -102,12 +115,13 @@ impl Upstream {
         worker: usize,
         request: Request<RequestBody>,
         timeouts: &config::Timeouts,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
+        keep: Option<usize>,
+    ) -> impl Future<Output = Result<Answer, UpstreamError>> + Send {
         let sent = if self.shared.settings.http2 {
             // Boxed: it must not make the future of an HTTP/1.1 request larger.
-            Either::Left(Box::pin(send::http2(&self.shared, worker, request, timeouts)))
+            Either::Left(Box::pin(send::http2(&self.shared, worker, request, timeouts, keep)))
         } else {
-            Either::Right(send::http1(&self.shared, worker, request, timeouts))
+            Either::Right(send::http1(&self.shared, worker, request, timeouts, keep))
         };
         sent.inspect_err(|error| self.shared.stats.failed(error))
     }

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use super::{
     error::BodyError,
     exchange::{Exchange, Failure, Phase},
+    kept::{Keeping, Kept},
 };
 
 /// Says which trailers of a request may go on; those that a header must not carry must not come this way either.
@@ -21,7 +23,7 @@ pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 
 /// The body of a forwarded request: nothing, bytes at hand, or what the client sends, under a limit.
 ///
-/// Nothing is buffered: a frame is asked of the client when the upstream can take it. The client's
+/// Nothing is held back: a frame is asked of the client when the upstream can take it. The client's
 /// `Expect: 100-continue` is answered by hyper when the first frame is asked for, which is when the upstream has
 /// said 100 itself, or has let a second pass (see [`super::Upstream::send`]).
 pub struct RequestBody(Kind);
@@ -29,6 +31,15 @@ pub struct RequestBody(Kind);
 enum Kind {
     Whole(Option<Bytes>),
     Streamed(Streamed),
+    Kept(Again),
+}
+
+/// What was kept of a streamed body.
+#[derive(Clone)]
+struct Again {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+    announced: bool,
 }
 
 struct Streamed {
@@ -36,6 +47,7 @@ struct Streamed {
     exchange: Arc<Exchange>,
     left: u64,
     trailers: Option<TrailerFilter>,
+    keeping: Option<Keeping>,
 }
 
 impl RequestBody {
@@ -56,12 +68,32 @@ impl RequestBody {
             return Self::empty();
         }
         let exchange = Arc::new(Exchange::new());
-        RequestBody(Kind::Streamed(Streamed { incoming, exchange, left: limit.unwrap_or(u64::MAX), trailers }))
+        let left = limit.unwrap_or(u64::MAX);
+        RequestBody(Kind::Streamed(Streamed { incoming, exchange, left, trailers, keeping: None }))
+    }
+
+    /// What was kept of a streamed one.
+    pub(super) fn kept(kept: Kept) -> Self {
+        let data = Some(kept.data).filter(|data| !data.is_empty());
+        RequestBody(Kind::Kept(Again { data, trailers: kept.trailers, announced: kept.announced }))
+    }
+
+    /// Has what the client sends be kept on its way, `most` bytes at the most; it is whole where the receiver has it.
+    /// `None`: it does not come from the client, or is known to be longer.
+    pub(super) fn keep(&mut self, most: usize) -> Option<oneshot::Receiver<Kept>> {
+        let Kind::Streamed(body) = &mut self.0 else { return None };
+        let length = body.incoming.size_hint();
+        if most == 0 || length.lower() > most as u64 {
+            return None;
+        }
+        let (keeping, kept) = Keeping::new(most, length.exact().is_some());
+        body.keeping = Some(keeping);
+        Some(kept)
     }
 
     pub(super) fn exchange(&self) -> Option<&Arc<Exchange>> {
         match &self.0 {
-            Kind::Whole(_) => None,
+            Kind::Whole(_) | Kind::Kept(_) => None,
             Kind::Streamed(body) => Some(&body.exchange),
         }
     }
@@ -70,6 +102,7 @@ impl RequestBody {
     pub(super) fn again(&self) -> Option<Self> {
         match &self.0 {
             Kind::Whole(bytes) => Some(RequestBody(Kind::Whole(bytes.clone()))),
+            Kind::Kept(body) => Some(RequestBody(Kind::Kept(body.clone()))),
             Kind::Streamed(_) => None,
         }
     }
@@ -83,6 +116,11 @@ impl Body for RequestBody {
         match &mut self.0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Streamed(body) => body.poll_frame(cx),
+            Kind::Kept(body) => {
+                let trailers = &mut body.trailers;
+                let frame = body.data.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
         }
     }
 
@@ -90,6 +128,8 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Streamed(body) => body.incoming.is_end_stream(),
+            // One that came in chunks goes in chunks, also if there are none.
+            Kind::Kept(body) => body.announced && body.data.is_none() && body.trailers.is_none(),
         }
     }
 
@@ -97,6 +137,10 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Streamed(body) => body.incoming.size_hint(),
+            Kind::Kept(body) if body.announced => {
+                SizeHint::with_exact(body.data.as_ref().map_or(0, |data| data.len() as u64))
+            }
+            Kind::Kept(_) => SizeHint::default(),
         }
     }
 }
@@ -117,7 +161,7 @@ impl Streamed {
                 Poll::Ready(Some(Err(BodyError::Client(error))))
             }
             Poll::Ready(None) => {
-                self.exchange.progress(Phase::Done);
+                self.done(None);
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -135,14 +179,32 @@ impl Streamed {
                 return Err(BodyError::TooLarge);
             };
             self.left = left;
-            self.exchange.progress(if self.incoming.is_end_stream() { Phase::Done } else { Phase::Sending });
+            if !self.keeping.as_mut().is_none_or(|keeping| keeping.add(data)) {
+                self.keeping = None;
+            }
+            if self.incoming.is_end_stream() {
+                self.done(None);
+            } else {
+                self.exchange.progress(Phase::Sending);
+            }
             return Ok(frame);
         }
+        let trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(frame) => return Ok(frame),
+        };
+        let trailers = match &self.trailers {
+            Some(keep) => filtered(trailers, keep),
+            None => trailers,
+        };
+        self.done(Some(&trailers));
+        Ok(Frame::trailers(trailers))
+    }
+
+    fn done(&mut self, trailers: Option<&HeaderMap>) {
         self.exchange.progress(Phase::Done);
-        match (frame.into_trailers(), &self.trailers) {
-            (Ok(trailers), Some(keep)) => Ok(Frame::trailers(filtered(trailers, keep))),
-            (Ok(trailers), None) => Ok(Frame::trailers(trailers)),
-            (Err(frame), _) => Ok(frame),
+        if let Some(keeping) = self.keeping.take() {
+            keeping.end(trailers.cloned());
         }
     }
 }

@@ -2,35 +2,45 @@
 
 use http::{HeaderMap, Method, Request, Uri};
 
-use super::request_body::RequestBody;
+use super::{kept::Kept, request_body::RequestBody};
 
-/// A copy of a request that is about to be sent, for the case that its connection dies.
-///
-/// Only of a request whose body is at hand: a streamed one is gone once it was sent.
+/// A copy of a request that is about to be sent, for the case that its connection dies or its credential is refused.
 pub(super) struct Spare {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: RequestBody,
+    /// `None`: streamed, and gone once it was sent.
+    body: Option<RequestBody>,
 }
 
 impl Spare {
-    /// The names and values are shared with the original, not copied.
-    pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
-        Some(Spare {
-            body: request.body().again()?,
+    /// The names and values are shared with the original, not copied. `None` if the body is streamed, unless that `is_kept`.
+    pub(super) fn of(request: &Request<RequestBody>, is_kept: bool) -> Option<Self> {
+        let body = request.body().again();
+        (body.is_some() || is_kept).then(|| Spare {
+            body,
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
         })
     }
 
-    pub(super) fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(self.body);
+    /// Whether the body is there as well.
+    pub(super) fn is_whole(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// With the body that was kept on its way.
+    pub(super) fn complete(&mut self, kept: Kept) {
+        self.body = Some(RequestBody::kept(kept));
+    }
+
+    pub(super) fn into_request(self) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(self.body?);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
-        request
+        Some(request)
     }
 }
 

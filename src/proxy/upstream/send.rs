@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Shared, Tunnel,
+    Again, Answer, Shared, Tunnel,
     connect::{self, Socket},
     error::UpstreamError,
     exchange::{Exchange, Failure, Phase},
     h1::{self, Lost},
     h2,
+    kept::Kept,
     request_body::RequestBody,
     response_body::{Carrier, ResponseBody, Streamed},
     retry::{self, Spare},
@@ -28,12 +29,14 @@ pub(super) fn http1(
     worker: usize,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
-) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> + Send {
+    keep: Option<usize>,
+) -> impl Future<Output = Result<Answer, UpstreamError>> + Send {
     *request.version_mut() = Version::HTTP_11;
     to_origin_form(request.uri_mut());
-    let client = request.extensions_mut().remove::<OnUpgrade>();
+    let mut client = request.extensions_mut().remove::<OnUpgrade>();
     let exchange = request.body().exchange().cloned();
     hold_for_continue(&mut request, exchange.as_ref());
+    let keeps = Keeps::of(&mut request, keep);
 
     async move {
         refuse_connect(&request)?;
@@ -41,20 +44,24 @@ pub(super) fn http1(
         loop {
             attempt += 1;
             let now = Instant::now();
-            let (mut connection, started, spare) = match pooled(shared, worker, now, attempt) {
-                Some(connection) => {
-                    let spare = if retry::is_idempotent(request.method()) { Spare::of(&request) } else { None };
-                    (connection, now, spare)
-                }
+            let (mut connection, started, idempotent) = match pooled(shared, worker, now, attempt) {
+                Some(connection) => (connection, now, retry::is_idempotent(request.method())),
                 // Boxed: the future of a request on a pooled connection stays small.
-                None => (Box::pin(open_h1(shared, worker, timeouts)).await?, Instant::now(), None),
+                None => (Box::pin(open_h1(shared, worker, timeouts)).await?, Instant::now(), false),
             };
+            let spare = if idempotent || keeps.any() { Spare::of(&request, keeps.any()) } else { None };
             let patience = Patience::new(started, timeouts, exchange.clone());
             match connection.exchange(request, &patience).await {
                 Ok(response) => {
-                    return finish(shared, response, Carrier::H1(connection), exchange, client, timeouts);
+                    let again = keeps.again(spare, &response, exchange.as_ref(), &mut client);
+                    let carrier = Carrier::H1(connection);
+                    let response = finish(shared, response, carrier, exchange, client, timeouts)?;
+                    return Ok(Answer { response, again });
                 }
-                Err(lost) => request = again(lost, spare, exchange.as_ref(), attempt, |error| !error.is_parse())?,
+                Err(lost) => {
+                    let repeatable = |error: &hyper::Error| idempotent && !error.is_parse();
+                    request = again(lost, spare, exchange.as_ref(), attempt, repeatable)?;
+                }
             }
             shared.stats.retried();
         }
@@ -76,22 +83,26 @@ pub(super) async fn http2(
     worker: usize,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
-) -> Result<Response<ResponseBody>, UpstreamError> {
+    keep: Option<usize>,
+) -> Result<Answer, UpstreamError> {
     refuse_connect(&request)?;
     *request.version_mut() = Version::HTTP_2;
     to_absolute_form(&mut request, shared.endpoint.is_tls())?;
     let exchange = request.body().exchange().cloned();
+    let keeps = Keeps::of(&mut request, keep);
 
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (mut stream, reused) = open_stream(shared, worker, timeouts).await?;
-        let spare = Spare::of(&request);
+        let spare = Spare::of(&request, keeps.any());
         let idempotent = reused && attempt == 1 && retry::is_idempotent(request.method());
         let patience = Patience::new(Instant::now(), timeouts, exchange.clone());
         match stream.exchange(request, &patience).await {
             Ok(response) => {
-                return finish(shared, response, Carrier::H2(stream), exchange, None, timeouts);
+                let again = keeps.again(spare, &response, exchange.as_ref(), &mut None);
+                let response = finish(shared, response, Carrier::H2(stream), exchange, None, timeouts)?;
+                return Ok(Answer { response, again });
             }
             Err(lost) => {
                 let repeatable =
@@ -100,6 +111,51 @@ pub(super) async fn http2(
             }
         }
         shared.stats.retried();
+    }
+}
+
+/// What is there of a request's body in case that the upstream answers 401.
+enum Keeps {
+    Nothing,
+    AtHand,
+    /// Once it has passed.
+    Coming(oneshot::Receiver<Kept>),
+}
+
+impl Keeps {
+    /// `most`: how long a body may be that is kept; `None`: nobody would send the request once more.
+    fn of(request: &mut Request<RequestBody>, most: Option<usize>) -> Keeps {
+        let Some(most) = most else { return Keeps::Nothing };
+        match request.body_mut().keep(most) {
+            Some(kept) => Keeps::Coming(kept),
+            None if request.body().exchange().is_none() => Keeps::AtHand,
+            None => Keeps::Nothing,
+        }
+    }
+
+    fn any(&self) -> bool {
+        !matches!(self, Keeps::Nothing)
+    }
+
+    /// The request once more, if `response` is a 401.
+    fn again(
+        self,
+        spare: Option<Spare>,
+        response: &Response<Incoming>,
+        exchange: Option<&Arc<Exchange>>,
+        client: &mut Option<OnUpgrade>,
+    ) -> Option<Box<Again>> {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return None;
+        }
+        let kept = match self {
+            Keeps::Nothing => return None,
+            Keeps::AtHand => None,
+            // Refused before the body was asked for: the client still has it, and decides itself.
+            Keeps::Coming(_) if exchange.is_some_and(|exchange| exchange.phase() == Phase::Held) => return None,
+            Keeps::Coming(kept) => Some(kept),
+        };
+        Again::new(spare?, kept, client.take())
     }
 }
 
@@ -114,7 +170,9 @@ fn again(
     match lost {
         Lost::Unsent(request, _) if attempt < MAX_ATTEMPTS => Ok(*request),
         Lost::Sent(error) => match spare {
-            Some(spare) if attempt < MAX_ATTEMPTS && repeatable(&error) => Ok(spare.into_request()),
+            Some(spare) if attempt < MAX_ATTEMPTS && repeatable(&error) => {
+                spare.into_request().ok_or_else(|| cause(error, exchange))
+            }
             _ => Err(cause(error, exchange)),
         },
         Lost::Unsent(_, error) => Err(UpstreamError::from_exchange(error)),

@@ -10,6 +10,7 @@ use super::Failure;
 use crate::{
     model::UnixTime,
     session::{
+        lease::Candidate,
         record::{Code, Granted, Held, Session, SessionId, State},
         ring::KeyRing,
     },
@@ -117,6 +118,26 @@ pub(super) fn read_held(id: SessionId, bytes: &[u8], ring: &KeyRing) -> Result<H
     open(ring, content(bytes, "held")?, &place(HELD, &id.0), "held")
 }
 
+/// What was given too late for the session as it was at generation `since`.
+pub(super) fn candidate(id: SessionId, since: u64, candidate: &Candidate, ring: &KeyRing) -> Result<Vec<u8>, Failure> {
+    let sealed = seal(ring, &candidate.held, &candidate_place(id, candidate.epoch))?;
+    Ok([&[FORMAT][..], &since.to_be_bytes(), &sealed].concat())
+}
+
+pub(super) fn candidate_since(bytes: &[u8]) -> Result<u64, Failure> {
+    let (since, _) = content(bytes, "candidate")?.split_first_chunk::<8>().ok_or_else(|| damaged("candidate"))?;
+    Ok(u64::from_be_bytes(*since))
+}
+
+pub(super) fn read_candidate(id: SessionId, epoch: u64, bytes: &[u8], ring: &KeyRing) -> Result<Candidate, Failure> {
+    candidate_since(bytes)?;
+    Ok(Candidate { epoch, held: open(ring, &bytes[9..], &candidate_place(id, epoch), "candidate")? })
+}
+
+fn candidate_place(id: SessionId, epoch: u64) -> Vec<u8> {
+    [&place(CANDIDATE, &id.0)[..], &epoch.to_be_bytes()].concat()
+}
+
 /// A document; its place names the version too, so that an old one cannot be put back under a new number.
 pub(super) fn document(name: &str, version: u64, plain: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Failure> {
     let place = [&place(DOCUMENT, name.as_bytes())[..], &version.to_be_bytes()].concat();
@@ -170,6 +191,7 @@ pub(super) const FORMAT: u8 = 1;
 
 const GRANTED: &[u8] = b"sidegate session granted";
 const HELD: &[u8] = b"sidegate held";
+const CANDIDATE: &[u8] = b"sidegate candidate";
 const CODE: &[u8] = b"sidegate code";
 const DOCUMENT: &[u8] = b"sidegate document";
 const USER: &[u8] = b"user";

@@ -17,7 +17,6 @@ use crate::{
         slide::{Slid, Slide},
         store::{Created, Spent},
         succeed::{Succeed, Succeeded},
-        vouched::{Answer, Exchanged, Renewed},
     },
 };
 
@@ -96,28 +95,6 @@ pub(super) fn rotate(tables: &mut Tables<'_>, id: SessionId, step: &Rotate, now:
         tables.update(id, &kept)?;
     }
     Ok(outcome)
-}
-
-pub(super) fn renew(
-    tables: &mut Tables<'_>,
-    id: SessionId,
-    renewed: &Renewed,
-    ring: &KeyRing,
-    now: UnixTime,
-) -> Result<Exchanged, Failure> {
-    let sealed = match &renewed.answer {
-        Answer::Given { held, .. } => Some(record::held(id, held, ring)?),
-        Answer::Ended => None,
-    };
-    let Some(mut kept) = tables.find(id)? else { return Ok(Exchanged::Gone) };
-    let exchanged = kept.state.exchange(renewed, now);
-    if matches!(exchanged, Exchanged::Kept { .. } | Exchanged::Ended) {
-        tables.update(id, &kept)?;
-        if let Some(sealed) = sealed {
-            tables.held.insert(id.0, sealed.as_slice())?;
-        }
-    }
-    Ok(exchanged)
 }
 
 pub(super) fn slide(tables: &mut Tables<'_>, id: SessionId, step: &Slide, now: UnixTime) -> Result<Slid, Failure> {

@@ -6,7 +6,8 @@ use super::{Failure, record::Kept};
 use crate::{
     model::UnixTime,
     session::{
-        record::{Held, Session, SessionId},
+        lease::Candidate,
+        record::{Held, Session, SessionId, State},
         ring::{KeyRing, digest16},
     },
 };
@@ -31,6 +32,10 @@ pub(super) const USED: TableDefinition<[u8; 32], u64> = TableDefinition::new("us
 pub(super) const USED_ENDS: TableDefinition<(u64, [u8; 32]), ()> = TableDefinition::new("ends of used");
 /// What the authority outside gave for a session, sealed.
 pub(super) const HELD: TableDefinition<Id, &[u8]> = TableDefinition::new("held");
+/// Sessions that somebody is renewing, or was and has not come back.
+pub(super) const INTENTS: TableDefinition<Id, ()> = TableDefinition::new("intents");
+/// What the authority gave too late: by session and epoch, sealed.
+pub(super) const CANDIDATES: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("candidates");
 /// Digests of the authority's own access tokens, where clients have those.
 pub(super) const FOREIGN: TableDefinition<[u8; 16], Id> = TableDefinition::new("foreign tokens");
 pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
@@ -48,6 +53,8 @@ pub(super) struct Tables<'t> {
     pub used: Table<'t, [u8; 32], u64>,
     pub used_ends: Table<'t, (u64, [u8; 32]), ()>,
     pub held: Table<'t, Id, &'static [u8]>,
+    intents: Table<'t, Id, ()>,
+    pub candidates: Table<'t, (Id, u64), &'static [u8]>,
     foreign: Table<'t, [u8; 16], Id>,
     pub documents: Table<'t, &'static str, &'static [u8]>,
     /// Whether there is anything to commit.
@@ -68,6 +75,8 @@ impl<'t> Tables<'t> {
             used: transaction.open_table(USED)?,
             used_ends: transaction.open_table(USED_ENDS)?,
             held: transaction.open_table(HELD)?,
+            intents: transaction.open_table(INTENTS)?,
+            candidates: transaction.open_table(CANDIDATES)?,
             foreign: transaction.open_table(FOREIGN)?,
             documents: transaction.open_table(DOCUMENTS)?,
             changed: false,
@@ -105,6 +114,7 @@ impl<'t> Tables<'t> {
         if kept.state.vouched.is_some() {
             let old = self.find(id)?;
             self.index_foreign(id, old.as_ref(), kept)?;
+            self.index_renewal(id, kept)?;
         }
         self.sessions.insert(id.0, bytes.as_slice())?;
         if kept.state.revoked.is_some() {
@@ -123,10 +133,51 @@ impl<'t> Tables<'t> {
         }
         self.by_client.remove((digest16(kept.state.client.as_bytes()), id.0))?;
         self.held.remove(id.0)?;
+        if kept.state.vouched.is_some() {
+            self.intents.remove(id.0)?;
+            self.forget_candidates(id)?;
+        }
         for access in kept.state.access.iter().filter(|access| access.foreign) {
             self.foreign.remove(access.digest)?;
         }
         Ok(())
+    }
+
+    /// Makes a session findable that is being renewed. What is not renewed any more needs no candidates.
+    fn index_renewal(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
+        if kept.state.has_intent() {
+            self.intents.insert(id.0, ())?;
+        } else {
+            self.intents.remove(id.0)?;
+        }
+        if kept.state.revoked.is_some() { self.forget_candidates(id) } else { Ok(()) }
+    }
+
+    /// Epochs of the candidates of a session, oldest first, each with the generation that it came too late for.
+    pub(super) fn candidates_of(&self, id: SessionId) -> Result<Vec<(u64, u64)>, Failure> {
+        let mut found = Vec::new();
+        for entry in self.candidates.range((id.0, 0)..=(id.0, u64::MAX))? {
+            let (key, bytes) = entry?;
+            found.push((key.value().1, super::record::candidate_since(bytes.value())?));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn drop_candidates(
+        &mut self,
+        id: SessionId,
+        epochs: impl IntoIterator<Item = u64>,
+    ) -> Result<(), Failure> {
+        for epoch in epochs {
+            self.changed = true;
+            self.candidates.remove((id.0, epoch))?;
+        }
+        Ok(())
+    }
+
+    fn forget_candidates(&mut self, id: SessionId) -> Result<(), Failure> {
+        let known = self.candidates_of(id)?;
+        self.drop_candidates(id, known.into_iter().map(|(epoch, _)| epoch))
     }
 
     /// Makes the authority's own tokens of a session findable, and those that it has no more of not.
@@ -188,14 +239,61 @@ impl View {
         held.get(id.0)?.map(|bytes| super::record::read_held(id, bytes.value(), ring)).transpose()
     }
 
+    pub(super) fn candidates(&self, id: SessionId, ring: &KeyRing) -> Result<Vec<Candidate>, Failure> {
+        let mut found = Vec::new();
+        if let Some(candidates) = self.table(CANDIDATES)? {
+            for entry in candidates.range((id.0, 0)..=(id.0, u64::MAX))?.rev() {
+                let (key, bytes) = entry?;
+                found.push(super::record::read_candidate(id, key.value().1, bytes.value(), ring)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Of the sessions that somebody is renewing, or was, those whose state is `wanted`.
+    pub(super) fn intents(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Result<Vec<SessionId>, Failure> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let mut found = Vec::new();
+        let Some(intents) = self.table(INTENTS)? else { return Ok(found) };
+        let sessions = self.0.open_table(SESSIONS)?;
+        for entry in intents.range::<Id>((after.map_or(Unbounded, |after| Excluded(after.0)), Unbounded))? {
+            let id = entry?.0.value();
+            let Some(bytes) = sessions.get(id)? else { continue };
+            match Kept::read(bytes.value()) {
+                Ok(kept) if wanted(&kept.state) => found.push(SessionId(id)),
+                Ok(_) => {}
+                Err(Failure::Unreadable(error)) => {
+                    tracing::warn!(id = %SessionId(id), error, "a session cannot be renewed");
+                }
+                Err(error) => return Err(error),
+            }
+            if found.len() == most {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// `None`: in a file that an older version made, and nothing was written since.
+    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &self,
+        table: TableDefinition<K, V>,
+    ) -> Result<Option<redb::ReadOnlyTable<K, V>>, Failure> {
+        match self.0.open_table(table) {
+            Ok(table) => Ok(Some(table)),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The session that handed out the authority's own token with this digest.
     pub(super) fn foreign(&self, digest: [u8; 16], now: UnixTime) -> Result<Option<SessionId>, Failure> {
-        let foreign = match self.0.open_table(FOREIGN) {
-            Ok(table) => table,
-            // A file that an older version made, and nothing was written since.
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(foreign) = self.table(FOREIGN)? else { return Ok(None) };
         let Some(id) = foreign.get(digest)?.map(|id| id.value()) else { return Ok(None) };
         let Some(bytes) = self.0.open_table(SESSIONS)?.get(id)?.map(|bytes| bytes.value().to_vec()) else {
             return Ok(None);

@@ -120,7 +120,7 @@ fn vouched(name: &str, token: &str, time: &Time) -> Session {
         refresh_token: Some(Secret::new(token.to_owned())),
     };
     let mut session = session(name, now);
-    session.state.vouched = Some(Vouched { generation: 1, renewed_for: 0, expires: held.expires });
+    session.state.vouched = Some(Vouched::first(held.expires));
     session.held = Some(held);
     session
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     model::Time,
     session::{
-        Exchanged, Renewed,
+        Exchanged, Intend, Renewed,
         memory::Memory,
         store::Document,
         testing::{CLIENT, DAY, HOUR, access, granted, ring, session},
@@ -17,7 +17,7 @@ use crate::{
 fn sessions() -> (Sessions, Time) {
     let time = Time::default();
     let store = Arc::new(Memory::new(time.clone()));
-    (Sessions::new(store, ring(&[1]), Handle::current()), time)
+    (Sessions::new(store, ring(&[1]), Handle::current()).unwrap(), time)
 }
 
 fn opening(most: u32) -> Opening {
@@ -151,6 +151,26 @@ impl SessionStore for Gated {
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.through(move |inside| inside.acknowledge(id, generation))
     }
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        self.through(move |inside| inside.intend(id, step))
+    }
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.through(move |inside| inside.extend(id, epoch, lease))
+    }
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.through(move |inside| inside.leave(id, epoch, left))
+    }
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.through(move |inside| inside.candidates(id))
+    }
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.through(move |inside| inside.lapsed(owner, after, most))
+    }
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.through(move |inside| inside.renew(id, renewed))
     }
@@ -203,7 +223,7 @@ impl SessionStore for Gated {
 async fn gated() -> (Arc<Gated>, Arc<Sessions>, SessionId) {
     let gate = tokio::sync::Semaphore::new(1);
     let store = Arc::new(Gated { inside: Memory::new(Time::default()), gate, fails: AtomicBool::new(false) });
-    let sessions = Arc::new(Sessions::new(store.clone(), ring(&[1]), Handle::current()));
+    let sessions = Arc::new(Sessions::new(store.clone(), ring(&[1]), Handle::current()).unwrap());
     let opening = Opening { access: Some(access(store.now())), ..opening(10) };
     let id = opening.id;
     sessions.open(opening).await.unwrap();

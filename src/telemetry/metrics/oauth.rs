@@ -58,10 +58,17 @@ pub enum Renewal {
     Refreshed,
     /// By a new sign-in, with credentials that are at hand.
     Obtained,
+    /// With a refresh token of which nobody knew whether it was spent, or with one that had come too late.
+    Recovered,
     /// It says that the session is over.
     Ended,
+    /// The same, and an answer of it had not reached us: it may have given a token that nobody has. The one loss that
+    /// cannot be excluded.
+    AnswerLost,
     /// There was nothing to renew it with.
     NotRenewable,
+    /// The authority is away or too many ask it, so nobody did.
+    NotAsked,
     /// It wants to be asked less.
     Throttled,
     /// It refuses us, whatever is asked.
@@ -125,6 +132,8 @@ pub enum StoreOperation {
     Rotate,
     /// What the authority outside gave is replaced.
     Renew,
+    /// Before the authority outside is asked, and when it gave nothing.
+    Lease,
     /// The end of an access token is moved.
     Slide,
     /// An access token gets a successor.
@@ -371,11 +380,14 @@ impl Refresh {
 }
 
 impl Renewal {
-    const ALL: [Renewal; 8] = [
+    const ALL: [Renewal; 11] = [
         Renewal::Refreshed,
         Renewal::Obtained,
+        Renewal::Recovered,
         Renewal::Ended,
+        Renewal::AnswerLost,
         Renewal::NotRenewable,
+        Renewal::NotAsked,
         Renewal::Throttled,
         Renewal::Misconfigured,
         Renewal::Unavailable,
@@ -387,8 +399,11 @@ impl Renewal {
         match self {
             Renewal::Refreshed => "refreshed",
             Renewal::Obtained => "obtained",
+            Renewal::Recovered => "recovered",
             Renewal::Ended => "invalid_grant",
+            Renewal::AnswerLost => "answer_lost",
             Renewal::NotRenewable => "not_renewable",
+            Renewal::NotAsked => "not_asked",
             Renewal::Throttled => "throttled",
             Renewal::Misconfigured => "misconfigured",
             Renewal::Unavailable => "unavailable",
@@ -398,9 +413,10 @@ impl Renewal {
 
     fn labels(self) -> [&'static str; 3] {
         let result = match self {
-            Renewal::Refreshed | Renewal::Obtained => "renewed",
-            Renewal::Ended => "ended",
+            Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => "renewed",
+            Renewal::Ended | Renewal::AnswerLost => "ended",
             Renewal::NotRenewable
+            | Renewal::NotAsked
             | Renewal::Throttled
             | Renewal::Misconfigured
             | Renewal::Unavailable
@@ -451,11 +467,12 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 11] = [
+    const ALL: [StoreOperation; 12] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
         StoreOperation::Renew,
+        StoreOperation::Lease,
         StoreOperation::Slide,
         StoreOperation::Succeed,
         StoreOperation::Revoke,
@@ -471,6 +488,7 @@ impl StoreOperation {
             StoreOperation::Find => "find",
             StoreOperation::Rotate => "rotate",
             StoreOperation::Renew => "renew",
+            StoreOperation::Lease => "lease",
             StoreOperation::Slide => "slide",
             StoreOperation::Succeed => "succeed",
             StoreOperation::Revoke => "revoke",

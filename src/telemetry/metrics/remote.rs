@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use serde::Serialize;
 
 use super::{Families, OK, REQUEST_BUCKETS, THROTTLED};
 use crate::model::{GrantType, TokenError};
@@ -12,6 +13,18 @@ pub struct RemoteMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     id_tokens: IntCounterVec,
+    breaker_state: IntGaugeVec,
+    breaker_opened: IntCounterVec,
+    breaker_refused: IntCounterVec,
+}
+
+/// How the breaker of the authority outside stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    Closed,
+    Open,
+    HalfOpen,
 }
 
 /// What came of an ID token that the authority gave.
@@ -42,6 +55,21 @@ impl RemoteMetrics {
                 "ID tokens of the authority outside, by what came of them.",
                 &["result"],
             ),
+            breaker_state: family.gauges(
+                "authority_breaker_state",
+                "How the breaker of the authority outside stands: 1 at the state that it is in.",
+                &["authority", "state"],
+            ),
+            breaker_opened: family.counters(
+                "authority_breaker_opened_total",
+                "How often the authority outside was found to be away, so that nothing was asked for a while.",
+                &["authority"],
+            ),
+            breaker_refused: family.counters(
+                "authority_breaker_refused_total",
+                "Questions that were not put to the authority outside, since it was away.",
+                &["authority"],
+            ),
         };
         for result in IdToken::ALL {
             metrics.id_tokens.with_label_values(&[result.as_str()]);
@@ -50,7 +78,7 @@ impl RemoteMetrics {
     }
 
     /// Counts one question, which `outcome` is the answer to.
-    pub fn asked<T>(&self, dialect: &str, grant: GrantType, outcome: &Result<T, TokenError>, took: Duration) {
+    pub fn asked<T>(&self, dialect: &str, grant: GrantType, outcome: Result<T, &TokenError>, took: Duration) {
         let result = match outcome {
             Ok(_) => OK,
             Err(error) if error.throttled.is_some() => THROTTLED,
@@ -58,6 +86,32 @@ impl RemoteMetrics {
         };
         self.requests.with_label_values(&[dialect, grant.as_str(), result]).inc();
         self.duration.with_label_values(&[dialect, grant.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// So that its counters are there before they count anything.
+    pub fn prepare(&self, authority: &str) {
+        self.breaker_opened.with_label_values(&[authority]);
+        self.breaker_refused.with_label_values(&[authority]);
+    }
+
+    pub fn breaker_opened(&self, authority: &str) {
+        self.breaker_opened.with_label_values(&[authority]).inc();
+    }
+
+    pub fn breaker_refused(&self, authority: &str) {
+        self.breaker_refused.with_label_values(&[authority]).inc();
+    }
+
+    /// How all of them stand; called before each scrape, since a rest that is over changes nothing by itself.
+    pub fn observe_breakers<'a>(&self, breakers: impl IntoIterator<Item = (&'a str, BreakerState)>) {
+        // Of one that a reload took away nothing is known.
+        self.breaker_state.reset();
+        for (authority, now) in breakers {
+            for state in BreakerState::ALL {
+                let series = self.breaker_state.with_label_values(&[authority, state.as_str()]);
+                series.set(i64::from(state == now));
+            }
+        }
     }
 
     pub fn id_token(&self, result: IdToken) {
@@ -73,6 +127,18 @@ impl IdToken {
             IdToken::Accepted => "accepted",
             IdToken::Refused => "refused",
             IdToken::Undecided => "undecided",
+        }
+    }
+}
+
+impl BreakerState {
+    const ALL: [BreakerState; 3] = [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half_open",
         }
     }
 }

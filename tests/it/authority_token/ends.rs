@@ -144,7 +144,7 @@ async fn each_renewal_is_one_line_of_the_audit_stream_without_a_secret() {
     house.sidegate.time.advance(300);
     house.get(&token).await;
     house.sidegate.time.advance(300);
-    house.outside.broken(500, None, json!({"error": "canary"}));
+    house.outside.broken(503, None, json!({"error": "canary"}));
     house.get(&token).await;
     house.outside.mended();
     house.outside.forget();

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use sidegate::model::BoxError;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -44,6 +45,13 @@ struct Inner {
     /// Answered in place of anything else.
     broken: Mutex<Option<(u16, Option<&'static str>, Value)>>,
     held: watch::Sender<bool>,
+    /// Answers still to be lost after everything was done.
+    lost: AtomicUsize,
+    /// A refresh token may be used again.
+    forgiving: AtomicBool,
+    /// Whoever connects is hung up on.
+    dead: AtomicBool,
+    connections: AtomicUsize,
 }
 
 impl Outside {
@@ -59,17 +67,28 @@ impl Outside {
                 good: Mutex::default(),
                 broken: Mutex::default(),
                 held: watch::Sender::new(false),
+                lost: AtomicUsize::new(0),
+                forgiving: AtomicBool::new(false),
+                dead: AtomicBool::new(false),
+                connections: AtomicUsize::new(0),
             }),
         };
         let shared = outside.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = shared.clone();
+                shared.inner.connections.fetch_add(1, SeqCst);
+                if shared.inner.dead.load(SeqCst) {
+                    continue;
+                }
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let shared = shared.clone();
                     async move {
                         let body = request.into_body().collect().await?.to_bytes();
-                        Ok::<_, hyper::Error>(shared.answer(&String::from_utf8_lossy(&body)).await)
+                        if shared.inner.dead.load(SeqCst) {
+                            return Err("dead".into());
+                        }
+                        Ok::<_, BoxError>(shared.answer(&String::from_utf8_lossy(&body)).await)
                     }
                 });
                 let connection =
@@ -95,7 +114,10 @@ impl Outside {
             "refresh_token" => {
                 let mut good = inner.good.lock().unwrap();
                 let place = good.iter().position(|known| known == value("refresh_token"));
-                place.map(|place| good.remove(place)).is_some()
+                if let Some(place) = place.filter(|_| !inner.forgiving.load(SeqCst)) {
+                    good.remove(place);
+                }
+                place.is_some()
             }
             _ => false,
         };
@@ -111,7 +133,24 @@ impl Outside {
             given["refresh_token"] = json!(refresh);
             inner.good.lock().unwrap().push(refresh);
         }
-        reply(200, None, &given)
+        let lost = value("grant_type") == "refresh_token"
+            && inner.lost.fetch_update(SeqCst, SeqCst, |lost| lost.checked_sub(1)).is_ok();
+        if lost { reply(502, None, &json!("a gateway")) } else { reply(200, None, &given) }
+    }
+
+    /// It does what it is asked to renew, and so many of its answers do not arrive.
+    pub fn lose(&self, answers: usize) {
+        self.inner.lost.store(answers, SeqCst);
+    }
+
+    /// From now on a refresh token may be used again.
+    pub fn forgive(&self) {
+        self.inner.forgiving.store(true, SeqCst);
+    }
+
+    /// It knows no refresh token but the one that it gave as number `number`.
+    pub fn forget_all_but(&self, number: usize) {
+        *self.inner.good.lock().unwrap() = vec![format!("canary-rt-{number}")];
     }
 
     /// What it was asked, in order.
@@ -144,6 +183,16 @@ impl Outside {
 
     pub fn mended(&self) {
         *self.inner.broken.lock().unwrap() = None;
+    }
+
+    /// While dead it ends all connections without an answer.
+    pub fn dead(&self, dead: bool) {
+        self.inner.dead.store(dead, SeqCst);
+    }
+
+    /// Connections that were made to it, and questions that were put.
+    pub fn contacts(&self) -> (usize, usize) {
+        (self.inner.connections.load(SeqCst), self.asked().len())
     }
 
     /// While held it does not answer.
@@ -230,6 +279,11 @@ impl House {
 
     pub async fn get(&self, token: &str) -> Reply {
         get(self.sidegate.public, "/", token).await
+    }
+
+    /// What `/status` says of the authority.
+    pub async fn seen(&self) -> Value {
+        self.sidegate.status().await["authority"]["remote"].clone()
     }
 
     /// What the upstream was shown last.

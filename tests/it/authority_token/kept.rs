@@ -32,7 +32,7 @@ async fn what_was_given_while_the_store_is_away_is_kept_once_it_is_back() {
     let away = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Store::new(time.clone(), away.clone(), 0));
     let ring = Arc::new(KeyRing::ephemeral().unwrap());
-    let sessions = Arc::new(Sessions::new(store.clone(), ring, Handle::current()));
+    let sessions = Arc::new(Sessions::new(store.clone(), ring, Handle::current()).unwrap());
     let password = Secret::new(PASSWORD_THERE.to_owned());
     let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
     let given = remote.ask(grant, time.now()).await.unwrap();
@@ -67,7 +67,7 @@ async fn what_was_given_while_the_store_is_away_is_kept_once_it_is_back() {
     assert_eq!(outside.refreshes(), 1, "it is asked once");
 }
 
-fn opening(id: SessionId, held: Held, sessions: &Sessions) -> Opening {
+pub(super) fn opening(id: SessionId, held: Held, sessions: &Sessions) -> Opening {
     let granted = Granted {
         subject: "ana".to_owned(),
         username: Some("ana".to_owned()),

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -18,8 +19,9 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
-        Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory, record::RevocationReason, ring::KeyRing,
+        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
+        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory,
+        record::RevocationReason, ring::KeyRing,
     },
 };
 use tokio::net::TcpListener;
@@ -45,11 +47,9 @@ async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
     let own = &gate.endpoints().unwrap().grants;
     let grants = Grants {
         authority: own.authority.clone(),
-        sessions: Arc::new(Sessions::new(
-            store,
-            Arc::new(KeyRing::ephemeral().unwrap()),
-            tokio::runtime::Handle::current(),
-        )),
+        sessions: Arc::new(
+            Sessions::new(store, Arc::new(KeyRing::ephemeral().unwrap()), tokio::runtime::Handle::current()).unwrap(),
+        ),
         signing: own.signing.clone(),
         keys: own.keys.clone(),
         outside: None,
@@ -148,6 +148,31 @@ impl SessionStore for Store {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.step(self.inside.acknowledge(id, generation))
+    }
+
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        self.step(self.inside.intend(id, step))
+    }
+
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.step(self.inside.extend(id, epoch, lease))
+    }
+
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.step(self.inside.leave(id, epoch, left))
+    }
+
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.step(self.inside.candidates(id))
+    }
+
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.step(self.inside.lapsed(owner, after, most))
     }
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -17,9 +18,9 @@ use sidegate::{
     jose::SigningKeys,
     model::{Connection, Context, GrantType, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Code, Created, Exchanged, Filter, Outcome, Renewed, Rotate, Session, SessionId, SessionStore, Sessions, Slid,
-        Slide, Spent, StoreError, Succeed, Succeeded, about::About, memory::Memory, record::RevocationReason,
-        ring::KeyRing,
+        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
+        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, about::About,
+        memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -76,6 +77,31 @@ impl SessionStore for Slow {
 
     fn acknowledge(&self, id: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inside.acknowledge(id, generation)
+    }
+
+    fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
+        self.inside.intend(id, step)
+    }
+
+    fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inside.extend(id, epoch, lease)
+    }
+
+    fn leave(&self, id: SessionId, epoch: u64, left: Left) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inside.leave(id, epoch, left)
+    }
+
+    fn candidates(&self, id: SessionId) -> BoxFuture<'_, Result<Vec<Candidate>, StoreError>> {
+        self.inside.candidates(id)
+    }
+
+    fn lapsed(
+        &self,
+        owner: Renewer,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, StoreError>> {
+        self.inside.lapsed(owner, after, most)
     }
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
@@ -173,7 +199,7 @@ impl House {
             away: AtomicBool::new(false),
         });
         let ring = Arc::new(KeyRing::ephemeral().unwrap());
-        let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()));
+        let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()).unwrap());
         let metrics = Arc::new(Metrics::new());
         let authority = Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap());
         let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());

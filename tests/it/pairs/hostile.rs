@@ -14,6 +14,9 @@ const OUTSIDE: [Behind; 4] = [Behind::OAuth2, Behind::Redex, Behind::ConsincoJso
 const MODEL: &str = "xmlns=\"http://schemas.datacontract.org/2004/07/Kike.Security.Data.Dto\"";
 const ACCESS: &str = "_x003C_accessToken_x003E_k__BackingField";
 
+/// Seconds that an authority is left alone for, at most, if it says nothing of that itself.
+const LEFT_ALONE: i64 = 30;
+
 /// Answers that would give tokens if somebody were careless with them. `trap` must never be asked.
 fn answers(trap: &str) -> Vec<(&'static str, Bytes)> {
     let bomb: String = (1..12).map(|n| format!("<!ENTITY a{n} \"&a{};&a{};\">", n - 1, n - 1)).collect();
@@ -71,12 +74,16 @@ async fn whatever_the_authority_answers_no_session_ends_by_it_and_nothing_else_i
         for (name, answer) in answers(&trap.address.to_string()) {
             for status in [200, 400, 500] {
                 authority.is(Mood::Saying(status, answer.clone()));
-                let renewed = pair.is_refused(Served::OAuth2.renew(&session.refresh), Refusal::Away).await;
-                renewed.unwrap_or_else(|error| panic!("{behind:?}, {name}, {status}: {error}"));
-                let begun = pair.is_refused(Served::OAuth2.begin(&pair.typed()), Refusal::Away).await;
-                begun.unwrap_or_else(|error| panic!("{behind:?}, {name}, {status}: {error}"));
+                for request in [Served::OAuth2.renew(&session.refresh), Served::OAuth2.begin(&pair.typed())] {
+                    let before = authority.asked().len();
+                    pair.sidegate.time.advance(LEFT_ALONE);
+                    let refused = pair.is_refused(request, Refusal::Away).await;
+                    refused.unwrap_or_else(|error| panic!("{behind:?}, {name}, {status}: {error}"));
+                    assert!(authority.asked().len() > before, "it has said so");
+                }
             }
             authority.is(Mood::Good);
+            pair.sidegate.time.advance(LEFT_ALONE);
             let again = pair.renew(&session.refresh).await;
             session = again.unwrap_or_else(|error| panic!("{behind:?}, after {name}: {error}"));
         }

@@ -4,7 +4,7 @@ mod cases;
 mod hostile;
 mod people;
 mod served;
-mod spoken;
+pub mod spoken;
 
 use std::sync::Mutex;
 

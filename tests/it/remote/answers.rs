@@ -30,17 +30,23 @@ async fn no_trouble_of_the_authority_ends_a_session() {
     ];
     for said in troubles {
         provider.answers("/token", said.clone());
+        let asked = provider.asked("/token").len();
+        // After a few of them it is left alone, for half a minute at most.
+        sidegate.time.advance(30);
         let refused = refresh(&sidegate, &mine).await;
         assert_eq!(refused.status, 503, "{} {:.60}: {}", said.0, said.2, refused.text());
         assert_refused(&refused, 503, "temporarily_unavailable");
         assert!(refused.header("retry-after").is_some());
+        assert!(provider.asked("/token").len() > asked);
     }
     assert_eq!(provider.asked("/elsewhere").len(), 0);
     provider.answers("/token", (429, vec![("retry-after", "999999".to_owned())], json("invalid_grant")));
+    sidegate.time.advance(30);
     let refused = refresh(&sidegate, &mine).await;
     assert_refused(&refused, 429, "temporarily_unavailable");
     assert_eq!(refused.header("retry-after"), Some("3600"));
     provider.gives(json!({}));
+    sidegate.time.advance(60);
     assert_eq!(refresh(&sidegate, &mine).await.status, 200);
 }
 

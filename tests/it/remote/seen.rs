@@ -14,14 +14,19 @@ async fn an_authority_that_cannot_be_asked_is_degraded_until_it_answers_again() 
     let remote = async || sidegate.status().await["authority"]["remote"].clone();
     assert_eq!(
         remote().await,
-        json!({"dialect": "oauth2", "place": provider.issuer, "degraded": false, "answered": null, "last_error": null, "keys": null, "key_age": null})
+        json!({"dialect": "oauth2", "place": provider.issuer, "state": "untried", "state_age": null, "degraded": false,
+            "breaker": "closed", "next_attempt": null, "answered": null, "last_error": null, "keys": null,
+            "key_age": null})
     );
     provider.answers(METADATA, (500, Vec::new(), String::new()));
     password(&sidegate).await;
     let told = "the authority: its metadata: answered with status 500 Internal Server Error";
     let (status, ready) = sidegate.ready().await;
     assert_eq!((status, &ready["ready"]), (200, &json!(true)), "what is still valid is served");
-    assert_eq!(ready["degraded"], json!([{"authority": "remote", "reason": told}]));
+    let degraded = &ready["degraded"][0];
+    let known = ["authority", "reason", "state", "breaker"].map(|name| degraded[name].as_str().unwrap());
+    assert_eq!(known, ["remote", told, "away", "closed"]);
+    assert_eq!(ready["degraded"].as_array().unwrap().len(), 1);
     assert_eq!(remote().await["last_error"], told);
     let page = sidegate.status_page("localhost", "text/html").await;
     for told in ["Authority outside", "degraded", "verified by the authority outside", "asked in oauth2"] {

@@ -21,8 +21,12 @@ pub struct Sidegate {
 impl Sidegate {
     /// Starts with `yaml`; `health`, `admin` and, unless it has `listeners`, one listener on free ports are added.
     pub async fn start(yaml: &str) -> Sidegate {
+        Sidegate::at(yaml, Time::default()).await
+    }
+
+    /// The same with this clock.
+    pub async fn at(yaml: &str, time: Time) -> Sidegate {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let time = Time::default();
         let config = parse(yaml);
         let started = time.clone();
         // The server has threads of its own; starting it may block.

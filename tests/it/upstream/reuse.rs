@@ -289,7 +289,7 @@ async fn each_worker_has_connections_of_its_own() {
     let upstream = Upstream::new(settings(tcp(origin.address)), 2).unwrap();
     let timeouts = upstream.settings().timeouts;
     for worker in [0, 1, 0, 1] {
-        let response = upstream.send(worker, get(), &timeouts).await.unwrap();
+        let response = upstream.send(worker, get(), &timeouts, None).await.unwrap().response;
         response.into_body().collect().await.unwrap();
     }
     assert_eq!((origin.connections(), upstream.snapshot().idle), (2, 2));
@@ -320,6 +320,6 @@ async fn an_upstream_that_is_replaced_takes_its_idle_connections_with_it_and_let
 async fn the_future_of_a_request_stays_small() {
     let upstream = upstream("127.0.0.1:1".parse().unwrap());
     let timeouts = upstream.settings().timeouts;
-    let size = size_of_val(&upstream.send(0, get(), &timeouts));
+    let size = size_of_val(&upstream.send(0, get(), &timeouts, None));
     assert!(size <= 1536, "{size} bytes");
 }

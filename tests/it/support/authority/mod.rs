@@ -7,6 +7,7 @@ mod wire;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,7 +17,12 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use sidegate::model::{Time, UnixTime};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinSet,
+};
 
 /// Which token API it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +36,12 @@ pub enum Speech {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mood {
     Good,
+    /// It does as it should, but answers only after a while.
+    Slow(Duration),
+    /// The same, but answers only once it is in another mood.
+    Held,
+    /// Nobody listens there.
+    Away,
     /// Connections end without an answer.
     Dead,
     /// No answer ever comes.
@@ -66,15 +78,27 @@ pub struct Asked {
     pub client: Option<(String, String)>,
 }
 
+/// One access token that it gave.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    pub access: String,
+    /// Which of its tokens began the session: their numbers begin with 1.
+    pub root: usize,
+    /// By its own clock.
+    pub expires: UnixTime,
+}
+
 pub struct Script {
-    pub mood: Mood,
+    mood: watch::Sender<Mood>,
+    /// Its own clock.
+    pub time: Time,
     /// Seconds that its access tokens live.
     pub lifetime: u64,
     /// Whether it gives refresh tokens.
     pub refreshes: bool,
-    /// What of refresh tokens is good, and to whom it belongs.
-    live: BTreeMap<String, Option<String>>,
-    given: usize,
+    /// What of refresh tokens is good, and to whom and to which session it belongs.
+    live: BTreeMap<String, (Option<String>, usize)>,
+    issued: Vec<Issued>,
     redeemed: usize,
     asked: Vec<Asked>,
 }
@@ -104,23 +128,34 @@ pub enum No {
 
 impl Authority {
     pub async fn start(speech: Speech) -> Authority {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Authority::at(speech, Time::default()).await
+    }
+
+    /// With this clock.
+    pub async fn at(speech: Speech, time: Time) -> Authority {
+        // Bound as long as the test runs, so that nobody else is met there while it does not listen.
+        let place = bound("127.0.0.1:0".parse().unwrap());
+        let address = place.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script {
-            mood: Mood::Good,
+            mood: watch::Sender::new(Mood::Good),
+            time,
             lifetime: 3600,
             refreshes: true,
             live: BTreeMap::new(),
-            given: 0,
+            issued: Vec::new(),
             redeemed: 0,
             asked: Vec::new(),
         }));
+        let mood = script.lock().unwrap().mood.subscribe();
+        let listener = bound(address).listen(1024).unwrap();
         let own = script.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let script = own.clone();
-                let service = service_fn(move |request| answer(speech, script.clone(), request));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            let _place = place;
+            let mut first = Some(listener);
+            loop {
+                let listener = first.take().unwrap_or_else(|| bound(address).listen(1024).unwrap());
+                serve(speech, &own, listener, mood.clone()).await;
+                let _ = mood.clone().wait_for(|mood| *mood != Mood::Away).await;
             }
         });
         Authority { address, speech, script }
@@ -131,7 +166,7 @@ impl Authority {
     }
 
     pub fn is(&self, mood: Mood) {
-        self.script(|script| script.mood = mood);
+        self.script(|script| script.mood.send_replace(mood));
     }
 
     /// No refresh token is good any more.
@@ -153,10 +188,72 @@ impl Authority {
         self.script(|script| script.redeemed)
     }
 
+    /// Refresh tokens that were presented, good ones and others.
+    pub fn presented(&self) -> usize {
+        self.script(|script| {
+            script.asked.iter().filter(|asked| matches!(asked.wanted, Some(Wanted::Refresh(_)))).count()
+        })
+    }
+
     /// The access token that it gave last.
     pub fn newest(&self) -> String {
-        self.script(|script| access(script.given))
+        self.issued().last().expect("it gave nothing").access.clone()
     }
+
+    /// What it gave, oldest first.
+    pub fn issued(&self) -> Vec<Issued> {
+        self.script(|script| script.issued.clone())
+    }
+
+    /// What is wrong with a request that carries `authorization` and comes from the session that began with token number
+    /// `root`.
+    pub fn objection(&self, authorization: Option<&str>, root: usize) -> Option<String> {
+        self.script(|script| {
+            let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+            let issued = script.issued.iter().rev().find(|issued| Some(&*issued.access) == token);
+            let now = script.time.now();
+            match issued {
+                None => Some(format!("nobody gave {authorization:?}")),
+                Some(issued) if issued.root != root => Some(format!("{issued:?} is not of session {root}")),
+                // A second may pass on the way.
+                Some(issued) if issued.expires.plus(1) < now => Some(format!("{issued:?} is over at {now:?}")),
+                Some(_) => None,
+            }
+        })
+    }
+}
+
+/// A socket that several may be bound beside.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
+/// Until it is away. What it has begun to answer it answers to the end.
+async fn serve(speech: Speech, script: &Arc<Mutex<Script>>, listener: TcpListener, mood: watch::Receiver<Mood>) {
+    let mut connections = JoinSet::new();
+    let mut away = mood.clone();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = away.wait_for(|mood| *mood == Mood::Away) => break,
+        };
+        let (script, mut away) = (script.clone(), mood.clone());
+        let service = service_fn(move |request| answer(speech, script.clone(), request));
+        connections.spawn(async move {
+            let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                _ = &mut connection => return,
+                _ = away.wait_for(|mood| *mood == Mood::Away) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    connections.detach_all();
 }
 
 impl Script {
@@ -168,30 +265,31 @@ impl Script {
         if !client_is_good {
             return Err(No::Client);
         }
-        let username = match asked.wanted.as_ref().ok_or(No::Malformed)? {
+        let number = self.issued.len() + 1;
+        let (username, root) = match asked.wanted.as_ref().ok_or(No::Malformed)? {
             Wanted::Password { username, password, company } => {
                 let company_is_good = company.as_deref().is_none_or(|company| company == COMPANY);
                 match username == USERNAME && password == PASSWORD && company_is_good {
-                    true => Some(username.clone()),
+                    true => (Some(username.clone()), number),
                     false => return Err(No::Grant),
                 }
             }
-            Wanted::ApiKey(key) if key == API_KEY => Some(USERNAME.to_owned()),
+            Wanted::ApiKey(key) if key == API_KEY => (Some(USERNAME.to_owned()), number),
             Wanted::ApiKey(_) => return Err(No::Grant),
-            Wanted::ClientCredentials => None,
+            Wanted::ClientCredentials => (None, number),
             Wanted::Refresh(token) => {
-                let username = self.live.remove(token).ok_or(No::Grant)?;
+                let whose = self.live.remove(token).ok_or(No::Grant)?;
                 self.redeemed += 1;
-                username
+                whose
             }
         };
-        self.given += 1;
-        let number = self.given;
         let refresh =
             (self.refreshes && asked.wanted != Some(Wanted::ClientCredentials)).then(|| refresh(speech, number));
         if let Some(refresh) = &refresh {
-            self.live.insert(refresh.clone(), username.clone());
+            self.live.insert(refresh.clone(), (username.clone(), root));
         }
+        let expires = self.time.now().plus(self.lifetime);
+        self.issued.push(Issued { access: access(number), root, expires });
         Ok(Given { access: access(number), refresh, lifetime: self.lifetime, username })
     }
 }
@@ -219,8 +317,11 @@ async fn answer(
     let mut asked =
         Asked { method: head.method.to_string(), target, headers: head.headers, body, wanted: None, client: None };
     (asked.wanted, asked.client) = wire::read(speech, &asked);
-    let mood = script.lock().unwrap().mood.clone();
-    script.lock().unwrap().asked.push(asked.clone());
+    let (mood, mut moods) = {
+        let mut script = script.lock().unwrap();
+        script.asked.push(asked.clone());
+        (script.mood.borrow().clone(), script.mood.subscribe())
+    };
     match mood {
         Mood::Dead => return Err(Lost),
         Mood::Hanging => tokio::time::sleep(Duration::from_secs(3600)).await,
@@ -236,9 +337,14 @@ async fn answer(
             let media = if body.starts_with(b"<") { "application/xml" } else { "application/json" };
             return Ok(plain(status, media, body));
         }
-        Mood::Good => {}
+        Mood::Good | Mood::Slow(_) | Mood::Held | Mood::Away => {}
     }
     let judged = script.lock().unwrap().judge(speech, &asked);
+    match mood {
+        Mood::Slow(pause) => tokio::time::sleep(pause).await,
+        Mood::Held => drop(moods.wait_for(|mood| *mood != Mood::Held).await),
+        _ => {}
+    }
     Ok(match judged {
         Ok(given) => wire::give(speech, &asked, &given),
         Err(no) => wire::refuse(speech, &asked, no),
