@@ -12,6 +12,7 @@ pub mod own;
 pub mod policy;
 mod probe;
 pub mod profile;
+mod service;
 mod sliding;
 pub mod successor;
 mod validate;
@@ -41,6 +42,7 @@ use crate::{
     jwks::Provider,
     model::{Context, UnixTime},
     rate::Limiter,
+    refresh::service::Keeper,
     telemetry::{metrics::Metrics, reason::Reason},
 };
 
@@ -91,6 +93,8 @@ pub struct Auth {
     plan: Arc<ClaimPlan>,
     profiles: Profiles,
     minter: Option<Arc<Minter>>,
+    /// By upstream.
+    services: Vec<Option<Arc<Keeper>>>,
     negative_ttl: Duration,
     audiences: Interned<[Box<str>]>,
     texts: Interned<str>,
@@ -138,6 +142,7 @@ impl Auth {
             plan: Arc::new(plan),
             profiles,
             minter,
+            services: Vec::new(),
             negative_ttl: config.cache.negative_ttl,
             audiences: Interned::default(),
             texts: Interned::default(),
@@ -247,7 +252,7 @@ impl Auth {
     /// # Errors
     /// As for a token that has expired.
     fn check_life(&self, principal: &Principal, upstream: usize, need: Duration, now: UnixTime) -> Result<(), Refusal> {
-        if need.is_zero() || self.shows_authority_token(upstream) {
+        if need.is_zero() || self.shows_authority_token(upstream) || self.service(upstream).is_some() {
             return Ok(());
         }
         let verdict = &principal.verdict;

@@ -19,6 +19,7 @@ mod remote_client;
 mod renewal;
 mod routes;
 mod secrets;
+mod service;
 mod upstreams;
 
 /// Loads `source` as `c.yaml` with these variables.
