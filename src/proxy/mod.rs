@@ -213,7 +213,7 @@ impl Proxy {
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }
-        let shown = Credential::shown(credential.prepared, credential.showing);
+        let shown = Credential::shown(credential.prepared, credential.outside);
         let principal = match admission {
             Admission::Known { principal, .. } => Some(principal),
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,

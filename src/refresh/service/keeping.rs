@@ -11,7 +11,7 @@ use crate::{
     refresh::renews_from,
     telemetry::{
         audit::{Entry, Event},
-        metrics::Renewal,
+        metrics::{Forced, Renewable, Renewal},
     },
 };
 
@@ -90,6 +90,7 @@ impl Shared {
         let mut state = self.state();
         state.under_way = false;
         state.last_attempt = Some(now);
+        let by_force = std::mem::take(&mut state.by_force);
         let renewal = match kept {
             Ok((kept, refresh_token, how)) => {
                 if state.failures > 0 {
@@ -118,7 +119,11 @@ impl Shared {
                 renewal
             }
         };
+        let failed = state.last_error.is_some();
         drop(state);
+        if by_force {
+            self.metrics.replay.forced(Renewable::Service, if failed { Forced::Failed } else { Forced::Renewed });
+        }
         self.note(renewal);
     }
 
