@@ -80,7 +80,7 @@ impl Flight {
             Ok(turn) => turn,
             Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
         };
-        crash::point(Point::BeforeIntent);
+        crash::point(Point::BeforeIntent).await;
         let (epoch, doubtful, again) = match self.means.sessions.intend(self.id, seen, self.means.lease()).await {
             Ok(Intended::Go { epoch, doubtful, again }) => (epoch, doubtful, again),
             Ok(Intended::Moved) => return Next::Again,
@@ -92,7 +92,7 @@ impl Flight {
             }
             Err(error) => return Next::Landed(Err(self.without_store(&error))),
         };
-        crash::point(Point::AfterIntent);
+        crash::point(Point::AfterIntent).await;
         let presented = match &grant {
             Grant::RefreshToken { token } => Some(token.clone()),
             _ => None,
@@ -109,7 +109,7 @@ impl Flight {
         let now = self.means.sessions.now();
         match turn.ask(grant, now).await {
             Ok(given) => {
-                crash::point(Point::AfterReceive);
+                crash::point(Point::AfterReceive).await;
                 self.given(&question, given, now).await
             }
             // Only to a refresh token it is the end: what was configured to sign in with may be mended.
@@ -151,7 +151,7 @@ impl Flight {
             let answer = Answer::Given { held: held.clone(), renewed_for };
             match self.means.sessions.renew(self.id, Renewed { epoch: question.epoch, answer }).await {
                 Ok(Exchanged::Kept { .. }) => {
-                    crash::point(Point::AfterCommit);
+                    crash::point(Point::AfterCommit).await;
                     self.note(how, question.session);
                     return Next::Landed(self.session().await.map(Arc::new));
                 }

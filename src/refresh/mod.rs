@@ -149,7 +149,7 @@ impl Renewals {
         self.flights.board(id, now, self.means.sessions.background(), async move {
             let outcome = flight.await;
             let then = then(&outcome);
-            crash::point(Point::BeforeAnswer);
+            crash::point(Point::BeforeAnswer).await;
             (outcome, then, sessions.now())
         })
     }
