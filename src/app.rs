@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     auth::{Auth, Issuer, ask::Asker, own::Own},
     authority::{Authority, remote::Remote},
-    config::{self, Address, Config, MasterKeys, Store},
+    config::{self, Address, Config, Credential, MasterKeys, Store},
     endpoints::{
         Endpoints,
         pages::{Pages, ThemeError},
@@ -30,7 +30,7 @@ use crate::{
         routes::{Conflict, Gap, Routes},
         upstream::Upstream,
     },
-    refresh::Renewals,
+    refresh::{Renewals, service::Keeper},
     server::{
         self, Listeners, PlainServer, Shutdown, Summary,
         admin::{Admin, Reloads},
@@ -317,7 +317,8 @@ fn build(
         });
     }
     let (own, keys) = own(&config, start, time, metrics, background)?.unzip();
-    let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?;
+    let services = services(&config, start, time, metrics, background)?;
+    let auth = Auth::new(&config, issuers, own.clone(), minter, metrics.clone())?.with_services(services);
     let routes = Routes::build(&config.routes)
         .map_err(|conflicts| conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let proxy = Proxy::new(config.clone(), routes, auth, upstreams, time.clone(), metrics.clone());
@@ -419,11 +420,42 @@ fn renewals(
                 Some(old) => old.clone(),
                 None => Provider::start(issuer.clone(), time.clone(), background),
             });
-            Arc::new(Remote::new(settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
+            Arc::new(Remote::new(REMOTE, settings.clone(), keys, time.clone(), metrics.clone(), background, last)?)
         }
     };
     let renewals = Renewals::new(sessions.clone(), remote, authority.clone(), config.refresh, metrics.clone(), old);
     Ok(Some(Arc::new(renewals)))
+}
+
+/// Who keeps the tokens that upstreams are shown for everybody, in the order of the upstreams.
+fn services(
+    config: &Config,
+    start: Start<'_>,
+    time: &Time,
+    metrics: &Arc<Metrics>,
+    background: &Handle,
+) -> Result<Vec<Option<Arc<Keeper>>>, BoxError> {
+    let old = |name: &str| match start {
+        Start::Reload(old) => old.proxy().auth().services().find(|keeper| keeper.upstream() == name).cloned(),
+        Start::Serve | Start::Alone => None,
+    };
+    let keeper = |upstream: &config::Upstream| {
+        let Credential::Service(settings) = &upstream.credential else { return Ok(None) };
+        let (name, refresh, old) = (upstream.name.clone(), config.refresh, old(&upstream.name));
+        if let Some(kept) = old.as_ref().filter(|old| old.is_for(&name, settings, &refresh)) {
+            return Ok(Some(kept.clone()));
+        }
+        let (settings, time, metrics) = (settings.clone(), time.clone(), metrics.clone());
+        let keeper = match start {
+            // Nobody is asked beside the process that serves.
+            Start::Alone => Keeper::idle(name, settings, refresh, time, metrics, background)?,
+            Start::Serve | Start::Reload(_) => {
+                Keeper::start(name, settings, refresh, old.as_deref(), time, metrics, background)?
+            }
+        };
+        Ok(Some(Arc::new(keeper)))
+    };
+    config.upstreams.iter().map(keeper).collect()
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {
@@ -442,3 +474,6 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// What the authority that vouches is called in logs and metrics.
+const REMOTE: &str = "remote";

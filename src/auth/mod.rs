@@ -12,6 +12,7 @@ pub mod own;
 pub mod policy;
 mod probe;
 pub mod profile;
+mod service;
 mod sliding;
 mod validate;
 pub mod verdict;
@@ -39,6 +40,7 @@ use crate::{
     jwks::Provider,
     model::{Context, UnixTime},
     rate::Limiter,
+    refresh::service::Keeper,
     telemetry::{metrics::Metrics, reason::Reason},
 };
 
@@ -82,6 +84,8 @@ pub struct Auth {
     plan: ClaimPlan,
     profiles: Profiles,
     minter: Option<Arc<Minter>>,
+    /// By upstream.
+    services: Vec<Option<Arc<Keeper>>>,
     negative_ttl: Duration,
     audiences: Interned<[Box<str>]>,
     texts: Interned<str>,
@@ -129,6 +133,7 @@ impl Auth {
             plan,
             profiles,
             minter,
+            services: Vec::new(),
             negative_ttl: config.cache.negative_ttl,
             audiences: Interned::default(),
             texts: Interned::default(),
@@ -228,7 +233,7 @@ impl Auth {
         need: Duration,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        if need.is_zero() || self.shows_authority_token(upstream) {
+        if need.is_zero() || self.shows_authority_token(upstream) || self.service(upstream).is_some() {
             return Ok(());
         }
         let verdict = &principal.verdict;

@@ -56,12 +56,13 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Nothing is asked yet. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`]; `old` is
+    /// Nothing is asked yet. `name` tells it from other authorities in logs and metrics. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`]; `old` is
     /// what a reload replaces.
     ///
     /// # Errors
     /// If the key for assertions cannot be used.
     pub fn new(
+        name: &str,
         settings: config::Remote,
         keys: Option<Arc<Provider>>,
         time: Time,
@@ -76,8 +77,8 @@ impl Remote {
         let identity = settings.identity();
         // The same authority is as it was, and need not fall over once more to be left alone.
         let same = old.filter(|old| old.identity == identity);
-        let health = same.map_or_else(Arc::default, |old| old.health.clone());
-        metrics.remote.prepare(settings.api.dialect());
+        let health = same.map_or_else(|| Arc::new(Health::of(name)), |old| old.health.clone());
+        metrics.remote.prepare(name);
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
         Ok(Remote {
             settings,
@@ -97,6 +98,11 @@ impl Remote {
 
     pub fn settings(&self) -> &config::Remote {
         &self.settings
+    }
+
+    /// What it is called in logs and metrics.
+    pub fn name(&self) -> &str {
+        self.health.name()
     }
 
     /// Which authority it is (see [`config::Remote::identity`]).
@@ -140,18 +146,17 @@ impl Remote {
         let (kind, started) = (grant.kind(), Instant::now());
         // Boxed: the futures of all who ask would be as large.
         let given = Box::pin(self.put(grant, now)).await;
-        let dialect = self.settings.api.dialect();
         let outcome = given.as_ref().map_err(|not_given| &not_given.error);
-        self.metrics.remote.asked(dialect, kind, outcome, started.elapsed());
+        self.metrics.remote.asked(self.settings.api.dialect(), kind, outcome, started.elapsed());
         if let Some(Change::Opened { .. }) = leave.settle(given.as_ref(), self.time.now()) {
-            self.metrics.remote.breaker_opened(dialect);
+            self.metrics.remote.breaker_opened(self.name());
         }
         given
     }
 
     /// Nothing was asked, and nothing is anybody's fault but the authority's.
     fn away(&self, shut: Shut) -> TokenError {
-        self.metrics.remote.breaker_refused(self.settings.api.dialect());
+        self.metrics.remote.breaker_refused(self.name());
         let error = TokenError { retry_after: Some(shut.retry_after), ..TokenError::unavailable() };
         error.because("the authority is away, and is asked nothing for a while")
     }

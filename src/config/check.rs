@@ -7,6 +7,7 @@ mod internal_jwt;
 mod issuers;
 mod listeners;
 mod names;
+mod remote;
 mod routes;
 mod running;
 mod section;
@@ -53,7 +54,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let keys = store::keys(settings, store.as_ref(), &root.key("keys"));
     let refresh = running::refresh(&settings.refresh, &root.key("refresh"));
     let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
-    let upstreams = upstreams::check(settings, &root.key("upstreams"));
+    let upstreams = upstreams::check(settings, dialects.as_deref(), &root.key("upstreams"));
     let routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));

@@ -238,6 +238,8 @@ pub enum Credential {
     Original,
     /// What the authority outside gave for the session.
     AuthorityToken,
+    /// One token of sidegate's own, for all requests.
+    Service(Arc<Service>),
     /// The ready value of the header, marked sensitive.
     Basic(HeaderValue),
     None,

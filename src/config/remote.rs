@@ -182,6 +182,22 @@ impl Account {
     }
 }
 
+/// What an upstream's one token is got with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Who gives it.
+    pub remote: Remote,
+    /// `None`: sidegate asks as a client on its own behalf.
+    pub account: Option<Account>,
+}
+
+impl Service {
+    /// What a token is got with, without another one.
+    pub fn grant(&self) -> Grant {
+        self.account.as_ref().map_or(Grant::ClientCredentials, Account::grant)
+    }
+}
+
 /// When what is about to expire is renewed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refresh {

@@ -18,6 +18,7 @@ mod remote;
 mod remote_client;
 mod routes;
 mod secrets;
+mod service;
 mod upstreams;
 
 /// Loads `source` as `c.yaml` with these variables.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::{Credential, Target},
-    gate::{Gate, Outcome, Rehearsal},
+    gate::{Gate, Outcome, Rehearsal, status::shown_place},
     jose::peek,
     telemetry::reason::Reason,
 };
@@ -18,6 +18,8 @@ pub struct Sight {
     pub protocol: &'static str,
     pub method: String,
     pub target: String,
+    /// What stands in place of the client's own credential.
+    pub credential: String,
     /// Credentials are shown as `…`.
     pub headers: Vec<(String, String)>,
     /// What the internal JWT says.
@@ -46,9 +48,26 @@ impl Sight {
             protocol: if upstream.http2 { "HTTP/2" } else { "HTTP/1.1" },
             method: head.method.to_string(),
             target: head.uri.to_string(),
+            credential: credential(&upstream.credential, rehearsal.seen.reason == Some(Reason::Allowed)),
             headers: head.headers.iter().map(shown).collect(),
             internal_jwt,
         })
+    }
+}
+
+/// In words. `admitted`: somebody was vouched for, and nothing of ours goes out for anybody else.
+fn credential(credential: &Credential, admitted: bool) -> String {
+    match credential {
+        Credential::Original => "what the client sent".to_owned(),
+        _ if !admitted => "nothing of sidegate's".to_owned(),
+        Credential::InternalJwt { audience } => format!("an internal JWT for `{audience}`"),
+        Credential::AuthorityToken => "the session's token of the authority outside".to_owned(),
+        Credential::Service(service) => {
+            let (dialect, place) = (service.remote.api.dialect(), shown_place(&service.remote));
+            format!("the service token that the serving process gets by {dialect} at {place}")
+        }
+        Credential::Basic(_) => "a fixed user".to_owned(),
+        Credential::None => "none".to_owned(),
     }
 }
 

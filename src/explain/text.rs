@@ -19,6 +19,7 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
         for (name, value) in &sight.headers {
             writeln!(out, "    {name}: {}", plain(value))?;
         }
+        writeln!(out, "\nIts credential is {}.", plain(&sight.credential))?;
         if let Some(claims) = &sight.internal_jwt {
             writeln!(out, "\nThe internal JWT says:\n")?;
             let width = claims.keys().map(String::len).max().unwrap_or(0);

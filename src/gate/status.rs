@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::Gate;
 use crate::{
     authority::remote::{Standing, State},
-    config::{Authority, Users, Way},
+    config::{self, Authority, Users, Way},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
+    refresh::service::Keeper,
     session::StoreError,
-    telemetry::metrics::{BreakerState, CacheSnapshot, IssuerSnapshot, Snapshot, UpstreamSnapshot},
+    telemetry::metrics::{BreakerState, CacheSnapshot, IssuerSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot},
 };
 
 /// One generation, as it stands now.
@@ -113,6 +114,31 @@ pub struct UpstreamStatus {
     pub active_connections: u64,
     pub idle_connections: u64,
     pub errors: u64,
+    /// The token that it is shown for everybody; `None`: it is shown something else.
+    pub service: Option<ServiceStatus>,
+}
+
+/// A token of sidegate's own, never the token itself.
+#[derive(Debug, Serialize)]
+pub struct ServiceStatus {
+    /// What its authority speaks.
+    pub dialect: String,
+    /// The issuer, or where the token is renewed.
+    pub place: String,
+    /// How its authority is, as its last answer tells.
+    pub state: State,
+    pub breaker: BreakerState,
+    /// There is one that is good.
+    pub valid: bool,
+    /// There is none, or the last attempt to renew it failed.
+    pub degraded: bool,
+    /// Seconds since it was asked for.
+    pub age: Option<u64>,
+    /// Seconds until it ends; 0: it has.
+    pub expires_in: Option<u64>,
+    pub last_error: Option<String>,
+    /// After a failure: seconds until it is asked for again.
+    pub again_in: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,9 +165,11 @@ impl Gate {
                 .proxy
                 .upstreams()
                 .iter()
-                .map(|upstream| {
+                .enumerate()
+                .map(|(index, upstream)| {
                     let counted = upstream.snapshot();
                     UpstreamStatus {
+                        service: self.proxy.auth().service(index).map(|keeper| ServiceStatus::of(keeper, now)),
                         name: upstream.settings().name.to_string(),
                         active_connections: counted.open.saturating_sub(counted.idle),
                         idle_connections: counted.idle,
@@ -181,16 +209,11 @@ impl Gate {
         let last_error = seen.last_error.or_else(|| of_keys.map(|error| format!("its keys: {error}")));
         Some(RemoteStatus {
             dialect: remote.settings().api.dialect().to_owned(),
-            // A query may have what only the authority should know.
-            place: remote.settings().place().split('?').next().unwrap_or_default().to_owned(),
+            place: shown_place(remote.settings()),
             state: seen.state,
             state_age: seen.since.map(|since| since.until(now).as_secs()),
             degraded: last_error.is_some(),
-            breaker: match seen.breaker {
-                Standing::Closed => BreakerState::Closed,
-                Standing::Open { .. } => BreakerState::Open,
-                Standing::HalfOpen => BreakerState::HalfOpen,
-            },
+            breaker: state_of(seen.breaker),
             next_attempt: match seen.breaker {
                 Standing::Open { until } => Some(now.until(until).as_secs()),
                 Standing::Closed | Standing::HalfOpen => None,
@@ -200,6 +223,19 @@ impl Gate {
             keys: keys.as_ref().map(|keys| keys.keys),
             key_age: keys.and_then(|keys| keys.last_success).map(|at| at.until(now).as_secs()),
         })
+    }
+
+    /// The tokens that upstreams are shown for everybody, by the upstream's name: cheap enough for a probe.
+    pub fn service_statuses(&self, now: UnixTime) -> impl Iterator<Item = (&str, ServiceStatus)> {
+        self.proxy.auth().services().map(move |keeper| (keeper.upstream(), ServiceStatus::of(keeper, now)))
+    }
+
+    /// The breakers of all authorities outside, by the names of those.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, BreakerState)> {
+        let remote = self.proxy.auth().own().and_then(|own| own.renewals.as_ref()).map(|renewals| renewals.remote());
+        let services = self.proxy.auth().services().map(|keeper| keeper.remote());
+        let remote = remote.into_iter().map(|remote| &**remote);
+        remote.chain(services).map(|remote| (remote.name(), state_of(remote.seen().breaker)))
     }
 
     /// The kind of the session store, and how many sessions are alive in it; `None` without an authority.
@@ -241,6 +277,15 @@ impl Gate {
 
     /// Hands what is counted elsewhere to the metrics.
     pub fn fill<'a>(&'a self, snapshot: &mut Snapshot<'a>) {
+        let now = self.time.now();
+        snapshot.services.extend(self.proxy.auth().services().map(|keeper| {
+            let seen = keeper.seen();
+            ServiceSnapshot {
+                upstream: keeper.upstream(),
+                valid: seen.is_valid(now),
+                expires: seen.token.map_or(0, |(_, expires)| expires.0),
+            }
+        }));
         snapshot.caches.extend(self.proxy.auth().cache().snapshot());
         snapshot.issuers.extend(self.proxy.auth().issuers().iter().map(|issuer| {
             let keys = issuer.keys.status();
@@ -285,6 +330,30 @@ impl AuthorityStatus {
     }
 }
 
+impl ServiceStatus {
+    fn of(keeper: &Keeper, now: UnixTime) -> ServiceStatus {
+        let (seen, remote) = (keeper.seen(), keeper.remote());
+        let valid = seen.is_valid(now);
+        ServiceStatus {
+            dialect: remote.settings().api.dialect().to_owned(),
+            place: shown_place(remote.settings()),
+            state: remote.seen().state,
+            breaker: state_of(remote.seen().breaker),
+            valid,
+            degraded: !valid || seen.last_error.is_some(),
+            age: seen.token.map(|(issued, _)| issued.until(now).as_secs()),
+            expires_in: seen.token.map(|(_, expires)| now.until(expires).as_secs()),
+            last_error: seen.last_error,
+            again_in: seen.again.map(|again| now.until(again).as_secs()),
+        }
+    }
+}
+
+/// Where it is. A query may have what only the authority should know.
+pub fn shown_place(remote: &config::Remote) -> String {
+    remote.place().split('?').next().unwrap_or_default().to_owned()
+}
+
 impl SigningKeyStatus {
     fn of(key: &Shown, now: UnixTime) -> SigningKeyStatus {
         SigningKeyStatus {
@@ -303,6 +372,14 @@ impl SigningKeyStatus {
 impl CacheStatus {
     fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64) -> CacheStatus {
         CacheStatus { name: snapshot.name, entries: snapshot.entries, bytes: snapshot.bytes, max_bytes }
+    }
+}
+
+fn state_of(breaker: Standing) -> BreakerState {
+    match breaker {
+        Standing::Closed => BreakerState::Closed,
+        Standing::Open { .. } => BreakerState::Open,
+        Standing::HalfOpen => BreakerState::HalfOpen,
     }
 }
 

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
-    admit::{Admission, Limits},
+    admit::{Admission, Credential, Limits},
     headers::{HeaderRules, Hop, Outgoing},
     life::{Life, Lives},
     path::CanonicalPath,
@@ -168,7 +168,7 @@ impl Proxy {
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
         let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
         let mut credential = self.credential(&admission, index, &head.headers, cx)?;
-        self.add_authority_token(&mut credential, &admission, index, cx).await?;
+        self.add_outside_token(&mut credential, &admission, index, cx).await?;
         let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
 
         let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
@@ -210,10 +210,7 @@ impl Proxy {
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }
-        let shown = match credential.prepared {
-            Some(prepared) if prepared.credential.is_some() => Shown::InternalJwt(prepared),
-            _ => Shown::Other,
-        };
+        let shown = Credential::shown(credential.prepared, credential.showing);
         let principal = match admission {
             Admission::Known { principal, .. } => Some(principal),
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{config::Refresh, model::UnixTime, session::SessionId};
+use crate::{backoff, config::Refresh, model::UnixTime, session::SessionId};
 
 /// What is to be done with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub struct Spread(u8);
 impl Spread {
     /// As late as can be.
     pub const NONE: Spread = Spread(0);
+
+    /// For what has no id: replicas that started together differ in it.
+    pub fn any() -> Spread {
+        Spread((backoff::chance() * 256.0) as u8)
+    }
 
     /// Up to a quarter of `ahead`.
     fn of(self, ahead: Duration) -> Duration {
@@ -52,10 +57,19 @@ pub fn timing(
     if left.is_zero() || (left < need && need <= life) {
         return Timing::Due;
     }
+    if left <= ahead(life, spread, settings) { Timing::Soon } else { Timing::Fresh }
+}
+
+/// From when on a token is renewed beside those who use it.
+pub fn renews_from(issued: UnixTime, expires: UnixTime, spread: Spread, settings: &Refresh) -> UnixTime {
+    expires.minus(ahead(issued.until(expires), spread, settings).as_secs())
+}
+
+fn ahead(life: Duration, spread: Spread, settings: &Refresh) -> Duration {
     let tenth = life / 10;
     let ahead = settings.ahead.unwrap_or(tenth.clamp(SHORTEST_AHEAD, LONGEST_AHEAD));
     // Of a token that lives shorter than that, half its life is early enough.
-    if left <= (ahead + spread.of(ahead)).min(life / 2) { Timing::Soon } else { Timing::Fresh }
+    (ahead + spread.of(ahead)).min(life / 2)
 }
 
 /// From when on the use of a sliding token moves its end: the middle of its life. Whoever uses it seldom must still meet

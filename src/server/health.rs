@@ -33,7 +33,8 @@ struct Readiness {
     draining: bool,
     /// Required issuers whose keys were never there.
     waiting_for: Vec<Reason>,
-    /// Issuers and the authority outside, where they cannot be asked; what is still valid is served.
+    /// Issuers, the authority outside and the givers of service tokens, where they cannot be asked; what is still valid
+    /// is served.
     degraded: Vec<Degraded>,
 }
 
@@ -46,6 +47,10 @@ enum Degraded {
         reason: String,
         #[serde(flatten)]
         condition: Condition,
+    },
+    Service {
+        upstream: String,
+        reason: String,
     },
 }
 
@@ -105,6 +110,10 @@ impl Health {
             let condition = Condition { state, state_age, breaker, next_attempt };
             degraded.push(Degraded::Authority { authority: "remote", reason, condition });
         }
+        for (upstream, service) in gate.service_statuses(now).filter(|(_, service)| service.degraded) {
+            let reason = service.last_error.unwrap_or_else(|| "there is no service token yet".to_owned());
+            degraded.push(Degraded::Service { upstream: upstream.to_owned(), reason });
+        }
         let ready = !draining && waiting_for.is_empty();
         let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -120,8 +129,7 @@ impl Health {
             let (running, waiting) = own.authority.hashing();
             self.metrics.oauth.observe_passwords(running, waiting);
         }
-        let remote = gate.remote_status(self.time.now());
-        self.metrics.remote.observe_breaker(remote.as_ref().map(|remote| (&*remote.dialect, remote.breaker)));
+        self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {

@@ -30,6 +30,9 @@ pub enum Event {
     AuthorityNotRenewed,
     /// It says that the session is over.
     AuthorityEnded,
+    /// The token that an upstream is shown for everybody is a new one.
+    ServiceRenewed,
+    ServiceNotRenewed,
     SignedIn,
     SignInFailed,
     ConsentGiven,
@@ -39,7 +42,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Event; 19] = [
+    pub const ALL: [Event; 21] = [
         Event::Granted,
         Event::GrantRefused,
         Event::Refreshed,
@@ -53,6 +56,8 @@ impl Event {
         Event::AuthorityRenewed,
         Event::AuthorityNotRenewed,
         Event::AuthorityEnded,
+        Event::ServiceRenewed,
+        Event::ServiceNotRenewed,
         Event::SignedIn,
         Event::SignInFailed,
         Event::ConsentGiven,
@@ -76,6 +81,8 @@ impl Event {
             Event::AuthorityRenewed => "authority_renewed",
             Event::AuthorityNotRenewed => "authority_not_renewed",
             Event::AuthorityEnded => "authority_ended",
+            Event::ServiceRenewed => "service_renewed",
+            Event::ServiceNotRenewed => "service_not_renewed",
             Event::SignedIn => "signed_in",
             Event::SignInFailed => "sign_in_failed",
             Event::ConsentGiven => "consent_given",
@@ -93,6 +100,8 @@ pub struct Entry<'a> {
     /// Subject, or the name that was typed where nobody was found: never a password.
     pub subject: Option<&'a str>,
     pub session: Option<&'a dyn fmt::Display>,
+    /// Whose token it is, where that is no client's.
+    pub upstream: Option<&'a str>,
     pub grant: Option<GrantType>,
     /// Generations of the refresh token, presented and current.
     pub generations: Option<(u64, u64)>,
@@ -111,6 +120,7 @@ impl<'a> Entry<'a> {
             client: None,
             subject: None,
             session: None,
+            upstream: None,
             grant: None,
             generations: None,
             reason: None,
@@ -127,6 +137,7 @@ impl<'a> Entry<'a> {
             client = self.client,
             subject = self.subject,
             session = self.session.map(tracing::field::display),
+            upstream = self.upstream,
             grant = self.grant.map(GrantType::as_str),
             presented_generation = self.generations.map(|(presented, _)| presented),
             current_generation = self.generations.map(|(_, current)| current),
@@ -166,6 +177,8 @@ mod tests {
                 "authority_renewed",
                 "authority_not_renewed",
                 "authority_ended",
+                "service_renewed",
+                "service_not_renewed",
                 "signed_in",
                 "sign_in_failed",
                 "consent_given",

@@ -38,6 +38,8 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_connections: IntGaugeVec,
+    service_token_valid: IntGaugeVec,
+    service_token_expires: GaugeVec,
     decisions: IntCounterVec,
     cache_requests: IntCounterVec,
     cache_entries: IntGaugeVec,
@@ -136,6 +138,16 @@ impl Metrics {
                 "upstream_connections",
                 "Open connections to an upstream.",
                 &["upstream", "state"],
+            ),
+            service_token_valid: family.gauges(
+                "service_token_valid",
+                "Whether there is a token that the upstream may be shown for everybody.",
+                &["upstream"],
+            ),
+            service_token_expires: family.float_gauges(
+                "service_token_expires_timestamp_seconds",
+                "When the token ends that an upstream is shown for everybody; 0: there was none.",
+                &["upstream"],
             ),
             decisions: family.counters(
                 "auth_decisions_total",
@@ -293,6 +305,10 @@ impl Metrics {
                 self.grow(&self.upstream_errors, &[upstream.name, reason], *count);
             }
         }
+        for service in &snapshot.services {
+            self.service_token_valid.with_label_values(&[service.upstream]).set(i64::from(service.valid));
+            self.service_token_expires.with_label_values(&[service.upstream]).set(service.expires as f64);
+        }
     }
 
     /// The text exposition format 0.0.4.
@@ -343,6 +359,14 @@ pub struct Snapshot<'a> {
     pub issuers: Vec<IssuerSnapshot<'a>>,
     pub listeners: Vec<ListenerSnapshot<'a>>,
     pub upstreams: Vec<UpstreamSnapshot<'a>>,
+    pub services: Vec<ServiceSnapshot<'a>>,
+}
+
+pub struct ServiceSnapshot<'a> {
+    pub upstream: &'a str,
+    pub valid: bool,
+    /// Seconds since 1970; 0: there was no token.
+    pub expires: u64,
 }
 
 pub struct CacheSnapshot<'a> {

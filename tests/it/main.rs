@@ -32,6 +32,7 @@ mod remote;
 mod replay;
 mod routing;
 mod secrets;
+mod service;
 mod signing_keys;
 mod storm;
 mod streams;

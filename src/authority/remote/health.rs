@@ -15,8 +15,10 @@ use crate::{
 };
 
 /// Outlives a reload that leaves the authority the same.
-#[derive(Default)]
-pub(super) struct Health(Mutex<Inner>);
+pub(super) struct Health {
+    name: Box<str>,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -52,6 +54,14 @@ pub enum State {
 }
 
 impl Health {
+    pub(super) fn of(name: &str) -> Health {
+        Health { name: name.into(), inner: Mutex::default() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn seen(&self) -> Seen {
         let inner = self.lock();
         Seen { breaker: inner.breaker.shown(), ..inner.seen.clone() }
@@ -70,7 +80,7 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change is whole by itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,10 +93,10 @@ pub(super) struct Leave<'h> {
 impl Leave<'_> {
     /// Notes what came of it by `now`; whether that keeps others from asking, or lets them again.
     pub(super) fn settle<T>(mut self, outcome: Result<T, &NotGiven>, now: UnixTime) -> Option<Change> {
-        let inner = &mut *self.health.lock();
+        let (name, inner) = (self.health.name(), &mut *self.health.lock());
         let failure = outcome.err();
         let state = failure.map_or(State::Answers, |failure| state(&failure.error));
-        inner.seen.note(state, failure.map(|failure| &failure.error), now);
+        inner.seen.note(name, state, failure.map(|failure| &failure.error), now);
         // What was never asked says nothing of the authority, and the place of a probe is free again.
         let pass = self.pass.take()?;
         if failure.is_some_and(|failure| !failure.asked) {
@@ -103,9 +113,14 @@ impl Leave<'_> {
         if let Some(Change::Opened { for_seconds, again }) = change {
             let cause = inner.seen.last_error.as_deref();
             if again {
-                tracing::debug!(cause, for_seconds, "the authority outside is still away");
+                tracing::debug!(authority = name, cause, for_seconds, "the authority outside is still away");
             } else {
-                tracing::warn!(cause, for_seconds, "the authority outside is asked nothing for a while");
+                tracing::warn!(
+                    authority = name,
+                    cause,
+                    for_seconds,
+                    "the authority outside is asked nothing for a while"
+                );
             }
         }
         change
@@ -121,18 +136,26 @@ impl Drop for Leave<'_> {
 }
 
 impl Seen {
-    fn note(&mut self, state: State, error: Option<&TokenError>, now: UnixTime) {
+    fn note(&mut self, name: &str, state: State, error: Option<&TokenError>, now: UnixTime) {
         let cause = error.map(|error| error.cause.as_deref().unwrap_or_else(|| error.code.as_str()));
         if self.state != state {
             match state {
                 State::Refuses => {
-                    tracing::error!(cause, "the authority outside refuses sidegate itself: look at authority.remote");
+                    tracing::error!(
+                        authority = name,
+                        cause,
+                        "the authority outside refuses sidegate itself: look at authority.remote"
+                    );
                 }
                 State::Away => {
-                    tracing::warn!(cause, "the authority outside does not answer as it should; sessions are kept");
+                    tracing::warn!(
+                        authority = name,
+                        cause,
+                        "the authority outside does not answer as it should; sessions are kept"
+                    );
                 }
                 State::Answers if self.state != State::Untried => {
-                    tracing::info!("the authority outside answers again");
+                    tracing::info!(authority = name, "the authority outside answers again");
                 }
                 State::Answers | State::Untried => {}
             }
@@ -177,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_us_is_an_answer_and_one_of_a_token_is_a_good_one() {
-        let health = Health::default();
+        let health = Health::of("remote");
         assert_eq!(health.seen(), Seen::default());
         for code in ErrorCode::ALL {
             ask(&health, Ok(()), NOW);
@@ -199,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_state_has_begun_when_it_was_first_seen() {
-        let health = Health::default();
+        let health = Health::of("remote");
         for second in 0..4 {
             ask(&health, Err(failed(TokenError::unavailable())), NOW.plus(second));
         }
@@ -208,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_asked_opens_nothing_and_a_leave_that_is_dropped_frees_its_place() {
-        let health = Health::default();
+        let health = Health::of("remote");
         for _ in 0..100 {
             ask(&health, Err(NotGiven::from(TokenError::unavailable())), NOW);
         }

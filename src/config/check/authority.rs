@@ -128,21 +128,6 @@ fn warn_of_one_address(settings: &Settings, section: &Section<'_>) {
     }
 }
 
-/// Outside, `None` if it is wrong; inside, `None` if it is switched off.
-fn path(key: &'static str, given: Option<&String>, default: &str, section: &Section<'_>) -> Option<Option<String>> {
-    let path = given.map_or(default, String::as_str);
-    if path == "off" {
-        return Some(None);
-    }
-    match urls::literal_path_fault(path) {
-        None => Some(Some(path.to_owned())),
-        Some(fault) => {
-            section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
-            None
-        }
-    }
-}
-
 fn endpoints(
     all: &Settings,
     authority: &settings::Authority,
@@ -152,7 +137,7 @@ fn endpoints(
 ) -> Option<Endpoints> {
     let (settings, callback_section) = (&authority.endpoints, section.key("remote").key("callback"));
     let section = &section.key("endpoints");
-    let path = |key, given: &Option<String>, default| path(key, given.as_ref(), default, section);
+    let path = |key, given: &Option<String>, default| urls::path(key, given.as_ref(), default, section);
     let authorize = path("authorize", &settings.authorize, "/oauth20/authorize");
     let token = path("token", &settings.token, "/oauth20/token");
     let revoke = path("revoke", &settings.revoke, "/oauth20/revoke");

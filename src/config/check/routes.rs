@@ -156,7 +156,11 @@ fn min_life(
             section.problem("the upstream is shown no credential that expires", "leave it out");
             return None;
         }
-        Some(settings::Credential::AuthorityToken {} | settings::Credential::Original {}) => {}
+        Some(
+            settings::Credential::AuthorityToken {}
+            | settings::Credential::Service(_)
+            | settings::Credential::Original {},
+        ) => {}
     }
     Some(need)
 }
@@ -187,7 +191,11 @@ fn replay(
     let Some(upstream) = upstream else { return Some(None) };
     match &upstream.credential {
         // Who is only observed is not helped, so that what is seen there is what enforcing would change.
-        Some(settings::Credential::InternalJwt { .. } | settings::Credential::AuthorityToken {}) => {
+        Some(
+            settings::Credential::InternalJwt { .. }
+            | settings::Credential::AuthorityToken {}
+            | settings::Credential::Service(_),
+        ) => {
             let enforced = route.mode != Some(settings::Mode::Observe);
             Some(enforced.then(|| usize::try_from(most).unwrap_or(usize::MAX)))
         }
@@ -217,6 +225,7 @@ fn may_observe(upstream: Option<&settings::Upstream>, section: &Section<'_>) -> 
     let name = match upstream.and_then(|upstream| upstream.credential.as_ref()) {
         Some(settings::Credential::Basic { .. }) => "basic",
         Some(settings::Credential::AuthorityToken {}) => "authority_token",
+        Some(settings::Credential::Service(_)) => "service",
         _ => return true,
     };
     section.key("mode").problem(

@@ -1,6 +1,8 @@
 //! Where requests go.
 
-use std::time::Duration;
+mod service;
+
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
@@ -14,13 +16,17 @@ use super::{
     section::Section,
 };
 use crate::config::{
-    Connections, Credential, Target, Timeouts, Upstream, UpstreamTls,
+    Connections, Credential, DeclaredDialect, Target, Timeouts, Upstream, UpstreamTls,
     settings::{self, Settings},
 };
 
 const HOUR: u64 = 3600;
 
-pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Vec<Upstream>> {
+pub(super) fn check(
+    settings: &Settings,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
+    section: &Section<'_>,
+) -> Option<Vec<Upstream>> {
     let mut names = Distinct::default();
     let checked: Vec<Option<Upstream>> = settings
         .upstreams
@@ -49,19 +55,23 @@ pub(super) fn check(settings: &Settings, section: &Section<'_>) -> Option<Vec<Up
                     "add authority.remote, or choose another credential",
                 );
             }
-            check_one(upstream, &section)
+            check_one(upstream, dialects, &section)
         })
         .collect();
     checked.into_iter().collect()
 }
 
-fn check_one(settings: &settings::Upstream, section: &Section<'_>) -> Option<Upstream> {
+fn check_one(
+    settings: &settings::Upstream,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
+    section: &Section<'_>,
+) -> Option<Upstream> {
     let name = names::label(settings.name.as_ref(), section, "orders");
     let target = section
         .required("url", settings.url.as_ref(), "http://127.0.0.1:3000")
         .and_then(|url| target(url, settings.tls.as_ref(), section));
     let credential = match &settings.credential {
-        Some(settings) => credential(settings, &section.key("credential")),
+        Some(settings) => credential(settings, dialects, &section.key("credential")),
         None => Some(Credential::None),
     };
     let identity_headers = identity_headers(&settings.identity_headers.0, &section.key("identity_headers"));
@@ -167,7 +177,11 @@ fn check_tls(settings: &settings::UpstreamTls, section: &Section<'_>) -> Option<
     Some(UpstreamTls { ca_file: ca_file?, server_name: server_name?, identity: identity? })
 }
 
-fn credential(settings: &settings::Credential, section: &Section<'_>) -> Option<Credential> {
+fn credential(
+    settings: &settings::Credential,
+    dialects: Option<&[Arc<DeclaredDialect>]>,
+    section: &Section<'_>,
+) -> Option<Credential> {
     match settings {
         settings::Credential::InternalJwt { audience } => {
             let section = section.key("internal_jwt");
@@ -176,6 +190,9 @@ fn credential(settings: &settings::Credential, section: &Section<'_>) -> Option<
         }
         settings::Credential::Original {} => Some(Credential::Original),
         settings::Credential::AuthorityToken {} => Some(Credential::AuthorityToken),
+        settings::Credential::Service(service) => {
+            service::check(service, dialects, &section.key("service")).map(Arc::new).map(Credential::Service)
+        }
         settings::Credential::None {} => Some(Credential::None),
         settings::Credential::Basic { username, password_file } => {
             let section = section.key("basic");

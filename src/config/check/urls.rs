@@ -61,6 +61,26 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// A path that is served or asked. Outside, `None` if it is wrong; inside, `None` if it is switched off.
+pub(super) fn path(
+    key: &'static str,
+    given: Option<&String>,
+    default: &str,
+    section: &Section<'_>,
+) -> Option<Option<String>> {
+    let path = given.map_or(default, String::as_str);
+    if path == "off" {
+        return Some(None);
+    }
+    match literal_path_fault(path) {
+        None => Some(Some(path.to_owned())),
+        Some(fault) => {
+            section.key(key).problem(format!("{} {fault}", section.shown(path)), "");
+            None
+        }
+    }
+}
+
 /// What is wrong with `path` as a literal path in its one canonical spelling, if anything is.
 ///
 /// It is what a request path is compared with after it was made canonical (RFC 3986, section 6.2.2), so any other

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Pairs, Protocol, Span};
+use super::{Account, AuthorizeAt, Format, Pairs, Protocol, Remote, RemoteClient, Span};
 
 /// Where requests go.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -56,6 +56,8 @@ pub enum Credential {
     Original {},
     /// The access token that the authority outside gave for the session.
     AuthorityToken {},
+    /// One token of sidegate's own, for all requests to this upstream.
+    Service(Box<Service>),
     /// A fixed user.
     Basic {
         /// The user's name.
@@ -65,6 +67,60 @@ pub enum Credential {
     },
     /// Nothing.
     None {},
+}
+
+/// One token of sidegate's own, got from an authority outside and renewed ahead of time.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// What the authority speaks: oauth2, redex, consinco, or the name of one of `dialects`.
+    pub dialect: Option<String>,
+    /// oauth2: where its metadata stand below (RFC 8414, OpenID Connect Discovery).
+    pub issuer: Option<String>,
+    /// oauth2 without metadata: the token endpoint. The others: the URL that their paths stand below.
+    pub url: Option<String>,
+    /// redex and consinco: below `url`, where a token is got. Default: as published.
+    pub token_path: Option<String>,
+    /// redex and consinco: below `url`, where it is renewed. Default: as published.
+    pub refresh_path: Option<String>,
+    /// Who sidegate is to the authority.
+    pub client: RemoteClient,
+    /// What it signs in with there. Without one: as a client on its own behalf (client_credentials).
+    pub account: Option<Account>,
+    /// oauth2, and what `dialects` tell of: what is asked for. Default: nothing.
+    pub scopes: Option<Vec<String>>,
+    /// oauth2: further parameters of each request, for example audience.
+    pub parameters: Pairs<String>,
+    /// consinco: json or xml. Default: json.
+    pub format: Option<Format>,
+    /// consinco: the company of an account that names none.
+    pub company: Option<String>,
+    /// Instead of the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// For one call. Default: 5s.
+    pub timeout: Option<Span>,
+}
+
+impl Service {
+    /// The same as an authority at which no user signs in.
+    pub fn as_remote(&self) -> Remote {
+        Remote {
+            dialect: self.dialect.clone(),
+            issuer: self.issuer.clone(),
+            url: self.url.clone(),
+            token_path: self.token_path.clone(),
+            refresh_path: self.refresh_path.clone(),
+            client: self.client.clone(),
+            scopes: self.scopes.clone(),
+            parameters: self.parameters.clone(),
+            format: self.format,
+            company: self.company.clone(),
+            authorize: Some(AuthorizeAt::Password),
+            ca_file: self.ca_file.clone(),
+            timeout: self.timeout,
+            ..Remote::default()
+        }
+    }
 }
 
 /// How long an upstream may take.

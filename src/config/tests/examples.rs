@@ -34,6 +34,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
     }
     made.write("introspection", "0123456789abcdef\n");
     made.write("remote", "0123456789abcdef\n");
+    made.write("vendor", "0123456789abcdef\n");
     made.write("admin", "0123456789abcdef0123456789abcdef\n");
     made.write("master", format!("1:{}\n", "A".repeat(43)));
     let here = made.path().to_str().unwrap();
@@ -71,6 +72,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "probe",
         "redex",
         "reference",
+        "service",
         "sidecar",
         "tls",
     ] {

@@ -49,7 +49,7 @@ fn a_credential_is_exactly_one_thing() {
     assert_eq!(
         problems(&upstream("credential: {none: {}, original: {}}")),
         [
-            "1:37: upstreams[0].credential: exactly one of these keys belongs here: internal_jwt, original, authority_token, basic, none"
+            "1:37: upstreams[0].credential: exactly one of these keys belongs here: internal_jwt, original, authority_token, service, basic, none"
         ]
     );
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_credential_is_exactly_one_thing() {
     assert_eq!(
         problems(&upstream("credential: {jwt: {}}")),
         [
-            "1:38: upstreams[0].credential.jwt: unknown key \"jwt\"; known here: internal_jwt, original, authority_token, basic, none"
+            "1:38: upstreams[0].credential.jwt: unknown key \"jwt\"; known here: internal_jwt, original, authority_token, service, basic, none"
         ]
     );
 }

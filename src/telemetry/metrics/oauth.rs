@@ -204,7 +204,10 @@ impl OauthMetrics {
             metrics.refreshes.with_label_values(&[result.as_str()]);
         }
         for renewal in Renewal::ALL {
-            metrics.renewals.with_label_values(&renewal.labels());
+            metrics.renewals.with_label_values(&renewal.labels(AUTHORITY));
+        }
+        for renewal in Renewal::OF_SERVICE {
+            metrics.renewals.with_label_values(&renewal.labels(SERVICE));
         }
         for sliding in Sliding::ALL {
             metrics.renewals.with_label_values(&sliding.labels());
@@ -299,7 +302,12 @@ impl OauthMetrics {
 
     /// Counts one renewal at the authority outside.
     pub fn renewed(&self, renewal: Renewal) {
-        self.renewals.with_label_values(&renewal.labels()).inc();
+        self.renewals.with_label_values(&renewal.labels(AUTHORITY)).inc();
+    }
+
+    /// Counts one renewal of the token that an upstream is shown for everybody.
+    pub fn service_renewed(&self, renewal: Renewal) {
+        self.renewals.with_label_values(&renewal.labels(SERVICE)).inc();
     }
 
     pub fn slid(&self, sliding: Sliding) {
@@ -389,6 +397,8 @@ impl Renewal {
         Renewal::Unavailable,
         Renewal::Store,
     ];
+    const OF_SERVICE: [Renewal; 5] =
+        [Renewal::Refreshed, Renewal::Obtained, Renewal::Throttled, Renewal::Misconfigured, Renewal::Unavailable];
 
     /// Stable; the audit stream says it, too.
     pub fn reason(self) -> &'static str {
@@ -407,7 +417,7 @@ impl Renewal {
         }
     }
 
-    fn labels(self) -> [&'static str; 3] {
+    fn labels(self, kind: &'static str) -> [&'static str; 3] {
         let result = match self {
             Renewal::Refreshed | Renewal::Obtained | Renewal::Recovered => "renewed",
             Renewal::Ended | Renewal::AnswerLost => "ended",
@@ -418,7 +428,7 @@ impl Renewal {
             | Renewal::Unavailable
             | Renewal::Store => "failed",
         };
-        ["authority", result, self.reason()]
+        [kind, result, self.reason()]
     }
 }
 
@@ -508,6 +518,11 @@ impl StoreResult {
 fn request_labels<'a>(endpoint: Endpoint, dialect: &'a str, grant: Option<GrantType>, result: &'a str) -> [&'a str; 4] {
     [endpoint.as_str(), dialect, grant.map_or("none", GrantType::as_str), result]
 }
+
+/// The `kind` of what is renewed with a session.
+const AUTHORITY: &str = "authority";
+/// The `kind` of what is renewed for an upstream.
+const SERVICE: &str = "service";
 
 /// The `result` of a request that was answered as it should be.
 pub const OK: &str = "ok";

@@ -58,17 +58,17 @@ impl RemoteMetrics {
             breaker_state: family.gauges(
                 "authority_breaker_state",
                 "How the breaker of the authority outside stands: 1 at the state that it is in.",
-                &["dialect", "state"],
+                &["authority", "state"],
             ),
             breaker_opened: family.counters(
                 "authority_breaker_opened_total",
                 "How often the authority outside was found to be away, so that nothing was asked for a while.",
-                &["dialect"],
+                &["authority"],
             ),
             breaker_refused: family.counters(
                 "authority_breaker_refused_total",
                 "Questions that were not put to the authority outside, since it was away.",
-                &["dialect"],
+                &["authority"],
             ),
         };
         for result in IdToken::ALL {
@@ -89,26 +89,26 @@ impl RemoteMetrics {
     }
 
     /// So that its counters are there before they count anything.
-    pub fn prepare(&self, dialect: &str) {
-        self.breaker_opened.with_label_values(&[dialect]);
-        self.breaker_refused.with_label_values(&[dialect]);
+    pub fn prepare(&self, authority: &str) {
+        self.breaker_opened.with_label_values(&[authority]);
+        self.breaker_refused.with_label_values(&[authority]);
     }
 
-    pub fn breaker_opened(&self, dialect: &str) {
-        self.breaker_opened.with_label_values(&[dialect]).inc();
+    pub fn breaker_opened(&self, authority: &str) {
+        self.breaker_opened.with_label_values(&[authority]).inc();
     }
 
-    pub fn breaker_refused(&self, dialect: &str) {
-        self.breaker_refused.with_label_values(&[dialect]).inc();
+    pub fn breaker_refused(&self, authority: &str) {
+        self.breaker_refused.with_label_values(&[authority]).inc();
     }
 
-    /// Called before each scrape: a rest that is over changes nothing by itself. `None`: nobody outside vouches any more.
-    pub fn observe_breaker(&self, breaker: Option<(&str, BreakerState)>) {
-        // Of an authority before the last reload nothing is known.
+    /// How all of them stand; called before each scrape, since a rest that is over changes nothing by itself.
+    pub fn observe_breakers<'a>(&self, breakers: impl IntoIterator<Item = (&'a str, BreakerState)>) {
+        // Of one that a reload took away nothing is known.
         self.breaker_state.reset();
-        if let Some((dialect, now)) = breaker {
+        for (authority, now) in breakers {
             for state in BreakerState::ALL {
-                let series = self.breaker_state.with_label_values(&[dialect, state.as_str()]);
+                let series = self.breaker_state.with_label_values(&[authority, state.as_str()]);
                 series.set(i64::from(state == now));
             }
         }

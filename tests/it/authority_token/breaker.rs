@@ -131,7 +131,7 @@ async fn operators_see_that_it_is_away_since_when_and_when_it_is_tried_again() {
     written();
     let house = House::new().await;
     let metric = async |name: &str, more: &str| {
-        house.sidegate.metric(&format!("sidegate_authority_breaker_{name}{{dialect=\"oauth2\"{more}}}")).await
+        house.sidegate.metric(&format!("sidegate_authority_breaker_{name}{{authority=\"remote\"{more}}}")).await
     };
     let state = async || {
         let mut values = Vec::new();

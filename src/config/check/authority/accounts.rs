@@ -1,26 +1,18 @@
 //! Whether what clients may do can ever work at the authority outside: each way needs a word of its API, and an account
 //! must be one that it has.
 
-use super::remote;
-use crate::config::{check::section::Section, settings};
-
-/// Which credentials an API takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Api {
-    OAuth2,
-    Redex,
-    Consinco,
-}
+use crate::config::{
+    check::{
+        remote::account::{self, Api},
+        section::Section,
+    },
+    settings,
+};
 
 pub(super) fn check(authority: &settings::Authority, section: &Section<'_>) {
     let Some(remote) = &authority.remote else { return };
     // What else there may be is told where the dialect is read.
-    let api = match remote.dialect.as_deref() {
-        Some("oauth2") => Api::OAuth2,
-        Some("redex") => Api::Redex,
-        Some("consinco") => Api::Consinco,
-        _ => return,
-    };
+    let Some(api) = Api::of(remote.dialect.as_deref()) else { return };
     let mapped = remote.accounts == Some(settings::Accounts::Mapped);
     for (index, client) in authority.clients.iter().enumerate() {
         let section = section.key("clients").key(index);
@@ -97,26 +89,7 @@ fn works_mapped(client: &settings::Client, grant: settings::Grant, section: &Sec
 }
 
 fn account(api: Api, account: Option<&settings::Account>, remote: &settings::Remote, section: &Section<'_>) {
-    // What is not whole is told of where it is read.
-    let Some(account) = account.filter(|account| remote::is_whole(account)) else { return };
-    let by_key = account.api_key_file.is_some();
-    match (api, by_key) {
-        (Api::Redex, true) => {}
-        (Api::OAuth2 | Api::Consinco, true) => section
-            .key("api_key_file")
-            .problem("the authority outside knows no API keys", "write username and password_file"),
-        (Api::Redex, false) => {
-            section.key("username").problem("the authority outside knows no passwords", "write api_key_file");
-        }
-        (Api::OAuth2, false) if account.company.is_some() => {
-            section.key("company").problem("it means nothing to oauth2", "leave it out");
-        }
-        (Api::Consinco, false) if account.company.is_none() && remote.company.is_none() => {
-            section.key("company").problem(
-                "missing: the authority outside asks for a company",
-                "write it here, or for all of them under authority.remote",
-            );
-        }
-        (Api::OAuth2 | Api::Consinco, false) => {}
+    if let Some(account) = account {
+        account::fits(api, account, remote.company.is_some(), "for all of them under authority.remote", section);
     }
 }

@@ -2,9 +2,12 @@
 
 use jiff::tz::TimeZone;
 
-use super::path;
 use crate::{
-    config::{Consinco, Envelope, Issued, JsonNames, NumberForm, Redex, check::section::Section, settings},
+    config::{
+        Consinco, Envelope, Issued, JsonNames, NumberForm, Redex,
+        check::{section::Section, urls},
+        settings,
+    },
     model::RefreshForm,
 };
 
@@ -24,8 +27,8 @@ pub(super) fn redex(given: Option<&settings::Redex>, section: &Section<'_>) -> O
     let Some(redex) = given else {
         return Some(Redex { token: None, refresh: None, envelope, expires_in, refresh_form });
     };
-    let token = path("token", redex.token.as_ref(), "/public/v2/connect/token", section);
-    let refresh = path("refresh", redex.refresh.as_ref(), "/public/v2/connect/token/refresh", section);
+    let token = urls::path("token", redex.token.as_ref(), "/public/v2/connect/token", section);
+    let refresh = urls::path("refresh", redex.refresh.as_ref(), "/public/v2/connect/token/refresh", section);
     Some(Redex { token: token?, refresh: refresh?, envelope, expires_in, refresh_form })
 }
 
@@ -48,8 +51,8 @@ pub(super) fn consinco(
     let (login, refresh, client, zone, claims) = match given {
         None => (Some(None), Some(None), Some(String::new()), Some(TimeZone::UTC), Some(Vec::new())),
         Some(settings) => (
-            path("login", settings.login.as_ref(), "/api/v1/auth/login", section),
-            path("refresh", settings.refresh.as_ref(), "/api/v1/auth/refresh-token", section),
+            urls::path("login", settings.login.as_ref(), "/api/v1/auth/login", section),
+            urls::path("refresh", settings.refresh.as_ref(), "/api/v1/auth/refresh-token", section),
             client(settings, authority, section),
             zone(settings.zone.as_deref(), &section.key("zone")),
             claims(settings, &section.key("claims")),
