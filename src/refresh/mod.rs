@@ -52,6 +52,13 @@ pub enum Wanted {
     Recovery,
 }
 
+impl Wanted {
+    /// Whether it is tried again however short ago that failed: a client that refreshes is told what is so now.
+    fn is_tried_whenever(self) -> bool {
+        matches!(self, Wanted::ByClient { .. })
+    }
+}
+
 /// The session as it is once the renewal is done, or why it was not done.
 pub type Outcome = Result<Arc<Session>, NotRenewed>;
 
@@ -81,6 +88,17 @@ pub enum NotRenewed {
         /// For the log; no secret.
         cause: String,
     },
+}
+
+impl NotRenewed {
+    /// The same, to be tried again after `seconds`.
+    fn until(self, seconds: u64) -> NotRenewed {
+        match self {
+            NotRenewed::Ended | NotRenewed::NotRenewable => self,
+            NotRenewed::NotAsked { busy, cause, .. } => NotRenewed::NotAsked { retry_after: seconds, busy, cause },
+            NotRenewed::Unavailable { cause, .. } => NotRenewed::Unavailable { retry_after: Some(seconds), cause },
+        }
+    }
 }
 
 impl Renewals {
@@ -122,6 +140,18 @@ impl Renewals {
     /// # Errors
     /// Why there is nothing newer.
     pub async fn renew(&self, id: SessionId, wanted: Wanted) -> Outcome {
+        let outcome = self.landed(id, wanted).await;
+        if wanted.is_tried_whenever() {
+            return outcome;
+        }
+        // It may be an outcome of a while ago, and what helps is to come when another try is made.
+        outcome.map_err(|error| match self.flights.rest(id, self.means.sessions.now()) {
+            Some(rest) => error.until(rest.as_secs()),
+            None => error,
+        })
+    }
+
+    async fn landed(&self, id: SessionId, wanted: Wanted) -> Outcome {
         let mut landed = self.start(id, wanted);
         let outcome = tokio::time::timeout(self.means.settings.wait, landed.wait_for(Option::is_some)).await;
         let unavailable = |cause: &str| NotRenewed::Unavailable { retry_after: None, cause: cause.to_owned() };
@@ -139,8 +169,7 @@ impl Renewals {
 
     fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
         let now = self.means.sessions.now();
-        // A client that refreshes is told what is so now.
-        if !matches!(wanted, Wanted::ByClient { .. })
+        if !wanted.is_tried_whenever()
             && let Some(rests) = self.flights.rests(id, now)
         {
             return rests;
