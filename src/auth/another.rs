@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     model::UnixTime,
+    session::Showing,
     telemetry::{
         metrics::{Forced, Renewable},
         reason::Reason,
@@ -21,6 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub enum Shown {
     InternalJwt(Arc<Prepared>),
+    AuthorityToken(Arc<Showing>),
     #[default]
     Other,
 }
@@ -36,7 +38,8 @@ pub enum NoOther {
 
 impl Auth {
     /// `Authorization` for `upstream` in place of `shown`, which it has refused. What somebody else has renewed since is
-    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client.
+    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client, or for each session where it is
+    /// one of the authority outside.
     ///
     /// # Errors
     /// If there is none, or `principal` may not be vouched for any more.
@@ -56,6 +59,10 @@ impl Auth {
         }
         match shown {
             Shown::InternalJwt(seen) => self.another_jwt(principal, upstream, seen, need, now),
+            Shown::AuthorityToken(seen) => {
+                let showing = self.another_authority_token(principal, seen, need, now).await?;
+                Ok(showing.authorization.clone())
+            }
             Shown::Other => Err(NoOther::None),
         }
     }
@@ -65,6 +72,7 @@ impl Auth {
         match shown {
             _ if principal.verdict.standing(now) != Standing::Good => {}
             Shown::InternalJwt(seen) => drop(self.another_jwt(principal, upstream, seen, need, now)),
+            Shown::AuthorityToken(seen) => self.another_authority_token_beside(principal, seen),
             Shown::Other => {}
         }
     }
@@ -96,6 +104,6 @@ impl Auth {
     }
 }
 
-fn over(code: &'static str) -> NoOther {
+pub(super) fn over(code: &'static str) -> NoOther {
     NoOther::Over(Refusal::new(Reason::TokenRevoked, code))
 }

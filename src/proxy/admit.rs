@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     auth::{
-        Principal, Refusal, basic,
+        Principal, Refusal,
+        another::Shown,
+        basic,
         bearer::{self, BearerError},
         policy::Policy,
         verdict::Prepared,
@@ -18,6 +20,7 @@ use crate::{
     config::{self, TokenPlace},
     model::{Context, Secret},
     rate::{Key, Limiter},
+    session::Showing,
     telemetry::reason::Reason,
 };
 
@@ -44,11 +47,21 @@ pub(super) struct Credential {
     /// Further `Authorization` headers of a client that is only observed.
     pub(super) repeated: Vec<HeaderValue>,
     pub(super) prepared: Option<Arc<Prepared>>,
+    pub(super) showing: Option<Arc<Showing>>,
 }
 
 impl Credential {
     pub(super) fn identity(&self) -> &[(HeaderName, HeaderValue)] {
         self.prepared.as_ref().map_or(&[], |prepared| &prepared.identity)
+    }
+
+    /// What of it can be renewed.
+    pub(super) fn shown(prepared: Option<Arc<Prepared>>, showing: Option<Arc<Showing>>) -> Shown {
+        match (showing, prepared) {
+            (Some(showing), _) => Shown::AuthorityToken(showing),
+            (None, Some(prepared)) if prepared.credential.is_some() => Shown::InternalJwt(prepared),
+            (None, _) => Shown::Other,
+        }
     }
 }
 
@@ -173,7 +186,7 @@ impl Proxy {
                 authorization: own(),
                 repeated: headers.get_all(header::AUTHORIZATION).iter().skip(1).cloned().collect(),
                 original: own_token(headers, &route.token),
-                prepared: None,
+                ..Credential::default()
             }),
             Admission::Anonymous if self.auth.passes_original(route.upstream) => {
                 Ok(Credential { authorization: own(), ..Credential::default() })
@@ -217,7 +230,9 @@ impl Proxy {
         let Admission::Known { principal, .. } = admission else { return Ok(()) };
         if self.auth.shows_authority_token(route.upstream) {
             let shown = self.auth.authority_token(principal, route.min_life, cx.now).await;
-            credential.authorization = Some(shown.map_err(|refusal| refused(refusal, None, route))?);
+            let showing = shown.map_err(|refusal| refused(refusal, None, route))?;
+            credential.authorization = Some(showing.authorization.clone());
+            credential.showing = Some(showing);
         }
         if let Some(keeper) = self.auth.service(route.upstream) {
             let shown = self.auth.service_token(keeper, route.min_life, cx.now).await;

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
-    admit::{Admission, Limits},
+    admit::{Admission, Credential, Limits},
     headers::{HeaderRules, Hop, Outgoing},
     life::{Life, Lives},
     path::CanonicalPath,
@@ -210,10 +210,7 @@ impl Proxy {
         for value in credential.repeated {
             head.headers.append(header::AUTHORIZATION, value);
         }
-        let shown = match credential.prepared {
-            Some(prepared) if prepared.credential.is_some() => Shown::InternalJwt(prepared),
-            _ => Shown::Other,
-        };
+        let shown = Credential::shown(credential.prepared, credential.showing);
         let principal = match admission {
             Admission::Known { principal, .. } => Some(principal),
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,

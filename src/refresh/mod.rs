@@ -8,12 +8,10 @@ mod timing;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
 pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
-    flights::{Flights, Then},
+    flights::{Flights, Landed, Then},
 };
 use crate::{
     authority::{Authority, remote::Remote},
@@ -21,7 +19,7 @@ use crate::{
     crash::{self, Point},
     model::{Grant, GrantType},
     session::{Granted, Held, Session, SessionId, Sessions},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Forced, Metrics, Renewable},
 };
 
 /// Renews what the authority outside gave, of one generation of the configuration.
@@ -140,7 +138,14 @@ impl Renewals {
     /// # Errors
     /// Why there is nothing newer.
     pub async fn renew(&self, id: SessionId, wanted: Wanted) -> Outcome {
-        let outcome = self.landed(id, wanted).await;
+        let outcome = match self.start(id, wanted) {
+            Some(landed) => self.landing(landed).await,
+            None => Err(NotRenewed::NotAsked {
+                retry_after: FORCED_EVERY,
+                busy: false,
+                cause: "renewed by force a moment ago".to_owned(),
+            }),
+        };
         if wanted.is_tried_whenever() {
             return outcome;
         }
@@ -151,8 +156,25 @@ impl Renewals {
         })
     }
 
-    async fn landed(&self, id: SessionId, wanted: Wanted) -> Outcome {
-        let mut landed = self.start(id, wanted);
+    /// The same beside a request that does not wait for it.
+    pub fn renew_beside(&self, id: SessionId, wanted: Wanted) {
+        drop(self.start(id, wanted));
+    }
+
+    /// Renews what session `id` holds since somebody refuses what was renewed `seen` times, or joins who renews it. `None`:
+    /// that was begun a moment ago, and has come to its end: an upstream that refuses everything must not have the
+    /// authority asked without end.
+    pub async fn force(&self, id: SessionId, seen: u64) -> Option<Outcome> {
+        let landed = self.start(id, Wanted::Forced { seen })?;
+        Some(self.landing(landed).await)
+    }
+
+    /// The same beside a request that does not wait for it; false where the other one says `None`.
+    pub fn force_beside(&self, id: SessionId, seen: u64) -> bool {
+        self.start(id, Wanted::Forced { seen }).is_some()
+    }
+
+    async fn landing(&self, mut landed: Landed) -> Outcome {
         let outcome = tokio::time::timeout(self.means.settings.wait, landed.wait_for(Option::is_some)).await;
         let unavailable = |cause: &str| NotRenewed::Unavailable { retry_after: None, cause: cause.to_owned() };
         match outcome {
@@ -162,25 +184,24 @@ impl Renewals {
         }
     }
 
-    /// The same beside a request that does not wait for it.
-    pub fn renew_beside(&self, id: SessionId, wanted: Wanted) {
-        drop(self.start(id, wanted));
-    }
-
-    fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
+    fn start(&self, id: SessionId, wanted: Wanted) -> Option<Landed> {
         let now = self.means.sessions.now();
         if !wanted.is_tried_whenever()
             && let Some(rests) = self.flights.rests(id, now)
         {
-            return rests;
+            return Some(rests);
         }
+        let forced = matches!(wanted, Wanted::Forced { .. });
         let flight = Flight { means: self.means.clone(), id, wanted }.fly();
-        let sessions = self.means.sessions.clone();
-        self.flights.board(id, now, self.means.sessions.background(), async move {
+        let means = self.means.clone();
+        self.flights.board(id, now, forced, self.means.sessions.background(), async move {
             let outcome = flight.await;
+            if forced {
+                means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
+            }
             let then = then(&outcome);
             crash::point(Point::BeforeAnswer);
-            (outcome, then, sessions.now())
+            (outcome, then, means.sessions.now())
         })
     }
 }
@@ -224,4 +245,15 @@ fn then(outcome: &Outcome) -> Then {
     }
 }
 
+fn told(outcome: &Outcome) -> Forced {
+    match outcome {
+        Ok(_) => Forced::Renewed,
+        Err(NotRenewed::Ended) => Forced::Ended,
+        Err(NotRenewed::NotRenewable | NotRenewed::NotAsked { .. } | NotRenewed::Unavailable { .. }) => Forced::Failed,
+    }
+}
+
 const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Seconds between two renewals of one credential for no other reason than that an upstream refuses it.
+pub const FORCED_EVERY: u64 = 30;

@@ -145,3 +145,6 @@ impl State {
 
 /// Candidates that a session has at the most; the oldest gives way.
 pub const MOST_CANDIDATES: usize = 4;
+
+#[cfg(test)]
+mod tests;

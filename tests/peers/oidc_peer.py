@@ -137,6 +137,57 @@ class Discovered(Peer):
             self.assertNotIn(token[-24:], self.sidegate.log())
 
 
+class Service(Peer):
+    """sidegate gets a token of its own from the provider, and shows it to the upstream in place of the client's."""
+
+    def serve(self):
+        self.echo = self.start(Echo())
+        self.provider = self.start(Provider(free_port(), "first"))
+        given = settings(self.echo, self.provider.port, required=True)
+        secret = WORK / "machine-secret"
+        secret.write_text("machine-secret\n")
+        given["upstreams"][0]["credential"] = {
+            "service": {
+                "dialect": "oauth2",
+                "issuer": f"http://127.0.0.1:{self.provider.port}",
+                "client": {"id": "machine", "secret_file": str(secret)},
+                "scopes": ["write"],
+                "parameters": {"resource": "urn:jwt:vendor"},
+            }
+        }
+        self.sidegate = self.start(Sidegate(given))
+
+    def shown(self, token):
+        answer = self.sidegate.ask("/things", headers=bearer(token))
+        self.assertEqual(answer.status, 200, answer.text())
+        return answer.json()["headers"]
+
+    def test_all_requests_are_shown_the_one_token_that_was_got_by_the_metadata_of_the_provider(self):
+        self.serve()
+        tokens = [self.provider.token(f"urn:{kind}:api") for kind in ("jwt", "opaque")]
+        before = self.gave()
+        seen = [self.shown(token) for token in tokens for _ in range(5)]
+        self.assertEqual(len({headers["authorization"] for headers in seen}), 1)
+        scheme, service = seen[0]["authorization"].split()
+        payload = service.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        self.assertEqual((scheme, claims["aud"], claims["scope"]), ("Bearer", "vendor", "write"))
+        self.assertEqual(self.gave(), before, "no request causes a question")
+        for token in (*tokens, service):
+            self.assertNotIn(token[-24:], self.sidegate.log())
+        self.assertNotIn("machine-secret", self.sidegate.log())
+
+    def test_while_the_provider_is_away_the_token_that_is_there_goes_on_being_shown(self):
+        self.serve()
+        token = self.provider.token("urn:jwt:api")
+        first = self.shown(token)["authorization"]
+        self.provider.stop()
+        self.assertEqual(self.shown(token)["authorization"], first)
+
+    def gave(self):
+        return sum(line.startswith("gave client_credentials for machine") for line in self.provider.log().splitlines())
+
+
 class Rotating(Peer):
     """The provider's keys change, and it goes away, while sidegate runs."""
 

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod minted;
+mod outside;
 mod upgrades;
 mod waits;
 
