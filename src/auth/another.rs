@@ -11,6 +11,8 @@ use super::{
 };
 use crate::{
     model::UnixTime,
+    refresh::service,
+    session::Showing,
     telemetry::{
         metrics::{Forced, Renewable},
         reason::Reason,
@@ -21,6 +23,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub enum Shown {
     InternalJwt(Arc<Prepared>),
+    AuthorityToken(Arc<Showing>),
+    Service(service::Shown),
     #[default]
     Other,
 }
@@ -36,7 +40,8 @@ pub enum NoOther {
 
 impl Auth {
     /// `Authorization` for `upstream` in place of `shown`, which it has refused. What somebody else has renewed since is
-    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client.
+    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client, for each session where it is one
+    /// of the authority outside, or for all where it is one of sidegate's own.
     ///
     /// # Errors
     /// If there is none, or `principal` may not be vouched for any more.
@@ -56,6 +61,11 @@ impl Auth {
         }
         match shown {
             Shown::InternalJwt(seen) => self.another_jwt(principal, upstream, seen, need, now),
+            Shown::AuthorityToken(seen) => {
+                let showing = self.another_authority_token(principal, seen, need, now).await?;
+                Ok(showing.authorization.clone())
+            }
+            Shown::Service(seen) => self.another_service_token(upstream, seen, need).await,
             Shown::Other => Err(NoOther::None),
         }
     }
@@ -65,6 +75,8 @@ impl Auth {
         match shown {
             _ if principal.verdict.standing(now) != Standing::Good => {}
             Shown::InternalJwt(seen) => drop(self.another_jwt(principal, upstream, seen, need, now)),
+            Shown::AuthorityToken(seen) => self.another_authority_token_beside(principal, seen),
+            Shown::Service(seen) => self.another_service_token_beside(upstream, seen, need, now),
             Shown::Other => {}
         }
     }
@@ -96,6 +108,6 @@ impl Auth {
     }
 }
 
-fn over(code: &'static str) -> NoOther {
+pub(super) fn over(code: &'static str) -> NoOther {
     NoOther::Over(Refusal::new(Reason::TokenRevoked, code))
 }

@@ -12,6 +12,7 @@ use crate::{
     config::{Credential, LOCAL_ISSUER, Upstream},
     jose::mint::Minter,
     model::UnixTime,
+    refresh::FORCED_EVERY,
 };
 
 /// The profiles of a configuration, and which of them an upstream uses.
@@ -165,7 +166,7 @@ pub enum Another {
 
 /// Whether a credential may be renewed at `now` only since an upstream has refused it, when that was last done at `last`: an
 /// upstream that refuses everything must not have us renew without end.
-pub(super) fn may_force(last: UnixTime, now: UnixTime) -> bool {
+fn may_force(last: UnixTime, now: UnixTime) -> bool {
     now.0.abs_diff(last.0) >= FORCED_EVERY
 }
 
@@ -257,9 +258,6 @@ fn packed(mut prepared: Prepared) -> Prepared {
 }
 
 const NEVER: UnixTime = UnixTime(0);
-
-/// Seconds.
-const FORCED_EVERY: u64 = 30;
 
 /// The internal JWT could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{LONGEST_REST, Outcome};
+use super::{FORCED_EVERY, LONGEST_REST, Outcome};
 use crate::{
     backoff::{chance, pause},
     model::UnixTime,
@@ -27,6 +27,9 @@ pub(super) struct Flights {
 #[derive(Default)]
 struct Known {
     entries: HashMap<SessionId, Entry>,
+    /// When a flight was last sent off only since somebody refuses what there is.
+    forced: HashMap<SessionId, UnixTime>,
+    clear_forced_at: usize,
     /// Entries to grow to until those that are over are cleared away.
     clear_at: usize,
 }
@@ -37,6 +40,15 @@ struct Entry {
     rests_until: Option<UnixTime>,
     /// In a row.
     failures: u32,
+}
+
+impl Entry {
+    /// What is left of its rest at `now`.
+    fn rest(&self, now: UnixTime) -> Option<Duration> {
+        let left = now.until(self.rests_until?);
+        // Further away than any rest is long: the clock was set back.
+        (!left.is_zero() && left.as_secs() <= FRESH).then_some(left)
+    }
 }
 
 /// What comes after a flight.
@@ -61,28 +73,36 @@ impl Flights {
     pub(super) fn rests(&self, id: SessionId, now: UnixTime) -> Option<Landed> {
         let known = self.lock();
         let entry = known.entries.get(&id)?;
-        // Further away than any rest is long: the clock was set back.
-        let rests = |until: UnixTime| now < until && now.until(until).as_secs() <= FRESH;
-        entry.rests_until.is_some_and(rests).then(|| entry.landed.clone())
+        entry.rest(now).map(|_| entry.landed.clone())
+    }
+
+    /// For how long that is so; `None`: whoever comes is another try.
+    pub(super) fn rest(&self, id: SessionId, now: UnixTime) -> Option<Duration> {
+        self.lock().entries.get(&id)?.rest(now)
     }
 
     /// Joins the flight of `id`, or sends `flight` off at `now`; it says also what comes after it, and when it was over.
-    /// Detached: the authority may have spent the old refresh token by the time that whoever asked has hung up.
+    /// Detached: the authority may have spent the old refresh token by the time that whoever asked has hung up. `None`:
+    /// `forced`, and the last one of that kind was sent off a moment ago.
     pub(super) fn board(
         self: &Arc<Self>,
         id: SessionId,
         now: UnixTime,
+        forced: bool,
         background: &Handle,
         flight: impl Future<Output = (Outcome, Then, UnixTime)> + Send + 'static,
-    ) -> Landed {
+    ) -> Option<Landed> {
         let (landing, landed) = watch::channel(None);
         {
             let mut known = self.lock();
             let failures = match known.entries.get(&id) {
-                Some(Entry { rests_until: None, landed, .. }) => return landed.clone(),
+                Some(Entry { rests_until: None, landed, .. }) => return Some(landed.clone()),
                 Some(Entry { rests_until: Some(until), failures, .. }) if near(*until, now) => *failures,
                 _ => 0,
             };
+            if forced && !known.force(id, now) {
+                return None;
+            }
             known.entries.insert(id, Entry { landed: landed.clone(), rests_until: None, failures });
         }
         self.under_way.send_modify(|count| *count += 1);
@@ -96,7 +116,7 @@ impl Flights {
             place.leave(then, now);
             landing.send_replace(Some(outcome));
         });
-        landed
+        Some(landed)
     }
 
     /// Waits until none is under way.
@@ -112,6 +132,20 @@ impl Flights {
 }
 
 impl Known {
+    /// Whether a flight of `id` may be sent off by force at `now`; from here on none may for a while.
+    fn force(&mut self, id: SessionId, now: UnixTime) -> bool {
+        let fresh = |then: UnixTime| then.0.abs_diff(now.0) < FORCED_EVERY;
+        if self.forced.get(&id).is_some_and(|then| fresh(*then)) {
+            return false;
+        }
+        if self.forced.len() >= self.clear_forced_at {
+            self.forced.retain(|_, then| fresh(*then));
+            self.clear_forced_at = (self.forced.len() * 2).max(64);
+        }
+        self.forced.insert(id, now);
+        true
+    }
+
     /// Keeps the outcome of `id`, which came at `now`, for as long as `then` says, and clears away what is over.
     fn rest(&mut self, id: SessionId, then: Then, now: UnixTime) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -189,7 +223,8 @@ mod tests {
 
     /// One flight of `id` at `now`, and how many seconds nobody asks again after it.
     async fn rest_after(flights: &Arc<Flights>, id: SessionId, now: UnixTime, then: Then) -> u64 {
-        let mut landed = flights.board(id, now, &Handle::current(), async move { (unavailable(), then, now) });
+        let flight = async move { (unavailable(), then, now) };
+        let mut landed = flights.board(id, now, false, &Handle::current(), flight).unwrap();
         landed.wait_for(Option::is_some).await.unwrap();
         (0..).find(|second| flights.rests(id, now.plus(*second)).is_none()).unwrap()
     }
@@ -197,11 +232,11 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_panics_leaves_nobody_waiting_and_its_place_free() {
         let (flights, id) = (Arc::new(Flights::default()), id());
-        let mut landed = flights.board(id, NOW, &Handle::current(), async { panic!("on purpose") });
+        let mut landed = flights.board(id, NOW, false, &Handle::current(), async { panic!("on purpose") }).unwrap();
         assert!(landed.wait_for(Option::is_some).await.is_err());
         flights.quiet().await;
         let over = async { (Err(NotRenewed::Ended), Then::Forget, NOW) };
-        let mut next = flights.board(id, NOW, &Handle::current(), over);
+        let mut next = flights.board(id, NOW, false, &Handle::current(), over).unwrap();
         assert_eq!(*next.wait_for(Option::is_some).await.unwrap(), Some(Err(NotRenewed::Ended)));
     }
 
@@ -210,9 +245,9 @@ mod tests {
         let (flights, id) = (Arc::new(Flights::default()), id());
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let handle = background.handle().clone();
-        let mut under_way = flights.board(id, NOW, &handle, pending());
+        let mut under_way = flights.board(id, NOW, false, &handle, pending()).unwrap();
         background.shutdown_timeout(Duration::from_secs(5));
-        let mut late = flights.board(id, NOW, &handle, pending());
+        let mut late = flights.board(id, NOW, false, &handle, pending()).unwrap();
         let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
         waiting.block_on(async {
             assert!(under_way.wait_for(Option::is_some).await.is_err());
@@ -230,6 +265,7 @@ mod tests {
         assert!(flights.lock().entries.len() < 500, "what is over goes");
         let id = id();
         assert_eq!(rest_after(&flights, id, NOW, Then::Rest(Duration::from_secs(5))).await, 5);
+        assert_eq!(flights.rest(id, NOW.plus(2)), Some(Duration::from_secs(3)));
         assert!(flights.rests(id, UnixTime(1)).is_none(), "a clock that was set back stops nobody");
     }
 
@@ -267,5 +303,24 @@ mod tests {
         }
         assert_eq!(rest_after(&flights, id(), NOW, FAILED).await, 0);
         assert_eq!(flights.lock().entries.len(), MOST_KEPT);
+    }
+
+    #[tokio::test]
+    async fn by_force_a_session_is_renewed_once_in_30_seconds_and_who_comes_meanwhile_joins() {
+        let (flights, id) = (Arc::new(Flights::default()), id());
+        let force = |id, now| {
+            flights.board(id, now, true, &Handle::current(), async move { (unavailable(), Then::Forget, now) })
+        };
+        let first = force(id, NOW).unwrap();
+        assert!(force(id, NOW).unwrap().same_channel(&first), "under way");
+        flights.quiet().await;
+        assert!(force(id, NOW.plus(29)).is_none() && force(super::tests::id(), NOW).is_some());
+        assert!(flights.board(id, NOW, false, &Handle::current(), pending()).is_some(), "by time at any time");
+        flights.lock().entries.clear();
+        assert!(force(id, NOW.plus(30)).is_some());
+        for number in 0..1000 {
+            force(super::tests::id(), NOW.plus(100 + number));
+        }
+        assert!(flights.lock().forced.len() < 200, "what is over goes");
     }
 }

@@ -8,12 +8,10 @@ mod timing;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
 pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
-    flights::{Flights, Then},
+    flights::{Flights, Landed, Then},
 };
 use crate::{
     authority::{Authority, remote::Remote},
@@ -21,7 +19,7 @@ use crate::{
     crash::{self, Point},
     model::{Grant, GrantType},
     session::{Granted, Held, Session, SessionId, Sessions},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Forced, Metrics, Renewable},
 };
 
 /// Renews what the authority outside gave, of one generation of the configuration.
@@ -50,6 +48,13 @@ pub enum Wanted {
     Forced { seen: u64 },
     /// Somebody began to renew it and is at it no more.
     Recovery,
+}
+
+impl Wanted {
+    /// Whether it is tried again however short ago that failed: a client that refreshes is told what is so now.
+    fn is_tried_whenever(self) -> bool {
+        matches!(self, Wanted::ByClient { .. })
+    }
 }
 
 /// The session as it is once the renewal is done, or why it was not done.
@@ -81,6 +86,17 @@ pub enum NotRenewed {
         /// For the log; no secret.
         cause: String,
     },
+}
+
+impl NotRenewed {
+    /// The same, to be tried again after `seconds`.
+    fn until(self, seconds: u64) -> NotRenewed {
+        match self {
+            NotRenewed::Ended | NotRenewed::NotRenewable => self,
+            NotRenewed::NotAsked { busy, cause, .. } => NotRenewed::NotAsked { retry_after: seconds, busy, cause },
+            NotRenewed::Unavailable { cause, .. } => NotRenewed::Unavailable { retry_after: Some(seconds), cause },
+        }
+    }
 }
 
 impl Renewals {
@@ -122,7 +138,43 @@ impl Renewals {
     /// # Errors
     /// Why there is nothing newer.
     pub async fn renew(&self, id: SessionId, wanted: Wanted) -> Outcome {
-        let mut landed = self.start(id, wanted);
+        let outcome = match self.start(id, wanted) {
+            Some(landed) => self.landing(landed).await,
+            None => Err(NotRenewed::NotAsked {
+                retry_after: FORCED_EVERY,
+                busy: false,
+                cause: "renewed by force a moment ago".to_owned(),
+            }),
+        };
+        if wanted.is_tried_whenever() {
+            return outcome;
+        }
+        // It may be an outcome of a while ago, and what helps is to come when another try is made.
+        outcome.map_err(|error| match self.flights.rest(id, self.means.sessions.now()) {
+            Some(rest) => error.until(rest.as_secs()),
+            None => error,
+        })
+    }
+
+    /// The same beside a request that does not wait for it.
+    pub fn renew_beside(&self, id: SessionId, wanted: Wanted) {
+        drop(self.start(id, wanted));
+    }
+
+    /// Renews what session `id` holds since somebody refuses what was renewed `seen` times, or joins who renews it. `None`:
+    /// that was begun a moment ago, and has come to its end: an upstream that refuses everything must not have the
+    /// authority asked without end.
+    pub async fn force(&self, id: SessionId, seen: u64) -> Option<Outcome> {
+        let landed = self.start(id, Wanted::Forced { seen })?;
+        Some(self.landing(landed).await)
+    }
+
+    /// The same beside a request that does not wait for it; false where the other one says `None`.
+    pub fn force_beside(&self, id: SessionId, seen: u64) -> bool {
+        self.start(id, Wanted::Forced { seen }).is_some()
+    }
+
+    async fn landing(&self, mut landed: Landed) -> Outcome {
         let outcome = tokio::time::timeout(self.means.settings.wait, landed.wait_for(Option::is_some)).await;
         let unavailable = |cause: &str| NotRenewed::Unavailable { retry_after: None, cause: cause.to_owned() };
         match outcome {
@@ -132,26 +184,24 @@ impl Renewals {
         }
     }
 
-    /// The same beside a request that does not wait for it.
-    pub fn renew_beside(&self, id: SessionId, wanted: Wanted) {
-        drop(self.start(id, wanted));
-    }
-
-    fn start(&self, id: SessionId, wanted: Wanted) -> watch::Receiver<Option<Outcome>> {
+    fn start(&self, id: SessionId, wanted: Wanted) -> Option<Landed> {
         let now = self.means.sessions.now();
-        // A client that refreshes is told what is so now.
-        if !matches!(wanted, Wanted::ByClient { .. })
+        if !wanted.is_tried_whenever()
             && let Some(rests) = self.flights.rests(id, now)
         {
-            return rests;
+            return Some(rests);
         }
+        let forced = matches!(wanted, Wanted::Forced { .. });
         let flight = Flight { means: self.means.clone(), id, wanted }.fly();
-        let sessions = self.means.sessions.clone();
-        self.flights.board(id, now, self.means.sessions.background(), async move {
+        let means = self.means.clone();
+        self.flights.board(id, now, forced, self.means.sessions.background(), async move {
             let outcome = flight.await;
+            if forced {
+                means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
+            }
             let then = then(&outcome);
             crash::point(Point::BeforeAnswer);
-            (outcome, then, sessions.now())
+            (outcome, then, means.sessions.now())
         })
     }
 }
@@ -195,4 +245,15 @@ fn then(outcome: &Outcome) -> Then {
     }
 }
 
+fn told(outcome: &Outcome) -> Forced {
+    match outcome {
+        Ok(_) => Forced::Renewed,
+        Err(NotRenewed::Ended) => Forced::Ended,
+        Err(NotRenewed::NotRenewable | NotRenewed::NotAsked { .. } | NotRenewed::Unavailable { .. }) => Forced::Failed,
+    }
+}
+
 const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Seconds between two renewals of one credential for no other reason than that an upstream refuses it.
+pub const FORCED_EVERY: u64 = 30;

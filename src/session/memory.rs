@@ -14,6 +14,7 @@ use super::{
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Answer, Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
@@ -307,6 +308,13 @@ impl SessionStore for Memory {
         self.step(move |kept, now| match kept.sessions.get_mut(&id) {
             Some(session) => session.state.slide(&step, now),
             None => Slid::Gone,
+        })
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(move |kept, now| match kept.sessions.get_mut(&id) {
+            Some(session) => session.state.succeed(&step, now),
+            None => Succeeded::Gone,
         })
     }
 

@@ -5,7 +5,7 @@ mod breaker;
 mod doubled;
 mod ends;
 mod flood;
-mod house;
+pub mod house;
 mod kept;
 mod lost;
 mod min_life;

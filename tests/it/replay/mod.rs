@@ -2,6 +2,8 @@
 
 mod bodies;
 mod minted;
+mod outside;
+mod service;
 mod upgrades;
 mod waits;
 
