@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     model::UnixTime,
+    refresh::service,
     session::Showing,
     telemetry::{
         metrics::{Forced, Renewable},
@@ -23,6 +24,7 @@ use crate::{
 pub enum Shown {
     InternalJwt(Arc<Prepared>),
     AuthorityToken(Arc<Showing>),
+    Service(service::Shown),
     #[default]
     Other,
 }
@@ -38,8 +40,8 @@ pub enum NoOther {
 
 impl Auth {
     /// `Authorization` for `upstream` in place of `shown`, which it has refused. What somebody else has renewed since is
-    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client, or for each session where it is
-    /// one of the authority outside.
+    /// taken; otherwise it is renewed, at most once in 30 seconds for each token of a client, for each session where it is one
+    /// of the authority outside, or for all where it is one of sidegate's own.
     ///
     /// # Errors
     /// If there is none, or `principal` may not be vouched for any more.
@@ -63,6 +65,7 @@ impl Auth {
                 let showing = self.another_authority_token(principal, seen, need, now).await?;
                 Ok(showing.authorization.clone())
             }
+            Shown::Service(seen) => self.another_service_token(upstream, seen, need).await,
             Shown::Other => Err(NoOther::None),
         }
     }
@@ -73,6 +76,7 @@ impl Auth {
             _ if principal.verdict.standing(now) != Standing::Good => {}
             Shown::InternalJwt(seen) => drop(self.another_jwt(principal, upstream, seen, need, now)),
             Shown::AuthorityToken(seen) => self.another_authority_token_beside(principal, seen),
+            Shown::Service(seen) => self.another_service_token_beside(upstream, seen, need, now),
             Shown::Other => {}
         }
     }

@@ -2,11 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Auth, Refusal};
+use http::HeaderValue;
+
+use super::{Auth, Refusal, another::NoOther};
 use crate::{
     model::UnixTime,
     refresh::service::{Keeper, NoToken, Shown},
-    telemetry::reason::Reason,
+    telemetry::{
+        metrics::{Forced, Renewable},
+        reason::Reason,
+    },
 };
 
 impl Auth {
@@ -40,5 +45,37 @@ impl Auth {
             }
             NoToken::TooShort | NoToken::TooSoon => Refusal::new(Reason::Undecided, "service_token_too_short"),
         })
+    }
+    /// One that is newer than `seen`, which the upstream has refused.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) async fn another_service_token(
+        &self,
+        upstream: usize,
+        seen: &Shown,
+        need: Duration,
+    ) -> Result<HeaderValue, NoOther> {
+        let Some(keeper) = self.service(upstream) else { return Err(NoOther::None) };
+        let newer = keeper.renew_forced(seen.generation, need).await.map_err(|none| self.note_none(none))?;
+        // An authority may give the same one again.
+        if newer.authorization == seen.authorization { Err(NoOther::None) } else { Ok(newer.authorization) }
+    }
+
+    /// The same for those who come next: nobody waits for it.
+    pub(super) fn another_service_token_beside(&self, upstream: usize, seen: &Shown, need: Duration, now: UnixTime) {
+        if let Some(keeper) = self.service(upstream)
+            && let Err(none) = keeper.renew_forced_beside(seen.generation, need, now)
+        {
+            self.note_none(none);
+        }
+    }
+
+    /// What comes of an attempt is counted with it.
+    fn note_none(&self, none: NoToken) -> NoOther {
+        if none == NoToken::TooSoon {
+            self.metrics.replay.forced(Renewable::Service, Forced::TooSoon);
+        }
+        NoOther::None
     }
 }

@@ -147,7 +147,8 @@ impl Remote {
         // Boxed: the futures of all who ask would be as large.
         let given = Box::pin(self.put(grant, now)).await;
         let outcome = given.as_ref().map_err(|not_given| &not_given.error);
-        self.metrics.remote.asked(self.settings.api.dialect(), kind, outcome, started.elapsed());
+        let dialect = self.settings.api.dialect();
+        self.metrics.remote.asked(self.name(), dialect, kind, outcome, started.elapsed());
         if let Some(Change::Opened { .. }) = leave.settle(given.as_ref(), self.time.now()) {
             self.metrics.remote.breaker_opened(self.name());
         }

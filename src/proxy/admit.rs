@@ -20,7 +20,6 @@ use crate::{
     config::{self, TokenPlace},
     model::{Context, Secret},
     rate::{Key, Limiter},
-    session::Showing,
     telemetry::reason::Reason,
 };
 
@@ -47,7 +46,8 @@ pub(super) struct Credential {
     /// Further `Authorization` headers of a client that is only observed.
     pub(super) repeated: Vec<HeaderValue>,
     pub(super) prepared: Option<Arc<Prepared>>,
-    pub(super) showing: Option<Arc<Showing>>,
+    /// What came from an authority outside.
+    pub(super) outside: Option<Shown>,
 }
 
 impl Credential {
@@ -56,9 +56,9 @@ impl Credential {
     }
 
     /// What of it can be renewed.
-    pub(super) fn shown(prepared: Option<Arc<Prepared>>, showing: Option<Arc<Showing>>) -> Shown {
-        match (showing, prepared) {
-            (Some(showing), _) => Shown::AuthorityToken(showing),
+    pub(super) fn shown(prepared: Option<Arc<Prepared>>, outside: Option<Shown>) -> Shown {
+        match (outside, prepared) {
+            (Some(outside), _) => outside,
             (None, Some(prepared)) if prepared.credential.is_some() => Shown::InternalJwt(prepared),
             (None, _) => Shown::Other,
         }
@@ -121,10 +121,13 @@ impl Proxy {
             }
         };
         let judged = match found {
-            Ok(found) => self.judge(head, route, &found, policy, cx).await.and_then(|principal| {
-                self.auth.check_life(&principal, route.upstream, route.min_life, cx.now)?;
-                Ok((principal, found))
-            }),
+            Ok(found) => match self.judge(head, route, &found, policy, cx).await {
+                Ok(principal) => {
+                    let lasting = self.auth.lasting(principal, route.upstream, route.min_life, cx.now).await;
+                    lasting.map(|principal| (principal, found))
+                }
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         match judged {
@@ -196,11 +199,18 @@ impl Proxy {
                 let prepared = self.auth.prepare(principal, route.upstream, route.min_life, cx.now)?;
                 let mut credential = Credential::default();
                 if self.auth.passes_original(route.upstream) {
-                    if let Some(token) = query_token {
+                    let basic = matches!(by_basic(headers, route), Ok(Some(_)));
+                    let plain = route.token.header == header::AUTHORIZATION || basic;
+                    if let Some(successor) = principal.successor() {
+                        // Where the token would stand that it follows.
+                        if plain || query_token.is_some() {
+                            credential.authorization = successor.bearer();
+                        } else {
+                            credential.original = Some((route.token.header.clone(), successor.token.clone()));
+                        }
+                    } else if let Some(token) = query_token {
                         credential.authorization = bearer_value(token);
-                    } else if route.token.header == header::AUTHORIZATION
-                        || matches!(by_basic(headers, route), Ok(Some(_)))
-                    {
+                    } else if plain {
                         credential.authorization = own();
                     } else {
                         credential.original = own_token(headers, &route.token);
@@ -232,11 +242,13 @@ impl Proxy {
             let shown = self.auth.authority_token(principal, route.min_life, cx.now).await;
             let showing = shown.map_err(|refusal| refused(refusal, None, route))?;
             credential.authorization = Some(showing.authorization.clone());
-            credential.showing = Some(showing);
+            credential.outside = Some(Shown::AuthorityToken(showing));
         }
         if let Some(keeper) = self.auth.service(route.upstream) {
             let shown = self.auth.service_token(keeper, route.min_life, cx.now).await;
-            credential.authorization = Some(shown.map_err(|refusal| refused(refusal, None, route))?.authorization);
+            let shown = shown.map_err(|refusal| refused(refusal, None, route))?;
+            credential.authorization = Some(shown.authorization.clone());
+            credential.outside = Some(Shown::Service(shown));
         }
         Ok(())
     }

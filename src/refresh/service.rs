@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::Spread;
+use super::{FORCED_EVERY, Spread};
 use crate::{
     authority::remote::Remote,
     config,
@@ -109,6 +109,8 @@ struct State {
     last_error: Option<String>,
     last_attempt: Option<UnixTime>,
     forced: Option<UnixTime>,
+    /// The next attempt is made, or is under way, for that alone.
+    by_force: bool,
 }
 
 impl Keeper {
@@ -220,6 +222,15 @@ impl Keeper {
         newer(now).ok_or_else(|| self.shared.unavailable(now))
     }
 
+    /// The same for somebody who does not wait for it.
+    ///
+    /// # Errors
+    /// If it is not asked for now.
+    pub fn renew_forced_beside(&self, seen: u64, need: Duration, now: UnixTime) -> Result<(), NoToken> {
+        let is_newer = self.ready(need, now).is_some_and(|shown| shown.generation > seen);
+        if is_newer { Ok(()) } else { self.shared.force(now) }
+    }
+
     pub fn seen(&self) -> Seen {
         let token = self.shared.kept.load().as_ref().map(|kept| (kept.issued, kept.expires));
         let state = self.shared.state();
@@ -308,6 +319,7 @@ impl Shared {
             return Err(NoToken::TooSoon);
         }
         state.forced = Some(now);
+        state.by_force = true;
         state.wanted = true;
         self.wake.notify_one();
         Ok(())
@@ -332,5 +344,3 @@ impl State {
 
 /// Between two attempts, whatever an authority asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Seconds between two renewals that an upstream's refusal brings about.
-const FORCED_EVERY: u64 = 30;

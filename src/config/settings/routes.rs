@@ -73,8 +73,8 @@ pub enum OnExpiry {
     CloseWhenSessionEnds,
 }
 
-/// What becomes of a request to which the upstream answers 401, where it was shown an internal JWT or the token of the
-/// authority outside: that is renewed and the request sent once more.
+/// What becomes of a request to which the upstream answers 401, where it was shown an internal JWT, the token of the
+/// authority outside or one of sidegate's own: that is renewed and the request sent once more.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replay {

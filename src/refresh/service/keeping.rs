@@ -11,7 +11,7 @@ use crate::{
     refresh::renews_from,
     telemetry::{
         audit::{Entry, Event},
-        metrics::Renewal,
+        metrics::{Forced, Renewable, Renewal},
     },
 };
 
@@ -90,6 +90,7 @@ impl Shared {
         let mut state = self.state();
         state.under_way = false;
         state.last_attempt = Some(now);
+        let by_force = std::mem::take(&mut state.by_force);
         let renewal = match kept {
             Ok((kept, refresh_token, how)) => {
                 if state.failures > 0 {
@@ -112,13 +113,19 @@ impl Shared {
                 }
                 state.failures = state.failures.saturating_add(1);
                 let asked_for = Duration::from_secs(retry_after.unwrap_or(0)).min(LONGEST_PAUSE);
-                let pause = backoff::pause(state.failures, LONGEST_BACKOFF, backoff::chance()).max(asked_for);
+                // Whoever refuses us will go on doing so, and may lock an account that is tried too often.
+                let longest = if renewal == Renewal::Misconfigured { LONGEST_PAUSE } else { LONGEST_BACKOFF };
+                let pause = backoff::pause(state.failures, longest, backoff::chance()).max(asked_for);
                 state.rests_until = Some(now.plus(pause.as_secs()));
                 state.last_error = Some(cause);
                 renewal
             }
         };
+        let failed = state.last_error.is_some();
         drop(state);
+        if by_force {
+            self.metrics.replay.forced(Renewable::Service, if failed { Forced::Failed } else { Forced::Renewed });
+        }
         self.note(renewal);
     }
 

@@ -42,12 +42,12 @@ impl RemoteMetrics {
             requests: family.counters(
                 "authority_requests_total",
                 "Questions to the authority outside, by what came of them.",
-                &["dialect", "grant", "result"],
+                &["authority", "dialect", "grant", "result"],
             ),
             duration: family.histograms(
                 "authority_request_duration_seconds",
                 "How long the authority outside took to answer, or not to.",
-                &["dialect", "grant"],
+                &["authority", "dialect", "grant"],
                 REQUEST_BUCKETS,
             ),
             id_tokens: family.counters(
@@ -77,15 +77,22 @@ impl RemoteMetrics {
         metrics
     }
 
-    /// Counts one question, which `outcome` is the answer to.
-    pub fn asked<T>(&self, dialect: &str, grant: GrantType, outcome: Result<T, &TokenError>, took: Duration) {
+    /// Counts one question to `authority`, which `outcome` is the answer to.
+    pub fn asked<T>(
+        &self,
+        authority: &str,
+        dialect: &str,
+        grant: GrantType,
+        outcome: Result<T, &TokenError>,
+        took: Duration,
+    ) {
         let result = match outcome {
             Ok(_) => OK,
             Err(error) if error.throttled.is_some() => THROTTLED,
             Err(error) => error.code.as_str(),
         };
-        self.requests.with_label_values(&[dialect, grant.as_str(), result]).inc();
-        self.duration.with_label_values(&[dialect, grant.as_str()]).observe(took.as_secs_f64());
+        self.requests.with_label_values(&[authority, dialect, grant.as_str(), result]).inc();
+        self.duration.with_label_values(&[authority, dialect, grant.as_str()]).observe(took.as_secs_f64());
     }
 
     /// So that its counters are there before they count anything.

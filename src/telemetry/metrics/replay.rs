@@ -45,6 +45,7 @@ pub enum Forced {
 pub enum Renewable {
     InternalJwt,
     AuthorityToken,
+    Service,
 }
 
 impl ReplayMetrics {
@@ -61,7 +62,7 @@ impl ReplayMetrics {
                 &["credential", "result"],
             ),
         };
-        for credential in [Renewable::InternalJwt, Renewable::AuthorityToken] {
+        for credential in [Renewable::InternalJwt, Renewable::AuthorityToken, Renewable::Service] {
             for result in [Forced::Renewed, Forced::TooSoon, Forced::Failed, Forced::Ended] {
                 metrics.forced.with_label_values(&[credential.as_str(), result.as_str()]);
             }
@@ -114,6 +115,7 @@ impl Renewable {
         match self {
             Renewable::InternalJwt => "internal_jwt",
             Renewable::AuthorityToken => "authority_token",
+            Renewable::Service => "service",
         }
     }
 }

@@ -43,10 +43,10 @@ async fn an_authority_that_cannot_be_asked_is_degraded_until_it_answers_again() 
 }
 
 #[tokio::test]
-async fn questions_are_counted_by_dialect_grant_and_result() {
+async fn questions_are_counted_by_authority_dialect_grant_and_result() {
     let (provider, sidegate) = house("").await;
     let count = async |result: &str| {
-        let labels = format!("{{dialect=\"oauth2\",grant=\"password\",result=\"{result}\"}}");
+        let labels = format!("{{authority=\"remote\",dialect=\"oauth2\",grant=\"password\",result=\"{result}\"}}");
         sidegate.metric(&format!("sidegate_authority_requests_total{labels}")).await
     };
     password(&sidegate).await;
@@ -55,7 +55,8 @@ async fn questions_are_counted_by_dialect_grant_and_result() {
     provider.answers("/token", (429, Vec::new(), String::new()));
     password(&sidegate).await;
     assert_eq!((count("ok").await, count("invalid_grant").await, count("throttled").await), (1, 1, 1));
-    let timed = "sidegate_authority_request_duration_seconds_count{dialect=\"oauth2\",grant=\"password\"}";
+    let timed = "sidegate_authority_request_duration_seconds_count{authority=\"remote\",dialect=\"oauth2\",\
+                 grant=\"password\"}";
     assert_eq!(sidegate.metric(timed).await, 3);
 }
 

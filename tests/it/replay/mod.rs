@@ -3,6 +3,7 @@
 mod bodies;
 mod minted;
 mod outside;
+mod service;
 mod upgrades;
 mod waits;
 

@@ -1,6 +1,6 @@
 //! The same with an authority outside: its tokens, what it is asked with, and what users are sent there and back with.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use http::{HeaderValue, Request};
 use http_body_util::Full;
@@ -13,7 +13,14 @@ use crate::{
         browser::answer,
         house::{client, form, public, text},
     },
-    support::{Reply, Upstream, client::request, issuer::Served, send},
+    service::house::{self as service, By},
+    support::{
+        Issuer, Reply, Upstream,
+        authority::{Authority, CANARY, Mood, Speech},
+        client::request,
+        issuer::Served,
+        send,
+    },
 };
 
 const SECRET: &str = crate::oauth::house::SECRET;
@@ -219,4 +226,39 @@ async fn no_secret_in_the_url_of_a_declared_dialect_is_ever_written_or_answered(
         assert_eq!(talk.refused(&send(talk.public, request("POST", path, "")).await), 405);
     }
     talk.end(&["\"route\":\"acme:token\"", "the authority outside"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_that_a_service_token_is_got_with_and_no_such_token_is_ever_written_or_answered() {
+    let (authority, upstream, issuer) =
+        (Authority::start(Speech::OAuth2).await, Upstream::start().await, Issuer::new());
+    let mut secrets = Secrets::new();
+    secrets.marks.push(CANARY.into());
+    let config = format!(
+        "listeners: [{{ name: main, address: \"127.0.0.1:0\" }}]\nhealth: {{ address: \"127.0.0.1:0\" }}\n\
+         admin: {{ address: \"127.0.0.1:0\" }}\nworkers: 1\nlog: {{ level: debug, access: all, format: json }}\n\
+         refresh: {{ wait: 200ms }}\n{}",
+        service::yaml(&issuer, &upstream, &By::Password.yaml(&authority), ""),
+    );
+    authority.is(Mood::Garbage);
+    let program = Program::start(&secrets.directory, &config);
+    let public = program.address("main").await;
+    let ask = async || send(public, request("GET", "/", &issuer.token())).await;
+    for mood in [Mood::Garbage, Mood::InvalidClient, Mood::Status(500)] {
+        authority.is(mood);
+        assert_eq!(ask().await.status, 503);
+    }
+    authority.is(Mood::Good);
+    let mut answered = ask().await;
+    for _ in 0..200 {
+        if answered.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        answered = ask().await;
+    }
+    assert_eq!(answered.status, 200);
+    assert!(upstream.last().header("authorization").unwrap().contains(CANARY));
+    secrets.marks.push(issuer.token().split('.').nth(1).unwrap().to_owned());
+    Talk { secrets, program, public }.end(&["the service token cannot be had", "service_renewed"]).await;
 }

@@ -5,7 +5,7 @@ mod away;
 mod dialects;
 mod forced;
 mod hostile;
-mod house;
+pub mod house;
 mod min_life;
 mod reload;
 mod seen;
