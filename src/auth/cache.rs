@@ -138,6 +138,11 @@ impl VerdictCache {
         found
     }
 
+    /// The same, uncounted.
+    pub fn peek(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
+        self.verdicts.get(&digest)
+    }
+
     /// A refusal that was found a moment ago.
     pub fn refused(&self, digest: TokenDigest, now: UnixTime) -> Option<Refusal> {
         let found = self.refusals.get(&digest).filter(|refused| now < refused.until);

@@ -14,6 +14,7 @@ mod probe;
 pub mod profile;
 mod service;
 mod sliding;
+pub mod successor;
 mod validate;
 pub mod verdict;
 
@@ -32,6 +33,7 @@ use self::{
     own::Own,
     policy::Policy,
     profile::{MintFailed, Profiles},
+    successor::{Coming, Successor},
     verdict::{Claim, ClaimPlan, Prepared, Standing, Verdict},
 };
 use crate::{
@@ -63,11 +65,18 @@ impl Refusal {
 #[derive(Debug, Clone)]
 pub struct Principal {
     verdict: Arc<Verdict>,
+    /// The successor of the token is on its way.
+    coming: Option<Coming>,
 }
 
 impl Principal {
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
+    }
+
+    /// The token that follows the presented one, if there is one already: what goes on, goes on with it.
+    pub fn successor(&self) -> Option<&Successor> {
+        self.verdict.succession.as_ref()?.successor()
     }
 
     /// The key of rate limits; equal for all tokens of one subject and client at one issuer.
@@ -80,8 +89,8 @@ impl Principal {
 pub struct Auth {
     issuers: Vec<Issuer>,
     own: Option<Own>,
-    cache: VerdictCache,
-    plan: ClaimPlan,
+    cache: Arc<VerdictCache>,
+    plan: Arc<ClaimPlan>,
     profiles: Profiles,
     minter: Option<Arc<Minter>>,
     /// By upstream.
@@ -129,8 +138,8 @@ impl Auth {
         Ok(Auth {
             issuers,
             own,
-            cache,
-            plan,
+            cache: Arc::new(cache),
+            plan: Arc::new(plan),
             profiles,
             minter,
             services: Vec::new(),
@@ -160,18 +169,34 @@ impl Auth {
         let verdict = match self.judge(token, policy, cx).await {
             // Apart, so that requests which need not wait do not carry what waiting takes.
             Err(refusal) if refusal.reason == Reason::TokenExpired => {
-                Box::pin(self.slide_late(token, policy, cx, refusal)).await?
+                Box::pin(self.renew_late(token, policy, cx, refusal)).await?
             }
             judged => judged?,
         };
-        let principal = self.admit(verdict, policy)?;
+        let mut principal = self.admit(verdict, policy)?;
         self.slide_beside(token, &principal.verdict, cx.now);
+        self.succeed_beside(&mut principal, cx.now);
         Ok(principal)
+    }
+
+    /// The verdict on a token that was `refused` as over and may yet renew itself.
+    async fn renew_late(
+        &self,
+        token: Candidate<'_>,
+        policy: &Policy,
+        cx: &Context,
+        refused: Refusal,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        if self.own_opaque(token).is_some() {
+            self.slide_late(token, policy, cx, refused).await
+        } else {
+            self.succeed_late(token, policy, cx, refused).await
+        }
     }
 
     fn admit(&self, verdict: Arc<Verdict>, policy: &Policy) -> Result<Principal, Refusal> {
         match policy.check(&verdict) {
-            Ok(()) => Ok(Principal { verdict }),
+            Ok(()) => Ok(Principal { verdict, coming: None }),
             Err(reason) => Err(Refusal::new(reason, reason.as_str())),
         }
     }
@@ -226,13 +251,7 @@ impl Auth {
     ///
     /// # Errors
     /// As for a token that has expired.
-    pub fn check_life(
-        &self,
-        principal: &Principal,
-        upstream: usize,
-        need: Duration,
-        now: UnixTime,
-    ) -> Result<(), Refusal> {
+    fn check_life(&self, principal: &Principal, upstream: usize, need: Duration, now: UnixTime) -> Result<(), Refusal> {
         if need.is_zero() || self.shows_authority_token(upstream) || self.service(upstream).is_some() {
             return Ok(());
         }

@@ -1,11 +1,12 @@
 //! Tokens of our own: opaque ones by the session store, JWTs by our keys and then the state of their session.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Auth, Refusal, basic::Flights, cache::TokenDigest, policy::Policy, validate::refusal_of, verdict::Verdict,
+    Auth, Refusal, basic::Flights, cache::TokenDigest, policy::Policy, successor::Successions, validate::refusal_of,
+    verdict::Verdict,
 };
 use crate::{
     authority::Authority,
@@ -33,6 +34,7 @@ pub struct Own {
     /// What JWTs of our own must be like.
     rules: Arc<config::Issuer>,
     pub(super) flights: Arc<Flights>,
+    pub(super) successions: Arc<Successions>,
 }
 
 impl Own {
@@ -44,7 +46,16 @@ impl Own {
         renewals: Option<Arc<Renewals>>,
     ) -> Own {
         let rules = Arc::new(rules(authority.settings()));
-        Own { settings, sessions, signing, authority, renewals, rules, flights: Arc::default() }
+        Own {
+            settings,
+            sessions,
+            signing,
+            authority,
+            renewals,
+            rules,
+            flights: Arc::default(),
+            successions: Arc::default(),
+        }
     }
 
     /// The `iss` of our own tokens.
@@ -184,23 +195,38 @@ impl Auth {
         cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         trusts_local(policy)?;
-        let verified = peek.verify(&own.rules, &own.signing.keys(), cx.now).map_err(refusal_of)?;
+        let verdict = self.read_own_jwt(own, peek, digest, Duration::ZERO, cx).await?;
+        self.keep_own(digest, verdict)
+    }
+
+    /// The same, not kept, for a token that may be over by less than `late`.
+    pub(super) async fn read_own_jwt(
+        &self,
+        own: &Own,
+        peek: Peek<'_>,
+        digest: TokenDigest,
+        late: Duration,
+        cx: &Context,
+    ) -> Result<Verdict, Refusal> {
+        let verified = peek.verify_late(&own.rules, &own.signing.keys(), cx.now, late).map_err(refusal_of)?;
         let text = |name| verified.claims.text(name);
         let id = text("sid").and_then(|id| id.parse().ok());
         let id = id.ok_or(Refusal::new(Reason::TokenInvalid, "no_session"))?;
         let (session, live) = own.live_session(id).await?;
         // The leeway is for clocks that run ahead (`iat`); our own tokens end when they say so.
         let valid_until = verified.expires.min(session.state.absolute);
-        if cx.now >= valid_until {
+        if late.is_zero() && cx.now >= valid_until {
             return Err(Refusal::new(Reason::TokenExpired, "expired"));
         }
         let digest_of = text("jti").map(|jti| digest16(jti.as_bytes()));
-        if let Some(access) = session.state.access.iter().find(|access| Some(access.digest) == digest_of) {
+        let access = session.state.access.iter().find(|access| Some(access.digest) == digest_of);
+        if let Some(access) = access {
             own.acknowledge(&session, access);
         }
-        let verdict = Verdict {
+        Ok(Verdict {
             liveness: Some(verified.key.liveness().clone()),
             session: Some(live),
+            succession: access.and_then(|access| own.succession(&session, access, digest)),
             ..self.verdict(
                 LOCAL_ISSUER,
                 verified.claims.members(),
@@ -209,8 +235,7 @@ impl Auth {
                 valid_until,
                 cx.now,
             )
-        };
-        self.keep_own(digest, verdict)
+        })
     }
 
     pub(super) fn keep_own(&self, digest: TokenDigest, verdict: Verdict) -> Result<Arc<Verdict>, Refusal> {

@@ -117,6 +117,7 @@ mod tests {
             liveness: None,
             session: None,
             slides: None,
+            succession: None,
             prepared: SmallVec::new(),
         }
     }

@@ -10,9 +10,9 @@ use std::{
 
 use super::{Auth, Refusal, bearer::Candidate, own::Own, own::unavailable, policy::Policy, verdict::Verdict};
 use crate::{
-    config::LOCAL_ISSUER,
+    config::{LOCAL_ISSUER, Renewal},
     model::{Context, UnixTime},
-    refresh::{NotRenewed, Wanted, slides_from},
+    refresh::{NotRenewed, Renewals, Wanted, slides_from},
     session::{Access, Session, Slid, Slide, tokens::Opaque},
     telemetry::{
         audit::{Entry, Event},
@@ -64,7 +64,7 @@ impl Own {
     /// What the verdict on `access` must know; `None`: it does not slide.
     pub(super) fn slides(&self, session: &Session, access: &Access) -> Option<Arc<Slides>> {
         let client = self.authority.client(&session.state.client)?;
-        let slides = !access.foreign && client.slides(session.granted.grant);
+        let slides = !access.foreign && client.renews(session.granted.grant) == Some(Renewal::Sliding);
         slides.then(|| Arc::new(Slides::new(Prolonged::new(access.issued, access.expires, session))))
     }
 
@@ -76,7 +76,7 @@ impl Own {
         let Some(access) = state.access.iter().find(|access| access.digest == token.digest) else { return Ok(None) };
         // As with a refresh: what was taken from the client in the configuration is not prolonged.
         let still = client.still_may(granted.grant, &granted.scope, &granted.audiences);
-        if access.foreign || !client.slides(granted.grant) || still.is_err() {
+        if access.foreign || client.renews(granted.grant) != Some(Renewal::Sliding) || still.is_err() {
             return Ok(None);
         }
         if self.sessions.now() < slides_from(access.issued, access.expires) {
@@ -84,22 +84,8 @@ impl Own {
             let stands = Slid::Stands(access.expires);
             return Ok(Some((session, stands)));
         }
-        if let Some(held) = &session.held {
-            // Behind it stands an authority outside, which must go on vouching.
-            let renewals = self.renewals.as_ref().filter(|renewals| renewals.can_renew(&state.client, granted, held));
-            let Some(renewals) = renewals else { return Ok(None) };
-            match renewals.renew(session.id, Wanted::ByTime { need: Duration::ZERO }).await {
-                Ok(_) => {}
-                Err(NotRenewed::Ended) => return Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
-                Err(NotRenewed::NotRenewable) => return Ok(None),
-                Err(NotRenewed::NotAsked { retry_after, .. }) => {
-                    let refusal = Refusal::new(Reason::Undecided, "authority_away");
-                    return Err(Refusal { retry_after: Some(retry_after), ..refusal });
-                }
-                Err(NotRenewed::Unavailable { retry_after, .. }) => {
-                    return Err(Refusal { retry_after, ..Refusal::new(Reason::Undecided, "authority_unavailable") });
-                }
-            }
+        if !self.is_vouched_for_anew(&session).await? {
+            return Ok(None);
         }
         let refresh = &self.settings.refresh;
         let step = Slide {
@@ -137,6 +123,25 @@ impl Own {
             metrics.oauth.slid(told);
         }
         outcome.map(|_| prolonged)
+    }
+
+    /// Whether the authority outside, where one stands behind `session`, goes on vouching: what nobody would renew is not
+    /// prolonged.
+    pub(super) async fn is_vouched_for_anew(&self, session: &Session) -> Result<bool, Refusal> {
+        let Some(held) = &session.held else { return Ok(true) };
+        let renews = |renewals: &&Arc<Renewals>| renewals.can_renew(&session.state.client, &session.granted, held);
+        let Some(renewals) = self.renewals.as_ref().filter(renews) else { return Ok(false) };
+        match renewals.renew(session.id, Wanted::ByTime { need: Duration::ZERO }).await {
+            Ok(_) => Ok(true),
+            Err(NotRenewed::Ended) => Err(Refusal::new(Reason::TokenRevoked, "authority_session_over")),
+            Err(NotRenewed::NotRenewable) => Ok(false),
+            Err(NotRenewed::NotAsked { retry_after, .. }) => {
+                Err(Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::Undecided, "authority_away") })
+            }
+            Err(NotRenewed::Unavailable { retry_after, .. }) => {
+                Err(Refusal { retry_after, ..Refusal::new(Reason::Undecided, "authority_unavailable") })
+            }
+        }
     }
 }
 
@@ -181,7 +186,7 @@ impl Auth {
         }
     }
 
-    fn own_opaque(&self, token: Candidate<'_>) -> Option<(&Own, Opaque)> {
+    pub(super) fn own_opaque(&self, token: Candidate<'_>) -> Option<(&Own, Opaque)> {
         let own = self.own.as_ref()?;
         let opaque = own.sessions.ring().read_access(token.check().ok()?)?;
         Some((own, opaque))

@@ -228,6 +228,7 @@ impl Auth {
             liveness: None,
             session: None,
             slides: None,
+            succession: None,
             prepared: (0..self.profiles.len()).map(|_| ArcSwapOption::empty()).collect(),
         }
     }

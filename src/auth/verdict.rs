@@ -7,7 +7,10 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::sliding::{Prolonged, Slides};
+use super::{
+    sliding::{Prolonged, Slides},
+    successor::Succession,
+};
 use crate::{
     jose::keys::Liveness,
     model::UnixTime,
@@ -40,6 +43,8 @@ pub struct Verdict {
     pub session: Option<Arc<Watched>>,
     /// Where the token's use moves its end.
     pub slides: Option<Arc<Slides>>,
+    /// Where its use begins the next token.
+    pub succession: Option<Arc<Succession>>,
     /// One for each credential profile; filled at first use.
     pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
 }
@@ -89,10 +94,21 @@ impl Verdict {
     /// The same of a token whose end has moved.
     pub(super) fn prolonged(&self, prolonged: Prolonged, now: UnixTime) -> Verdict {
         Verdict {
-            issuer: self.issuer,
             created: now,
             valid_until: prolonged.until,
             fresh_until: prolonged.until,
+            slides: Some(Arc::new(Slides::new(prolonged))),
+            ..self.anew()
+        }
+    }
+
+    /// The same with nothing made of it: what was made to end with the token is made anew.
+    pub(super) fn anew(&self) -> Verdict {
+        Verdict {
+            issuer: self.issuer,
+            created: self.created,
+            valid_until: self.valid_until,
+            fresh_until: self.fresh_until,
             audiences: self.audiences.clone(),
             scope: self.scope.clone(),
             client: self.client.clone(),
@@ -101,8 +117,8 @@ impl Verdict {
             principal: self.principal,
             liveness: self.liveness.clone(),
             session: self.session.clone(),
-            slides: Some(Arc::new(Slides::new(prolonged))),
-            // What was made to end with the token is made anew.
+            slides: self.slides.clone(),
+            succession: self.succession.clone(),
             prepared: self.prepared.iter().map(|_| ArcSwapOption::empty()).collect(),
         }
     }
@@ -139,6 +155,7 @@ impl Verdict {
             + claims
             + if self.session.is_some() { SESSION_OVERHEAD } else { 0 }
             + self.slides.as_ref().map_or(0, |_| size_of::<Slides>() + SHARED)
+            + self.succession.as_ref().map_or(0, |succession| size_of::<Succession>() + SHARED + succession.weight())
             + if self.prepared.spilled() { self.prepared.len() * size_of::<ArcSwapOption<Prepared>>() } else { 0 }
             + profile_bytes
     }

@@ -45,8 +45,8 @@ pub struct Client {
     pub audiences: Vec<String>,
     pub format: TokenFormat,
     pub access_lifetime: Duration,
-    /// Access tokens that are used go on being good; see [`Client::slides`]. Only opaque ones.
-    pub sliding: bool,
+    /// How access tokens that are used renew themselves; see [`Client::renews`].
+    pub renewal: Option<Renewal>,
     /// `Stable` only for clients that authenticate.
     pub rotation: Rotation,
     pub idle: Duration,
@@ -66,12 +66,12 @@ impl Client {
         self.grants.contains(&grant)
     }
 
-    /// Whether an access token of `grant` goes on being good while it is used. Never that of a client on its own behalf,
-    /// which can ask again, nor one that has stood in a URI.
-    pub fn slides(&self, grant: GrantType) -> bool {
+    /// How an access token of `grant` renews itself by being used. Never that of a client on its own behalf, which can
+    /// ask again, nor one that has stood in a URI.
+    pub fn renews(&self, grant: GrantType) -> Option<Renewal> {
         match grant {
-            GrantType::AuthorizationCode | GrantType::Password | GrantType::ApiKey => self.sliding,
-            GrantType::ClientCredentials | GrantType::Implicit | GrantType::Basic | GrantType::RefreshToken => false,
+            GrantType::AuthorizationCode | GrantType::Password | GrantType::ApiKey => self.renewal,
+            GrantType::ClientCredentials | GrantType::Implicit | GrantType::Basic | GrantType::RefreshToken => None,
         }
     }
 
@@ -118,6 +118,15 @@ pub enum SecretHash {
 pub enum TokenFormat {
     Opaque,
     Jwt,
+}
+
+/// What becomes of an access token that is used in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// The same one goes on being good. Only opaque ones.
+    Sliding,
+    /// The answer carries the next one. Only JWTs.
+    Successor,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod running;
 mod section;
 mod sides;
 mod store;
+mod successors;
 mod upstreams;
 mod urls;
 
@@ -55,7 +56,14 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let refresh = running::refresh(&settings.refresh, &root.key("refresh"));
     let internal_jwt = internal_jwt::check(settings.internal_jwt.as_ref(), &root.key("internal_jwt"));
     let upstreams = upstreams::check(settings, dialects.as_deref(), &root.key("upstreams"));
-    let routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
+    let mut routes = routes::check(settings, &root.key("routes"), upstreams.as_deref());
+    let headers = root.key("refresh").key("successor_headers");
+    let successors = successors::check(&settings.refresh.successor_headers, upstreams.as_deref(), &headers);
+    let wanted = authority.as_ref().is_some_and(|authority| successors::are_wanted(authority.as_ref()));
+    let successors = successors.map(|headers| wanted.then_some(headers));
+    if let (Some(Some(headers)), Some(routes)) = (&successors, &mut routes) {
+        successors::expose(headers, routes);
+    }
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));
     let resource = running::resource(&settings.resource, &root.key("resource"));
@@ -72,6 +80,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         store: store?,
         keys: keys?,
         refresh,
+        successors: successors?,
         internal_jwt: internal_jwt?,
         upstreams: upstreams?,
         routes: routes?,

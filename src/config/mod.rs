@@ -65,6 +65,8 @@ pub struct Config {
     pub store: Store,
     pub keys: MasterKeys,
     pub refresh: Refresh,
+    /// `None`: no client's tokens have successors.
+    pub successors: Option<SuccessorHeaders>,
     pub internal_jwt: Option<InternalJwt>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,

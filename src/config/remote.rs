@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
@@ -204,8 +205,15 @@ pub struct Refresh {
     /// `None`: a tenth of the token's life, between 5 and 60 seconds.
     pub ahead: Option<Duration>,
     pub wait: Duration,
-    /// After its end, a token that slides may still do so.
+    /// After its end, a token that renews itself may still do so.
     pub accept_expired_for: Duration,
-    /// A token that slides moves the idle end of its session.
+    /// A token that renews itself moves the idle end of its session.
     pub extends_idle: bool,
+}
+
+/// Where clients find the successors of their tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuccessorHeaders {
+    pub token: HeaderName,
+    pub expires_in: HeaderName,
 }

@@ -16,6 +16,7 @@ mod listeners;
 mod outside;
 mod remote;
 mod remote_client;
+mod renewal;
 mod routes;
 mod secrets;
 mod service;

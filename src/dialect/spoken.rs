@@ -1,6 +1,7 @@
 //! What is the same for every dialect that is spoken to an authority outside.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::fmt::rfc2822;
 use url::Url;
 
 use super::{answer::retry_after, consinco, declared, oauth2, redex};
@@ -132,6 +133,20 @@ impl Heard<'_> {
         TokenError::new(code).because(cause)
     }
 
+    /// Seconds from the answer until `end`, which the authority told by its own clock. How that one stands, it tells with
+    /// every answer (RFC 9110, section 6.6.1): by ours its token might be used for too long, or never be good.
+    pub(super) fn until(&self, end: UnixTime) -> u64 {
+        self.there().unwrap_or(self.asked).until(end).as_secs()
+    }
+
+    /// Now, by the clock of the authority; `None` if it has none, or one that was never set.
+    fn there(&self) -> Option<UnixTime> {
+        let said = rfc2822::parse(self.headers.get(header::DATE)?.to_str().ok()?).ok()?;
+        let there = UnixTime(said.timestamp().as_second().try_into().ok()?);
+        let apart = there.until(self.asked).max(self.asked.until(there)).as_secs();
+        (apart <= MOST_APART).then_some(there)
+    }
+
     fn is_page(&self) -> bool {
         let media = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         media.get(..PAGE.len()).is_some_and(|start| start.eq_ignore_ascii_case(PAGE))
@@ -143,9 +158,33 @@ impl Heard<'_> {
     }
 }
 
+/// Seconds.
+const MOST_APART: u64 = 24 * 3600;
 /// No token API answers in it; gateways and old proxies do.
 const PAGE: &[u8] = b"text/html";
 /// Seconds that a client is sent away for, whatever an authority says.
 const LONGEST_PAUSE: u64 = 3600;
 /// Seconds to wait where a 429 does not say it.
 const PAUSE: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_counted_by_the_clock_of_whoever_told_it() {
+        let until = |date: &str, end: u64| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::DATE, date.parse().unwrap());
+            // 784111777 is the moment of all examples in RFC 9110.
+            let asked = UnixTime(784_111_777);
+            Heard { status: StatusCode::OK, headers: &headers, body: b"", asked }.until(asked.plus(end))
+        };
+        assert_eq!(until("Sun, 06 Nov 1994 08:49:37 GMT", 300), 300);
+        assert_eq!(until("Sun, 06 Nov 1994 08:51:07 GMT", 390), 300, "90 s ahead");
+        assert_eq!(until("Sun, 06 Nov 1994 08:48:07 GMT", 210), 300, "90 s behind");
+        for senseless in ["Thu, 01 Jan 1970 00:00:00 GMT", "yesterday", ""] {
+            assert_eq!(until(senseless, 300), 300, "{senseless}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::Detail;
 use crate::{
     auth::own::Own,
+    config::Renewal,
     jose::{Peek, peek},
     model::UnixTime,
     refresh::slides_from,
@@ -101,23 +102,35 @@ async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: 
     told.into_iter().map(Detail::plain).collect()
 }
 
-/// What its use does to the token.
+/// What its use does to the token, or brings.
 fn about_renewal(own: &Own, session: &Session, access: &Access, now: UnixTime) -> Option<String> {
     let client = own.authority.client(&session.state.client)?;
-    if access.foreign || session.state.revoked.is_some() || !client.slides(session.granted.grant) {
+    if access.foreign || session.state.revoked.is_some() {
         return None;
     }
     let lasts = humantime::format_duration(client.access_lifetime);
     let from = slides_from(access.issued, access.expires);
+    let (what, last, late) = match client.renews(session.granted.grant)? {
+        Renewal::Sliding => (
+            format!("lets it slide: it is good for {lasts} from then on"),
+            "it slides no further, since the session ends then",
+            "it was not used in time to slide",
+        ),
+        Renewal::Successor => (
+            format!("is answered with its successor, which is good for {lasts} from then on"),
+            "it has no successor, since the session ends then",
+            "it was not used in time to have a successor",
+        ),
+    };
     Some(if access.expires >= session.state.absolute {
-        "it slides no further, since the session ends then".to_owned()
+        last.to_owned()
     } else if now >= access.over_at() {
-        "it was not used in time to slide".to_owned()
+        late.to_owned()
     } else if now >= from {
-        format!("a request that it opens lets it slide: it is good for {lasts} from then on")
+        format!("a request that it opens {what}")
     } else {
         let begins = humantime::format_duration(now.until(from));
-        format!("a request that it opens lets it slide in {begins} or later: it is good for {lasts} from then on")
+        format!("a request that it opens in {begins} or later {what}")
     })
 }
 

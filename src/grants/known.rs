@@ -206,7 +206,9 @@ impl Grants {
     /// Session and `jti` of an access token that we have signed.
     fn read_jwt(&self, token: &str) -> Option<(SessionId, String)> {
         let rules = verify::rules(&self.settings().issuer, &[ACCESS_TOKEN], true);
-        let verified = peek(token).ok()?.verify(&rules, &self.signing.keys(), self.sessions.now()).ok()?;
+        // One that is over and may yet have a successor can be revoked.
+        let (now, late) = (self.sessions.now(), self.refresh.accept_expired_for);
+        let verified = peek(token).ok()?.verify_late(&rules, &self.signing.keys(), now, late).ok()?;
         let session = verified.claims.text("sid")?.parse().ok()?;
         Some((session, verified.claims.text("jti")?.to_owned()))
     }

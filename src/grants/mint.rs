@@ -35,7 +35,7 @@ impl Grants {
             }
         };
         let Granted { scope, audiences, .. } = about.granted;
-        let slides = passed.is_none() && about.client.slides(about.granted.grant);
+        let renews = passed.is_none() && about.client.renews(about.granted.grant).is_some();
         let access = Access {
             digest,
             issued: about.issued,
@@ -45,7 +45,7 @@ impl Grants {
             scope: (about.scope != scope).then(|| about.scope.clone()),
             audiences: (about.audiences != audiences).then(|| about.audiences.to_vec()),
             foreign: passed.is_some(),
-            grace: if slides { self.refresh.accept_expired_for.as_secs() } else { 0 },
+            grace: if renews { self.refresh.accept_expired_for.as_secs() } else { 0 },
         };
         Ok(Minted { token, access })
     }

@@ -128,8 +128,8 @@ impl Grants {
             _ => lifetime,
         };
         // With nothing to renew it the session is over when its token is.
-        let slides = client.slides(granted.grant) && renewable;
-        let absolute = if refresh || slides { client.absolute } else { lifetime };
+        let renews = client.renews(granted.grant).is_some() && renewable;
+        let absolute = if refresh || renews { client.absolute } else { lifetime };
         let audiences = super::audiences_for(&granted.audiences, first.resources)?;
         let about = About {
             session: id,

@@ -41,8 +41,8 @@ impl Asserter {
             ("sub", json!(client)),
             ("aud", json!(audience)),
             ("jti", json!(BASE64URL.encode(jti))),
-            ("iat", json!(now.0)),
-            ("exp", json!(now.plus(LIFETIME).0)),
+            ("iat", json!(now.minus(CLOCKS_APART).0)),
+            ("exp", json!(now.plus(LIFETIME + CLOCKS_APART).0)),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into_iter()
@@ -53,6 +53,8 @@ impl Asserter {
 
 /// Seconds: long enough for a slow answer, too short to be worth stealing.
 const LIFETIME: u64 = 60;
+/// Seconds that the authority's clock may be ahead or behind. It refuses what was issued in its future or is over.
+const CLOCKS_APART: u64 = 120;
 
 #[cfg(test)]
 mod tests {
@@ -101,10 +103,14 @@ mod tests {
             let peek = peek(assertion.expose()).unwrap();
             assert_eq!(peek.kid(), public.keys()[0].kid(), "the thumbprint");
             let verified = peek.verify(&rules("sidegate", &["jwt"], true), &public, NOW).unwrap();
-            assert_eq!(verified.expires, NOW.plus(60));
+            assert_eq!(verified.expires, NOW.plus(180));
             assert_eq!(verified.claims.subject(), Some("sidegate"));
             assert_eq!(verified.claims.audiences().collect::<Vec<_>>(), ["https://idp.example.com"]);
-            assert_eq!(verified.claims.issued_at(), Some(NOW));
+            assert_eq!(
+                verified.claims.issued_at(),
+                Some(NOW.minus(120)),
+                "who is behind must not take it for one of tomorrow"
+            );
         }
     }
 

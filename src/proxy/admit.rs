@@ -121,10 +121,13 @@ impl Proxy {
             }
         };
         let judged = match found {
-            Ok(found) => self.judge(head, route, &found, policy, cx).await.and_then(|principal| {
-                self.auth.check_life(&principal, route.upstream, route.min_life, cx.now)?;
-                Ok((principal, found))
-            }),
+            Ok(found) => match self.judge(head, route, &found, policy, cx).await {
+                Ok(principal) => {
+                    let lasting = self.auth.lasting(principal, route.upstream, route.min_life, cx.now).await;
+                    lasting.map(|principal| (principal, found))
+                }
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         match judged {
@@ -196,11 +199,18 @@ impl Proxy {
                 let prepared = self.auth.prepare(principal, route.upstream, route.min_life, cx.now)?;
                 let mut credential = Credential::default();
                 if self.auth.passes_original(route.upstream) {
-                    if let Some(token) = query_token {
+                    let basic = matches!(by_basic(headers, route), Ok(Some(_)));
+                    let plain = route.token.header == header::AUTHORIZATION || basic;
+                    if let Some(successor) = principal.successor() {
+                        // Where the token would stand that it follows.
+                        if plain || query_token.is_some() {
+                            credential.authorization = successor.bearer();
+                        } else {
+                            credential.original = Some((route.token.header.clone(), successor.token.clone()));
+                        }
+                    } else if let Some(token) = query_token {
                         credential.authorization = bearer_value(token);
-                    } else if route.token.header == header::AUTHORIZATION
-                        || matches!(by_basic(headers, route), Ok(Some(_)))
-                    {
+                    } else if plain {
                         credential.authorization = own();
                     } else {
                         credential.original = own_token(headers, &route.token);

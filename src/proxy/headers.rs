@@ -9,6 +9,7 @@ mod forwarded;
 mod host;
 mod names;
 mod query;
+pub mod successor;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,

@@ -110,7 +110,7 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = request.into_parts();
-        let (index, by_query, principal, shown) = match self.plan(&mut head, cx, seen).await? {
+        let (index, by_query, mut principal, shown) = match self.plan(&mut head, cx, seen).await? {
             Plan::Forward { route, by_query, principal, shown } => (route, by_query, principal, shown),
             Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
         };
@@ -133,6 +133,9 @@ impl Proxy {
             }
             _ => answer.response,
         };
+        if let Some(principal) = &mut principal {
+            self.auth.await_successor(principal).await;
+        }
         self.finish(&mut response, route, principal, seen);
         if by_query {
             admit::keep_private(response.headers_mut());
@@ -263,8 +266,12 @@ impl Proxy {
         seen: &Seen,
     ) {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let life = Life::of(response, principal, route, &self.lives);
         headers::strip_response(response.headers_mut(), switching);
+        if let Some(names) = &self.config.successors {
+            let successor = principal.as_ref().and_then(Principal::successor);
+            headers::successor::put(response.headers_mut(), names, successor, self.lives.time.now());
+        }
+        let life = Life::of(response, principal, route, &self.lives);
         if let Some(cors) = &route.cors {
             cors::decorate(cors, seen.origin.as_ref(), response.headers_mut());
         }

@@ -2,11 +2,12 @@
 
 mod lease;
 mod slides;
+mod successors;
 mod vouched;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use self::{lease::*, slides::*, vouched::*};
+use self::{lease::*, slides::*, successors::*, vouched::*};
 use super::{
     Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
@@ -96,9 +97,14 @@ conforms!(
     of_many_who_see_the_same_end_one_moves_it,
     a_revoked_token_does_not_slide,
     a_session_without_a_refresh_token_lives_as_long_as_its_token_slides,
+    a_successor_is_known_beside_what_it_succeeds,
+    a_revoked_token_has_no_successor_and_a_revocation_ends_that_too,
+    of_a_revocation_and_many_successors_at_once_nothing_is_left,
+    a_session_without_a_refresh_token_lives_as_long_as_it_gets_successors,
     a_process_that_is_alone_takes_over_at_once_what_another_left,
     what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
     what_comes_too_late_is_kept_aside_until_the_session_was_renewed_again,
+    nothing_is_over_while_a_candidate_was_not_tried,
     an_answer_ahead_of_a_store_that_lost_the_lease_is_kept,
     what_is_over_is_not_renewed_and_leaves_nothing_behind,
     what_was_begun_and_what_came_too_late_survive_a_restart,

@@ -11,6 +11,7 @@ use super::{
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
@@ -79,6 +80,10 @@ impl SessionStore for Elsewhere {
     }
 
     fn slide(&self, _: SessionId, _: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
+        elsewhere()
+    }
+
+    fn succeed(&self, _: SessionId, _: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
         elsewhere()
     }
 

@@ -73,7 +73,7 @@ impl State {
             self.rotated_at = now;
             self.retries = 0;
             self.idle_until = now.plus(step.idle).min(self.absolute);
-            self.add_access(step.access.clone(), now);
+            self.add_access(Access { generation: next, ..step.access.clone() }, now);
             let generation = self.generation;
             return if healed { Outcome::Healed { generation } } else { Outcome::Rotated { generation } };
         }
@@ -85,7 +85,7 @@ impl State {
                 return Outcome::RetriesExhausted;
             }
             self.retries += 1;
-            self.add_access(step.access.clone(), now);
+            self.add_access(Access { generation: self.generation, ..step.access.clone() }, now);
             return Outcome::Retried { generation: self.generation };
         }
         self.revoke(RevocationReason::Reuse, now);
@@ -119,7 +119,8 @@ impl State {
         true
     }
 
-    fn add_access(&mut self, access: Access, now: UnixTime) {
+    /// One more that is good; what is over makes room first, then the oldest.
+    pub(super) fn add_access(&mut self, access: Access, now: UnixTime) {
         // A retry may hand out the authority's own token once more.
         self.access.retain(|known| now < known.over_at() && known.digest != access.digest);
         let most = if access.foreign { MOST_FOREIGN_TOKENS } else { MOST_ACCESS_TOKENS };
@@ -130,7 +131,7 @@ impl State {
             self.access.remove(oldest);
         }
         let expires = access.expires.min(self.absolute);
-        self.access.push(Access { generation: self.generation, expires, ..access });
+        self.access.push(Access { expires, ..access });
     }
 }
 

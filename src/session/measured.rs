@@ -13,6 +13,7 @@ use super::{
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
 use crate::{
@@ -107,6 +108,10 @@ impl SessionStore for Measured {
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         self.step(StoreOperation::Slide, self.inside.slide(id, step))
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(StoreOperation::Succeed, self.inside.succeed(id, step))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

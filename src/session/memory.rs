@@ -14,6 +14,7 @@ use super::{
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Answer, Exchanged, Renewed},
 };
 use crate::model::{Time, UnixTime};
@@ -276,6 +277,10 @@ impl SessionStore for Memory {
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(move |kept, now| {
             let Some(session) = kept.sessions.get_mut(&id) else { return Exchanged::Gone };
+            let candidates = kept.candidates.get(&id).into_iter().flatten().map(|(_, candidate)| candidate.epoch);
+            if renewed.answer.leaves(candidates) {
+                return Exchanged::Untried;
+            }
             let exchanged = session.state.exchange(&renewed, now);
             let generation = session.state.vouched.map_or(0, |vouched| vouched.generation);
             match (exchanged, renewed.answer) {
@@ -303,6 +308,13 @@ impl SessionStore for Memory {
         self.step(move |kept, now| match kept.sessions.get_mut(&id) {
             Some(session) => session.state.slide(&step, now),
             None => Slid::Gone,
+        })
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(move |kept, now| match kept.sessions.get_mut(&id) {
+            Some(session) => session.state.succeed(&step, now),
+            None => Succeeded::Gone,
         })
     }
 

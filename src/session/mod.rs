@@ -21,6 +21,7 @@ pub mod ring_file;
 mod sessions;
 mod slide;
 pub mod store;
+mod succeed;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
@@ -34,6 +35,7 @@ pub use self::{
     sessions::{Opening, Refreshed, Sessions, Tokens},
     slide::{Slid, Slide},
     store::{Created, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Showing, Watched},
 };

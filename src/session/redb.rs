@@ -34,6 +34,7 @@ use super::{
     ring::KeyRing,
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
 use crate::{
@@ -228,11 +229,20 @@ impl SessionStore for Redb {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         let durable = self.step(move |tables, ring, now| lease::renew(tables, id, &renewed, ring, now));
-        durable.inspect(|_| crash::point(Point::AfterJournal)).boxed()
+        async move {
+            let exchanged = durable.await;
+            crash::point(Point::AfterJournal).await;
+            exchanged
+        }
+        .boxed()
     }
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         self.step(move |tables, _, now| steps::slide(tables, id, &step, now))
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(move |tables, _, now| steps::succeed(tables, id, &step, now))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

@@ -11,6 +11,7 @@ use super::{
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
     slide::{Slid, Slide},
+    succeed::{Succeed, Succeeded},
     tokens::{self, Presented},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
@@ -291,7 +292,7 @@ impl Sessions {
     pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
         let (store, live) = (self.store.clone(), self.live.clone());
         self.detached(async move {
-            let ends = matches!(renewed.answer, Answer::Ended);
+            let ends = matches!(renewed.answer, Answer::Ended { .. });
             let exchanged = store.renew(id, renewed).await;
             if match &exchanged {
                 Ok(exchanged) => *exchanged == Exchanged::Ended,
@@ -355,6 +356,15 @@ impl Sessions {
     pub async fn slide(&self, id: SessionId, step: Slide) -> Result<Slid, StoreError> {
         let store = self.store.clone();
         self.detached(async move { store.slide(id, step).await }).await
+    }
+
+    /// Adds the successor of an access token. To its end, also if nobody waits.
+    ///
+    /// # Errors
+    /// If the store is not available: the step may or may not have been taken, and can be taken again.
+    pub async fn succeed(&self, id: SessionId, step: Succeed) -> Result<Succeeded, StoreError> {
+        let store = self.store.clone();
+        self.detached(async move { store.succeed(id, step).await }).await
     }
 
     /// The session that handed out `token`, the authority's own, as long as that is good.

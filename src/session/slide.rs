@@ -49,14 +49,19 @@ impl State {
         access.issued = now;
         access.expires = expires;
         access.grace = step.grace;
-        // A refresh token that is over stays so.
-        if let Some(idle) = step.idle
+        self.touch_idle(step.idle, now);
+        Slid::Moved(expires)
+    }
+
+    /// Moves the end of the refresh token by `idle` seconds from now, where a silent renewal does that; one that is over
+    /// stays so.
+    pub(super) fn touch_idle(&mut self, idle: Option<u64>, now: UnixTime) {
+        if let Some(idle) = idle
             && self.generation != 0
             && now < self.idle_until
         {
             self.idle_until = self.idle_until.max(now.plus(idle)).min(self.absolute);
         }
-        Slid::Moved(expires)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
+    succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
 use crate::model::UnixTime;
@@ -63,6 +64,9 @@ pub trait SessionStore: Send + Sync {
 
     /// [`super::State::slide`] on the session.
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>>;
+
+    /// [`super::State::succeed`] on the session.
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>>;
 
     /// The session that handed out the authority's own access token with this digest, as long as that one is good.
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>>;

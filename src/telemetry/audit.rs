@@ -24,6 +24,8 @@ pub enum Event {
     Revoked,
     /// A client's own access token goes on being good because it was used.
     AccessRenewed,
+    /// The same, and the answer carries its successor.
+    AccessSucceeded,
     /// The authority outside gave new tokens for a session.
     AuthorityRenewed,
     /// It did not, and the session lives.
@@ -42,7 +44,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Event; 21] = [
+    pub const ALL: [Event; 22] = [
         Event::Granted,
         Event::GrantRefused,
         Event::Refreshed,
@@ -53,6 +55,7 @@ impl Event {
         Event::CodeReused,
         Event::Revoked,
         Event::AccessRenewed,
+        Event::AccessSucceeded,
         Event::AuthorityRenewed,
         Event::AuthorityNotRenewed,
         Event::AuthorityEnded,
@@ -78,6 +81,7 @@ impl Event {
             Event::CodeReused => "code_reused",
             Event::Revoked => "revoked",
             Event::AccessRenewed => "access_token_renewed",
+            Event::AccessSucceeded => "access_token_succeeded",
             Event::AuthorityRenewed => "authority_renewed",
             Event::AuthorityNotRenewed => "authority_not_renewed",
             Event::AuthorityEnded => "authority_ended",
@@ -174,6 +178,7 @@ mod tests {
                 "code_reused",
                 "revoked",
                 "access_token_renewed",
+                "access_token_succeeded",
                 "authority_renewed",
                 "authority_not_renewed",
                 "authority_ended",

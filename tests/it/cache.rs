@@ -152,6 +152,7 @@ async fn a_verdict_that_is_inserted_after_its_key_has_gone_is_never_good() {
         liveness: Some(liveness),
         session: None,
         slides: None,
+        succession: None,
         prepared: Default::default(),
     });
     assert_eq!(verdict.standing(UnixTime(1000)), Standing::Good);

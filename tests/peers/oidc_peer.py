@@ -1,13 +1,16 @@
 """npm's oidc-provider, as the identity provider whose tokens sidegate believes, and as the authority that it asks."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import socket
 import threading
+import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from joserfc.jwk import ECKey, KeySet
@@ -19,10 +22,12 @@ PROVIDER = Path(__file__).parent / "oidc/provider.js"
 
 
 class Provider(Program):
-    def __init__(self, port, kid, *broker):
+    def __init__(self, port, kid, *broker, ahead=0):
         self.port = port
-        super().__init__("oidc-provider", "node", PROVIDER, port, kid, *broker)
-        self.wait_open(*broker[1:] or [port])
+        # Of a constant, so that timers run on as they do.
+        clock = ["faketime", "-f", f"{ahead:+}s"] if ahead else []
+        super().__init__("oidc-provider", *clock, "node", PROVIDER, port, kid, *broker)
+        self.wait_open(*broker[1:2] or [port])
 
     def post(self, path, client, **form):
         answer = ask(
@@ -144,8 +149,9 @@ class Service(Peer):
         self.echo = self.start(Echo())
         self.provider = self.start(Provider(free_port(), "first"))
         given = settings(self.echo, self.provider.port, required=True)
-        secret = WORK / "machine-secret"
+        secret = WORK / "service"
         secret.write_text("machine-secret\n")
+        secret.chmod(0o600)
         given["upstreams"][0]["credential"] = {
             "service": {
                 "dialect": "oauth2",
@@ -314,6 +320,9 @@ class Relay:
 class Broker(Peer):
     """sidegate asks the provider, whose refresh tokens are good once and not a moment longer."""
 
+    seconds = 3600  # that the provider's access tokens live
+    ahead = 0  # seconds that its clock is before ours
+
     @classmethod
     def prepare(cls):
         key = ECKey.generate_key("P-256")
@@ -327,7 +336,7 @@ class Broker(Peer):
             file.chmod(0o600)
         cls.echo = cls.start(Echo())
         port, own = free_port(), free_port()
-        cls.provider = cls.start(Provider(port, "first", jwks_file, own))
+        cls.provider = cls.start(Provider(port, "first", jwks_file, own, cls.seconds, ahead=cls.ahead))
         cls.relay = cls.start(Relay(port, own))
         cls.sidegate = cls.serve({"id": "by basic", "secret_file": str(cls.secret_file)})
 
@@ -351,6 +360,10 @@ class Broker(Peer):
 
     def said(self, what):
         return sum(line.startswith(what) for line in self.provider.log().splitlines())
+
+    def is_good(self, authorization):
+        token = authorization.removeprefix("Bearer ")
+        return self.provider.post("/token/introspection", "sidegate", token=token)["active"]
 
     def shown(self, token):
         """What the upstream is shown for `token`."""
@@ -447,6 +460,91 @@ class Away(Broker):
             "its metadata are read and it is asked",
             lambda: self.token(sidegate, grant_type="client_credentials").status == 200,
         )
+
+
+class Storm(Broker):
+    """Everybody at once, when all of the provider's access tokens have just ended."""
+
+    sessions, requests, seconds = 200, 1000, 15
+
+    @classmethod
+    def serve(cls, client, **remote):
+        settings = broker(cls.echo, cls.provider.port, client, scopes=["openid", "offline_access"], **remote)
+        settings["authority"]["sessions_per_user"] = 2 * cls.sessions
+        return cls.start(Sidegate(settings))
+
+    def test_two_hundred_sessions_are_renewed_once_each_and_none_of_a_thousand_requests_is_refused(self):
+        with ThreadPoolExecutor(8) as pool:
+            given = list(pool.map(lambda _: self.sign_in(), range(self.sessions)))
+        tokens = [answer["access_token"] for answer in given]
+        time.sleep(self.seconds)
+        self.assertEqual(self.said("gave refresh_token"), 0)
+        answers = asyncio.run(self.all_at_once(tokens * (self.requests // self.sessions)))
+        self.assertEqual(len(answers), self.requests)
+        self.assertEqual({status for status, _ in answers}, {200})
+        self.assertEqual(self.said("gave refresh_token"), self.sessions)
+        self.assertEqual(self.said("refused refresh_token"), 0)
+        shown = {json.loads(body)["headers"]["authorization"] for _, body in answers}
+        self.assertEqual(len(shown), self.sessions, "each session has shown its newest token and no other")
+        for authorization in shown:
+            self.assertTrue(self.is_good(authorization), "the provider knows what the upstream was shown, and it is good")
+        # And nobody was lost by it.
+        with ThreadPoolExecutor(8) as pool:
+            again = list(pool.map(lambda one: self.refresh(one["refresh_token"]).status, given))
+        self.assertEqual(set(again), {200})
+
+    async def all_at_once(self, tokens):
+        """Status and body of as many requests, all of them sent before any is answered."""
+        lines = [await asyncio.open_connection("127.0.0.1", self.sidegate.port, limit=2**20) for _ in tokens]
+        for (_, writer), token in zip(lines, tokens, strict=True):
+            head = ["GET /things HTTP/1.1", "Host: api.test", "Connection: close", f"Authorization: Bearer {token}"]
+            writer.write("\r\n".join([*head, "", ""]).encode())
+        answers = [await asyncio.wait_for(reader.read(), harness.PATIENCE) for reader, _ in lines]
+        for _, writer in lines:
+            writer.close()
+        parted = [answer.decode().partition("\r\n\r\n") for answer in answers]
+        return [(int(head.split()[1]), body) for head, _, body in parted]
+
+
+class Apart:
+    """The provider's clock is not ours."""
+
+    seconds = 6
+
+    def test_it_is_another_clock(self):
+        told = parsedate_to_datetime(ask(self.provider.port, "/jwks").headers["Date"]).timestamp()
+        self.assertAlmostEqual(told - time.time(), self.ahead, delta=5)
+
+    def test_a_user_signs_in_and_is_served_beyond_the_end_of_the_first_token(self):
+        given = self.sign_in()
+        seen = [self.shown(given["access_token"])]
+        self.assertEqual(seen[0]["x-user"], "user-17", "the ID token is believed")
+        end = time.monotonic() + 2.5 * self.seconds
+        while time.monotonic() < end:
+            seen.append(self.shown(given["access_token"]))
+            good = self.is_good(seen[-1]["authorization"])
+            self.assertTrue(good, "what the upstream is shown is good by the provider's own clock")
+            time.sleep(0.25)
+        self.assertIn(len({one["authorization"] for one in seen}), (3, 4), "each is used for as long as it is good")
+        self.assertEqual(self.said("refused"), 0)
+        self.assertEqual(self.refresh(given["refresh_token"]).status, 200)
+
+    def test_it_believes_our_assertions(self):
+        sidegate = self.serve({"id": "by key", "key_file": str(self.key_file)}, scopes=[])
+        answer = self.token(sidegate, grant_type="client_credentials")
+        self.assertEqual(answer.status, 200, answer.text())
+
+
+class Ahead(Apart, Broker):
+    """By 90 seconds before ours."""
+
+    ahead = 90
+
+
+class Behind(Apart, Broker):
+    """By 90 seconds after ours."""
+
+    ahead = -90
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ impl Seen {
                     tracing::error!(
                         authority = name,
                         cause,
-                        "the authority outside refuses sidegate itself: look at authority.remote"
+                        "the authority outside refuses sidegate itself: look at its settings"
                     );
                 }
                 State::Away => {

@@ -31,7 +31,7 @@ pub struct Known {
     pub username: String,
     /// What else the authority says of it, within bounds; nothing that a token says of itself.
     pub claims: Map<String, Value>,
-    /// When it proved who it is there, if that was said.
+    /// When it proved who it is there, if that was said; by our own clock.
     pub auth_time: Option<UnixTime>,
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn verify(
     let token = token.expose();
     let algorithm = peek(token)?.algorithm();
     let verified = by_keys(provider, token, now).await?;
-    read(&verified.claims, algorithm, expected)
+    read(&verified.claims, algorithm, expected, now)
 }
 
 async fn by_keys(provider: &Provider, token: &str, now: UnixTime) -> Result<Verified, Unproven> {
@@ -87,8 +87,8 @@ async fn by_keys(provider: &Provider, token: &str, now: UnixTime) -> Result<Veri
 }
 
 /// What is said in a token whose signature, issuer and times are right.
-fn read(claims: &Claims, algorithm: Algorithm, expected: Expected<'_>) -> Result<Known, Unproven> {
-    claims.issued_at().ok_or(JwtError::MissingClaim("iat"))?;
+fn read(claims: &Claims, algorithm: Algorithm, expected: Expected<'_>, now: UnixTime) -> Result<Known, Unproven> {
+    let issued = claims.issued_at().ok_or(JwtError::MissingClaim("iat"))?;
     let subject = claims.subject().filter(|subject| !subject.is_empty()).ok_or(JwtError::MissingClaim("sub"))?;
     // A token for several says which of them had it made.
     let several = claims.audiences().nth(1).is_some();
@@ -111,7 +111,11 @@ fn read(claims: &Claims, algorithm: Algorithm, expected: Expected<'_>) -> Result
     }
     let auth_time = match claims.get("auth_time") {
         None => None,
-        Some(said) => Some(said.as_u64().map(UnixTime).ok_or(JwtError::InvalidClaim("auth_time"))?),
+        Some(said) => {
+            let said = said.as_u64().map(UnixTime).ok_or(JwtError::InvalidClaim("auth_time"))?;
+            // The token was made just now, by the same clock.
+            Some(now.minus(said.until(issued).as_secs()))
+        }
     };
     let name = |claim: &str| claims.text(claim).filter(|name| !name.is_empty() && name.len() <= NAME_BYTES);
     Ok(Known {

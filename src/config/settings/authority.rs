@@ -125,7 +125,8 @@ pub struct AccessToken {
     /// Default: 1h; implicit: at most 10m.
     pub lifetime: Option<Span>,
     /// none: it ends when it says so, and the client renews it; sliding: an opaque one that is used goes on being good
-    /// until the session's absolute end, for clients that know nothing of refreshing. Default: none.
+    /// until the session's absolute end, for clients that know nothing of refreshing; successor: the answer to a request
+    /// with a JWT carries the next one (`refresh.successor_headers`), for clients that take it from there. Default: none.
     pub renewal: Option<TokenRenewal>,
 }
 
@@ -135,6 +136,7 @@ pub struct AccessToken {
 pub enum TokenRenewal {
     None,
     Sliding,
+    Successor,
 }
 
 /// Whether a token can be read by others.

@@ -140,9 +140,23 @@ pub struct Refresh {
     pub ahead: Option<Span>,
     /// A request waits this long for a renewal that it needs; then 503. Default: 5s.
     pub wait: Option<Span>,
-    /// So long after its end a client's token that slides is still taken, and slides once more. Default: 0s.
+    /// So long after its end a client's token that slides or has a successor is still taken, and is renewed once more.
+    /// Default: 0s.
     pub accept_expired_for: Option<Span>,
-    /// Whether a token that slides also moves the end of its session's refresh token (`refresh_token.idle`). Default:
-    /// false.
+    /// Whether a token that slides or gets a successor also moves the end of its session's refresh token
+    /// (`refresh_token.idle`). Default: false.
     pub extends_idle: Option<bool>,
+    /// Where clients with `renewal: successor` find the next token.
+    pub successor_headers: SuccessorHeaders,
+}
+
+/// Headers of answers. What an upstream says under these names is removed as soon as there is a client with `renewal:
+/// successor`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuccessorHeaders {
+    /// The next access token. Default: X-Access-Token
+    pub token: Option<String>,
+    /// Seconds that it is good for. Default: X-Access-Token-Expires-In
+    pub expires_in: Option<String>,
 }

@@ -72,6 +72,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "probe",
         "redex",
         "reference",
+        "renewal",
         "service",
         "sidecar",
         "tls",

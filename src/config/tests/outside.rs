@@ -152,30 +152,6 @@ fn a_session_that_begins_by_http_basic_asks_nobody_outside() {
 }
 
 #[test]
-fn only_opaque_tokens_of_our_own_slide() {
-    let client = |remote: &str, access: &str, grants: &str| {
-        told(&config(&format!(
-            "authority: {{issuer: 'https://auth.example.com', audiences: [api], {remote} clients: [{{id: app, secret_hashes: \
-             ['{SHA}'], grants: [{grants}], access_token: {{{access}}}}}]}}\nstore: {{memory: {{}}}}\n"
-        )))
-    };
-    let remote = format!("remote: {{{OAUTH2}, tokens: pass_through}},");
-    let place = "authority.clients[0].access_token.renewal";
-    let jwt = client("", "renewal: sliding, format: jwt", "password");
-    assert_told(&jwt, &format!("{place}: a JWT says itself when it ends, so it cannot slide; format: opaque"));
-    assert_told(
-        &client(&remote, "renewal: sliding", "password"),
-        &format!(
-            "{place}: the authority's own tokens end when it says so, so they cannot slide; tokens: own in authority.remote"
-        ),
-    );
-    assert!(client("", "renewal: sliding", "client_credentials").iter().any(|line| line.starts_with(place)));
-    assert!(client("", "renewal: sliding", "api_key").iter().all(|line| !line.starts_with(place)));
-    let unknown = client("", "renewal: always", "password");
-    assert!(unknown.iter().any(|line| line.contains("sliding")), "{unknown:#?}");
-}
-
-#[test]
 fn a_dialect_that_is_not_known_is_the_only_thing_told_of() {
     let only = |remote_yaml: &str, expected: &str| assert_eq!(remote(remote_yaml), [expected]);
     only(

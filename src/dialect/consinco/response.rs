@@ -147,11 +147,11 @@ pub fn read_reply(heard: &Heard<'_>) -> Result<TokenGrant, TokenError> {
         let stamp: Timestamp = members.get(name)?.as_str()?.trim().parse().ok()?;
         u64::try_from(stamp.as_second()).ok().map(UnixTime)
     };
-    let auth_time = moment(".issued").unwrap_or(heard.asked);
+    let auth_time = moment(".issued").unwrap_or(heard.asked).min(heard.asked);
     let expires_in = members
         .get("expires_in")
         .and_then(seconds)
-        .or_else(|| moment(".expires").map(|expires| heard.asked.until(expires).as_secs()))
+        .or_else(|| moment(".expires").map(|expires| heard.until(expires)))
         .unwrap_or(LIFETIME);
     let claims = user::claims(&mut members);
     let login = ["loginId", "name", "username"].iter().find_map(|name| claims.get(*name)?.as_str());

@@ -190,7 +190,7 @@ fn grant(members: &[(&Place, Value)], dialect: &DeclaredDialect, heard: &Heard<'
     let text = |place: &Place| value(place)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let moment = |place: &Place| moment(value(place)?, &dialect.times);
     let expires_in = value(&Place::ExpiresIn).and_then(seconds);
-    let expires_in = expires_in.or_else(|| moment(&Place::Expires).map(|expires| heard.asked.until(expires).as_secs()));
+    let expires_in = expires_in.or_else(|| moment(&Place::Expires).map(|expires| heard.until(expires)));
     let claims: Map<String, Value> = members
         .iter()
         .filter_map(|(place, value)| match place {
@@ -207,7 +207,7 @@ fn grant(members: &[(&Place, Value)], dialect: &DeclaredDialect, heard: &Heard<'
         id_token: text(&Place::IdToken).map(Secret::new),
         claims: Arc::new(claims),
         username: text(&Place::Username),
-        auth_time: moment(&Place::Login).unwrap_or(heard.asked),
+        auth_time: moment(&Place::Login).unwrap_or(heard.asked).min(heard.asked),
         issued: heard.asked,
     })
 }

@@ -343,3 +343,22 @@ proptest! {
         prop_assert!(verify(&changed).is_err());
     }
 }
+
+#[test]
+fn a_token_that_is_over_is_taken_late_only_where_that_is_asked_and_only_as_it_was_signed() {
+    let late = |token: &str, now: UnixTime, late: u64| {
+        let verified =
+            peek(token).unwrap().verify_late(&issuer(KeySource::None), &KEYS.set, now, Duration::from_secs(late));
+        verified.map_or_else(JwtError::code, |_| "accepted")
+    };
+    let token = KEYS.ed.token(GOOD_HEADER, &claims(json!({})));
+    let end = peek(&token).unwrap().claims()["exp"].as_u64().map(UnixTime).unwrap();
+    assert_eq!(late(&token, end.minus(1), 0), "accepted");
+    assert_eq!((late(&token, end.plus(59), 60), late(&token, end.plus(60), 60)), ("accepted", "expired"));
+    assert_eq!(late(&token, end.plus(59), 0), "expired");
+    let other = KEYS.ed.token(GOOD_HEADER, &claims(json!({"jti": "another"})));
+    let forged = format!("{}.{}", token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+    assert_ne!(late(&forged, end.plus(1), 60), "accepted");
+    let never = KEYS.ed.token(GOOD_HEADER, &claims(json!({"exp": null})));
+    assert_ne!(peek(&never).map_or("malformed", |_| late(&never, end, 60)), "accepted");
+}

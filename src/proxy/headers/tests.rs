@@ -38,6 +38,7 @@ fn rules() -> HeaderRules {
         store: Store::Memory,
         keys: MasterKeys::Ephemeral,
         refresh: Refresh { ahead: None, wait: second, accept_expired_for: Duration::ZERO, extends_idle: false },
+        successors: None,
         internal_jwt: None,
         upstreams: vec![upstream],
         routes: vec![plain, lax],

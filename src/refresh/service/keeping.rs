@@ -113,7 +113,9 @@ impl Shared {
                 }
                 state.failures = state.failures.saturating_add(1);
                 let asked_for = Duration::from_secs(retry_after.unwrap_or(0)).min(LONGEST_PAUSE);
-                let pause = backoff::pause(state.failures, LONGEST_BACKOFF, backoff::chance()).max(asked_for);
+                // Whoever refuses us will go on doing so, and may lock an account that is tried too often.
+                let longest = if renewal == Renewal::Misconfigured { LONGEST_PAUSE } else { LONGEST_BACKOFF };
+                let pause = backoff::pause(state.failures, longest, backoff::chance()).max(asked_for);
                 state.rests_until = Some(now.plus(pause.as_secs()));
                 state.last_error = Some(cause);
                 renewal

@@ -16,6 +16,7 @@ use crate::{
         ring::KeyRing,
         slide::{Slid, Slide},
         store::{Created, Spent},
+        succeed::{Succeed, Succeeded},
     },
 };
 
@@ -103,6 +104,20 @@ pub(super) fn slide(tables: &mut Tables<'_>, id: SessionId, step: &Slide, now: U
         tables.update(id, &kept)?;
     }
     Ok(slid)
+}
+
+pub(super) fn succeed(
+    tables: &mut Tables<'_>,
+    id: SessionId,
+    step: &Succeed,
+    now: UnixTime,
+) -> Result<Succeeded, Failure> {
+    let Some(mut kept) = tables.find(id)? else { return Ok(Succeeded::Gone) };
+    let succeeded = kept.state.succeed(step, now);
+    if succeeded == Succeeded::Kept {
+        tables.update(id, &kept)?;
+    }
+    Ok(succeeded)
 }
 
 pub(super) fn revoke(

@@ -178,6 +178,10 @@ impl SessionStore for Gated {
         self.through(move |inside| inside.slide(id, step))
     }
 
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.through(move |inside| inside.succeed(id, step))
+    }
+
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
         self.through(move |inside| inside.find_foreign(digest))
     }

@@ -83,7 +83,9 @@ pub enum Renewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sliding {
     Slid,
-    /// The token or its session is over, or it may not slide any more.
+    /// The answer carries its successor.
+    Succeeded,
+    /// The token or its session is over, or it may not be renewed any more.
     NotRenewable,
     /// The store or the authority outside did not answer.
     Unavailable,
@@ -134,6 +136,8 @@ pub enum StoreOperation {
     Lease,
     /// The end of an access token is moved.
     Slide,
+    /// An access token gets a successor.
+    Succeed,
     Revoke,
     /// Codes, keys that are good once, acknowledgements.
     Note,
@@ -433,11 +437,12 @@ impl Renewal {
 }
 
 impl Sliding {
-    const ALL: [Sliding; 3] = [Sliding::Slid, Sliding::NotRenewable, Sliding::Unavailable];
+    const ALL: [Sliding; 4] = [Sliding::Slid, Sliding::Succeeded, Sliding::NotRenewable, Sliding::Unavailable];
 
     fn labels(self) -> [&'static str; 3] {
         match self {
             Sliding::Slid => ["access_token", "renewed", "slid"],
+            Sliding::Succeeded => ["access_token", "renewed", "succeeded"],
             Sliding::NotRenewable => ["access_token", "failed", "not_renewable"],
             Sliding::Unavailable => ["access_token", "failed", "unavailable"],
         }
@@ -472,13 +477,14 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 11] = [
+    const ALL: [StoreOperation; 12] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
         StoreOperation::Renew,
         StoreOperation::Lease,
         StoreOperation::Slide,
+        StoreOperation::Succeed,
         StoreOperation::Revoke,
         StoreOperation::Note,
         StoreOperation::List,
@@ -494,6 +500,7 @@ impl StoreOperation {
             StoreOperation::Renew => "renew",
             StoreOperation::Lease => "lease",
             StoreOperation::Slide => "slide",
+            StoreOperation::Succeed => "succeed",
             StoreOperation::Revoke => "revoke",
             StoreOperation::Note => "note",
             StoreOperation::List => "list",

@@ -20,7 +20,7 @@ use sidegate::{
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
-        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, memory::Memory,
+        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory,
         record::RevocationReason, ring::KeyRing,
     },
 };
@@ -181,6 +181,10 @@ impl SessionStore for Store {
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {
         self.step(self.inside.slide(id, step))
+    }
+
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        self.step(self.inside.succeed(id, step))
     }
 
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {

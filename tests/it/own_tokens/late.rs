@@ -16,11 +16,11 @@ use sidegate::{
     authority::Authority,
     config::{self, TokenPlace},
     jose::SigningKeys,
-    model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
+    model::{Connection, Context, GrantType, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
-        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, memory::Memory,
-        record::RevocationReason, ring::KeyRing,
+        Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, about::About,
+        memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
@@ -112,6 +112,14 @@ impl SessionStore for Slow {
         self.inside.slide(id, step)
     }
 
+    fn succeed(&self, id: SessionId, step: Succeed) -> BoxFuture<'_, Result<Succeeded, StoreError>> {
+        async move {
+            self.fault()?;
+            self.inside.succeed(id, step).await
+        }
+        .boxed()
+    }
+
     fn find_foreign(&self, digest: [u8; 16]) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
         self.inside.find_foreign(digest)
     }
@@ -168,10 +176,15 @@ struct House {
 
 impl House {
     fn new() -> House {
+        House::of("grants: [client_credentials]")
+    }
+
+    /// Its client is like this.
+    fn of(client: &str) -> House {
         sidegate::app::install_crypto();
         let yaml = format!(
             "listeners: [{{ name: main, address: \"127.0.0.1:0\" }}]\nauthority:\n  issuer: http://127.0.0.1:8080\n  \
-             audiences: [orders-api]\n  clients: [{{ id: app, secret_hashes: [\"sha256:{}\"], grants: [client_credentials] }}]\n\
+             audiences: [orders-api]\n  clients: [{{ id: app, secret_hashes: [\"sha256:{}\"], {client} }}]\n\
              store: {{ memory: {{}} }}\nupstreams: [{{ name: app, url: \"http://127.0.0.1:1\", credential: {{ none: {{}} }} }}]\n\
              routes: [{{ name: all, paths: [/], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
             "0".repeat(64)
@@ -205,10 +218,43 @@ impl House {
         (id, made.token.expose().clone())
     }
 
+    /// A JWT of a user's session.
+    async fn open_jwt(&self) -> String {
+        let mut session = session(&self.sessions);
+        session.granted.grant = GrantType::Password;
+        let (own, access) = (self.auth.own().unwrap(), &mut session.state.access[0]);
+        let about = About {
+            session: session.id,
+            client: own.authority.client("app").unwrap(),
+            granted: &session.granted,
+            scope: &session.granted.scope,
+            audiences: &session.granted.audiences,
+            issued: access.issued,
+            expires: access.expires,
+        };
+        let made = about.jwt(own.issuer(), &own.signing).unwrap();
+        access.digest = made.digest;
+        self.store.create(session, 100).await.unwrap();
+        made.token.expose().clone()
+    }
+
     async fn judge(&self, token: &str) -> Result<Arc<Verdict>, Refusal> {
+        let (headers, cx) = self.presented(token);
+        self.auth.judge(bearer::extract(&headers, &PLACE, None).unwrap(), &self.policy, &cx).await
+    }
+
+    /// As a request goes: what its answer would carry.
+    async fn successor(&self, token: &str) -> Result<Option<HeaderValue>, Refusal> {
+        let (headers, cx) = self.presented(token);
+        let token = bearer::extract(&headers, &PLACE, None).unwrap();
+        let mut principal = self.auth.authenticate(token, &self.policy, &cx).await?;
+        self.auth.await_successor(&mut principal).await;
+        Ok(principal.successor().map(|successor| successor.token.clone()))
+    }
+
+    fn presented(&self, token: &str) -> (HeaderMap, Context) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-        let place = TokenPlace { header: AUTHORIZATION, query_parameter: None, basic: None };
         let cx = Context {
             now: self.time.now(),
             started: std::time::Instant::now(),
@@ -223,9 +269,11 @@ impl House {
                 worker: 0,
             }),
         };
-        self.auth.judge(bearer::extract(&headers, &place, None).unwrap(), &self.policy, &cx).await
+        (headers, cx)
     }
 }
+
+const PLACE: TokenPlace = TokenPlace { header: AUTHORIZATION, query_parameter: None, basic: None };
 
 #[tokio::test]
 async fn a_session_that_is_revoked_while_the_store_answers_is_not_revived() {
@@ -279,4 +327,41 @@ async fn a_store_that_is_away_leaves_what_is_cached_and_decides_nothing_else() {
     house.store.away.store(false, Ordering::SeqCst);
     // Nothing was forgotten, and nothing remembered.
     house.judge(&new).await.unwrap();
+}
+
+const SUCCEEDS: &str = "grants: [password], scopes: [orders, admin], \
+                        access_token: { renewal: successor, format: jwt, lifetime: 10m }";
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_no_request_whose_token_is_good() {
+    let house = House::of(SUCCEEDS);
+    let token = house.open_jwt().await;
+    assert_eq!(house.successor(&token).await.unwrap(), None);
+    house.time.advance(400);
+    house.store.away.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(house.successor(&token).await.unwrap(), None);
+    }
+    house.store.away.store(false, Ordering::SeqCst);
+    assert_eq!(house.successor(&token).await.unwrap(), None, "it is not asked again at once");
+    house.time.advance(5);
+    assert!(house.successor(&token).await.unwrap().is_some());
+    house.time.advance(195);
+    assert_eq!(house.successor(&token).await.unwrap_err().reason, Reason::TokenExpired);
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_is_waited_for_a_moment_and_what_comes_of_it_is_not_lost() {
+    let house = House::of(SUCCEEDS);
+    let token = house.open_jwt().await;
+    house.successor(&token).await.unwrap();
+    house.time.advance(400);
+    house.store.held.send_replace(true);
+    let read = *house.store.read.borrow();
+    for _ in 0..2 {
+        assert_eq!(house.successor(&token).await.unwrap(), None);
+    }
+    assert_eq!(*house.store.read.borrow(), read + 1, "one asks");
+    house.store.held.send_replace(false);
+    assert!(house.successor(&token).await.unwrap().is_some());
 }

@@ -5,6 +5,7 @@ mod late;
 mod refused;
 mod revoked;
 mod sliding;
+mod successor;
 
 use std::sync::Arc;
 

@@ -256,7 +256,7 @@ async fn explain_says_when_a_request_lets_the_token_slide() {
     let house = House::new("").await;
     let token = house.sign_in("legacy").await;
     let (text, _) = house.sidegate.explained(&token).await;
-    assert!(text.contains("or later: it is good for 1h from then on"), "{text}");
+    assert!(text.contains("or later lets it slide: it is good for 1h from then on"), "{text}");
     let modern = house.sign_in("modern").await;
     let (text, _) = house.sidegate.explained(&modern).await;
     assert!(!text.contains("slide"), "{text}");

@@ -1,6 +1,6 @@
 //! An authority that is away: what is good goes on, and nothing that is over is shown.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::house::{By, House, IMPATIENT, dead};
 use crate::support::authority::{Authority, Mood, Speech};
@@ -95,4 +95,40 @@ async fn a_client_that_hangs_up_while_it_waits_takes_nothing_with_it() {
     house.sidegate.time.advance(2);
     house.kept(1).await;
     assert_eq!(house.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn however_an_authority_flaps_no_upstream_sees_a_token_that_is_over_and_everything_goes_on_in_the_end() {
+    const LIFE: u64 = 60;
+    let house =
+        House::with(By::Password, IMPATIENT, |authority| authority.script(|script| script.lifetime = LIFE)).await;
+    house.kept(1).await;
+    let moods =
+        [Mood::Good, Mood::Dead, Mood::Good, Mood::Status(500), Mood::Garbage, Mood::TooMany(20), Mood::InvalidClient];
+    let (mut shown, mut refused, mut given) = (0, 0, BTreeMap::new());
+    for step in 0..300_usize {
+        house.authority.is(moods[step * 7 % 11 % moods.len()].clone());
+        if step % 9 == 0 {
+            house.authority.forget_everybody();
+        }
+        let before = house.sidegate.time.now();
+        given.entry(house.newest()).or_insert(before);
+        house.sidegate.time.advance(i64::try_from(step * 5 % 23).unwrap());
+        match house.get("/").await.status.as_u16() {
+            200 => {
+                shown += 1;
+                let now = house.sidegate.time.now();
+                let token = house.upstream.last().header("authorization").unwrap().to_owned();
+                let age = given.entry(token).or_insert(now).until(now).as_secs();
+                assert!(age <= LIFE, "step {step}: {age}");
+            }
+            503 => refused += 1,
+            other => panic!("step {step}: {other}"),
+        }
+    }
+    assert!(shown > 100 && refused > 10, "{shown} {refused}");
+    assert_eq!(house.upstream.count(), shown);
+    house.authority.is(Mood::Good);
+    house.sidegate.time.advance(301);
+    house.until(async || house.get("/").await.status == 200).await;
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::house::{House, Kept, LIFETIME};
+use super::house::{House, Kept, LIFETIME, Setup};
 use crate::{
     pairs::spoken::Behind,
     support::{authority::Mood, must},
@@ -15,7 +15,7 @@ const EACH: usize = 5;
 async fn cross(behind: Behind, kept: Kept, mood: Mood) {
     // Who is slow is so within the time that requests wait; who is held waits for a thousand requests to come.
     let more = if mood == Mood::Held { "refresh: { wait: 20s }\n" } else { "" };
-    let house = House::with(behind, kept, 0, "", more).await;
+    let house = House::with(Setup { more, ..Setup::of(behind, kept) }).await;
     let clients = house.sign_in_all(SESSIONS).await;
     for crossing in 1..=2 {
         house.advance(LIFETIME as i64);

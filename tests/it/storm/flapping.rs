@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::house::{Client, House, Kept};
+use super::house::{Client, House, Kept, Setup};
 use crate::{oauth::house::text, pairs::spoken::Behind, support::authority::Mood};
 
 const SESSIONS: usize = 40;
@@ -21,7 +21,9 @@ async fn flap(behind: Behind, kept: Kept) {
     println!("SIDEGATE_TEST_SEED={seed}");
     let mut dice = Dice(seed);
     // Longer than a loaded machine needs for a good answer: one that came too late would be one that never came.
-    let house = House::with(behind, kept, 0, ", timeout: 3s", "refresh: { wait: 100ms }\n").await;
+    let house =
+        House::with(Setup { remote: ", timeout: 3s", more: "refresh: { wait: 100ms }\n", ..Setup::of(behind, kept) })
+            .await;
     house.authority.script(|script| script.lifetime = SHORT_LIFE);
     let mut clients = house.sign_in_all(SESSIONS).await;
     let (mut passed, mut served, mut unavailable) = (0, 0, 0);

@@ -40,6 +40,25 @@ pub struct House {
     objections: Arc<Mutex<Vec<String>>>,
 }
 
+/// How a house is.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub behind: Behind,
+    pub kept: Kept,
+    /// Seconds that the authority's clock is before everybody else's.
+    pub ahead: i64,
+    /// More keys of `remote`, of the client and of the configuration.
+    pub remote: &'a str,
+    pub client: &'a str,
+    pub more: &'a str,
+}
+
+impl Setup<'_> {
+    pub fn of(behind: Behind, kept: Kept) -> Setup<'static> {
+        Setup { behind, kept, ahead: 0, remote: "", client: "", more: "" }
+    }
+}
+
 /// One session, as its client knows it.
 #[derive(Clone)]
 pub struct Client {
@@ -63,15 +82,13 @@ pub enum Line {
 
 impl House {
     pub async fn new(behind: Behind, kept: Kept) -> House {
-        House::with(behind, kept, 0, "", "").await
+        House::with(Setup::of(behind, kept)).await
     }
 
-    /// Where the authority's clock is ahead of everybody else's by `ahead` seconds, with more keys of `remote` and of
-    /// the configuration.
-    pub async fn with(behind: Behind, kept: Kept, ahead: i64, remote: &str, more: &str) -> House {
+    pub async fn with(setup: Setup<'_>) -> House {
         let (time, there) = (Time::default(), Time::default());
-        there.advance(ahead);
-        let authority = Arc::new(Authority::at(behind.speech().unwrap(), there).await);
+        there.advance(setup.ahead);
+        let authority = Arc::new(Authority::at(setup.behind.speech().unwrap(), there).await);
         authority.script(|script| script.lifetime = LIFETIME);
         let objections = Arc::new(Mutex::new(Vec::new()));
         let (judge, heard) = (authority.clone(), objections.clone());
@@ -81,8 +98,8 @@ impl House {
             Response::new(Full::new(Bytes::from_static(b"hello")))
         })
         .await;
-        let yaml = yaml(behind, kept, &authority, &upstream, remote) + more;
-        House { sidegate: Sidegate::at(&yaml, time).await, authority, upstream, objections }
+        let sidegate = Sidegate::at(&yaml(&setup, &authority, &upstream), time).await;
+        House { sidegate, authority, upstream, objections }
     }
 
     /// Moves all clocks.
@@ -196,7 +213,8 @@ impl Line {
     }
 }
 
-fn yaml(behind: Behind, kept: Kept, authority: &Authority, upstream: &Upstream, remote: &str) -> String {
+fn yaml(setup: &Setup<'_>, authority: &Authority, upstream: &Upstream) -> String {
+    let Setup { behind, kept, remote, client, more, .. } = *setup;
     let folder = scratch("storm");
     let path = |name: &str| Value::from(folder.join(name).to_str().unwrap());
     let store = match kept {
@@ -218,9 +236,9 @@ fn yaml(behind: Behind, kept: Kept, authority: &Authority, upstream: &Upstream, 
     let written = format!("{}{remote} }}\n", written.trim_end().strip_suffix('}').unwrap());
     format!(
         "authority:\n  issuer: http://127.0.0.1:8080\n  audiences: [orders-api]\n  sessions_per_user: 5000\n{written}{users}  \
-         clients: [{{ id: app, secret_hashes: [\"{}\"], grants: [password, refresh_token] }}]\n{store}\
+         clients: [{{ id: app, secret_hashes: [\"{}\"], grants: [password, refresh_token], {client} }}]\n{store}\
          upstreams: [{{ name: app, url: \"http://{}\", credential: {{ authority_token: {{}} }} }}]\n\
-         routes: [{{ name: all, paths: [\"/*\"], upstream: app, policy: {{ issuers: [local], audiences: [orders-api] }} }}]\n",
+         routes: [{{ name: all, paths: [\"/*\"], upstream: app, policy: {{ issuers: [local], audiences: [orders-api] }} }}]\n{more}",
         hash(SECRET),
         upstream.address
     )

@@ -1,17 +1,19 @@
-// oidc-provider as the identity provider: node provider.js PORT KEY_ID [JWKS_FILE [OWN_PORT]]
+// oidc-provider as the identity provider: node provider.js PORT KEY_ID [JWKS_FILE [OWN_PORT [SECONDS]]]
 //
 // Its signing key is made at each start, so a restart with another KEY_ID is a rotation in which the old key is gone.
 // Resources below urn:jwt: get JWT access tokens, those below urn:opaque: opaque ones.
 //
 // With the key set of a client in JWKS_FILE it is the authority that sidegate asks as well: three clients that prove
 // themselves in three ways, a password grant, and refresh tokens that are good once, without a grace. Each grant that it
-// gives or refuses is a line of its output. It listens on OWN_PORT where something stands between it and its clients.
+// gives or refuses is a line of its output. It listens on OWN_PORT where something stands between it and its clients; the
+// access tokens of users live for SECONDS.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Provider, { errors } from 'oidc-provider';
+import MemoryAdapter from 'oidc-provider/lib/adapters/memory_adapter.js';
 
-const [port, kid, jwksFile, ownPort = port] = process.argv.slice(2);
+const [port, kid, jwksFile, ownPort = port, seconds = 3600] = process.argv.slice(2);
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const machine = {
   grant_types: ['client_credentials'],
@@ -43,6 +45,9 @@ const brokers = jwksFile && [
   },
 ];
 
+// What it keeps by default it forgets after a thousand entries, which hundreds of sessions have.
+const kept = new Map();
+
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' }] },
   clients: [
@@ -54,6 +59,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   claims: { openid: ['sub', 'preferred_username', 'groups'] },
   conformIdTokenClaims: false,
   rotateRefreshToken: true,
+  adapter: (model) => new MemoryAdapter(model, kept),
+  ttl: { AccessToken: Number(seconds) },
   findAccount,
   features: {
     devInteractions: { enabled: false },

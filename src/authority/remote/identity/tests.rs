@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -14,6 +16,7 @@ const ACCESS: &str = "an-access-token";
 /// An issuer with keys at `/jwks`, as the configuration of a remote authority makes it.
 fn rules(server: &Server) -> Issuer {
     Issuer {
+        leeway: Duration::from_secs(120),
         algorithms: vec![Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA],
         token_types: vec!["jwt".to_owned()],
         ..issuer(KeySource::JwksUri(server.url("/jwks")))
@@ -86,7 +89,7 @@ async fn every_rule_that_is_broken_is_a_refusal() {
         (json!({"exp": NOW.0 - 30}), Unproven::Token(JwtError::Expired)),
         (json!({"exp": null}), Unproven::Token(JwtError::MissingClaim("exp"))),
         (json!({"iat": null}), Unproven::Token(JwtError::MissingClaim("iat"))),
-        (json!({"iat": NOW.0 + 31}), Unproven::Token(JwtError::IssuedInFuture)),
+        (json!({"iat": NOW.0 + 121}), Unproven::Token(JwtError::IssuedInFuture)),
         (json!({"nbf": NOW.0 + 31}), Unproven::Token(JwtError::NotYetValid)),
         (json!({"sub": null}), Unproven::Token(JwtError::MissingClaim("sub"))),
         (json!({"sub": ""}), Unproven::Token(JwtError::MissingClaim("sub"))),
@@ -172,4 +175,14 @@ async fn there_is_an_end_to_the_claims_that_a_session_keeps() {
     let known = house.of(many).await.unwrap();
     assert_eq!(known.claims.len(), 64);
     assert!(!known.claims.contains_key("a_large") && known.claims.contains_key("b000"));
+}
+
+#[tokio::test]
+async fn a_provider_whose_clock_is_apart_is_believed_and_told_in_our_own_time() {
+    let house = House::new().await;
+    for there in [NOW.0 - 90, NOW.0 + 90] {
+        let said = json!({"iat": there, "exp": there + 60, "auth_time": there - 9});
+        let known = house.of(said).await.unwrap();
+        assert_eq!(known.auth_time, Some(NOW.minus(9)), "{there}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{DAY, HOUR, claims, hashes, remote};
 use crate::{
     config::{
-        Client, ClientAuthentication, Rotation, TokenFormat,
+        Client, ClientAuthentication, Renewal, Rotation, TokenFormat,
         check::{files, names, names::Distinct, routes, section::Section, urls},
         settings,
     },
@@ -77,7 +77,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
         }
         Some(settings::Rotation::Stable) => Some(Rotation::Stable),
     };
-    let sliding = sliding(client, authority, &access.key("renewal"));
+    let renewal = renewal(client, authority, &access.key("renewal"));
     let absolute = refresh.span("absolute", client.refresh_token.absolute, s(90 * DAY), s(1)..=s(3650 * DAY));
     let id: Arc<str> = id?.as_str().into();
     Some(Client {
@@ -95,7 +95,7 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
             Some(settings::TokenFormat::Jwt) => TokenFormat::Jwt,
         },
         access_lifetime: access.span("lifetime", client.access_token.lifetime, s(HOUR), s(1)..=s(DAY)),
-        sliding: sliding?,
+        renewal: renewal?,
         rotation: rotation?,
         idle: refresh.span("idle", client.refresh_token.idle, s(30 * DAY), s(1)..=s(3650 * DAY)).min(absolute),
         absolute,
@@ -109,31 +109,51 @@ fn check_one(client: &settings::Client, authority: &settings::Authority, section
     })
 }
 
-/// Whether access tokens slide; `None`: they cannot.
-fn sliding(client: &settings::Client, authority: &settings::Authority, section: &Section<'_>) -> Option<bool> {
+/// How access tokens renew themselves; outside, `None`: they cannot.
+fn renewal(
+    client: &settings::Client,
+    authority: &settings::Authority,
+    section: &Section<'_>,
+) -> Option<Option<Renewal>> {
     use settings::Grant::{ApiKey, AuthorizationCode, Password};
-    if client.access_token.renewal != Some(settings::TokenRenewal::Sliding) {
-        return Some(false);
-    }
-    if client.access_token.format == Some(settings::TokenFormat::Jwt) {
-        section.problem("a JWT says itself when it ends, so it cannot slide", "format: opaque");
-        return None;
-    }
+    let jwt = client.access_token.format == Some(settings::TokenFormat::Jwt);
+    let renewal = match client.access_token.renewal {
+        None | Some(settings::TokenRenewal::None) => return Some(None),
+        Some(settings::TokenRenewal::Sliding) => Renewal::Sliding,
+        Some(settings::TokenRenewal::Successor) => Renewal::Successor,
+    };
     let passes = |remote: &settings::Remote| remote.tokens == Some(settings::RemoteTokens::PassThrough);
     if authority.remote.as_ref().is_some_and(passes) {
+        let what = match renewal {
+            Renewal::Sliding => "so they cannot slide",
+            Renewal::Successor => "and what follows them is not ours to say",
+        };
         section.problem(
-            "the authority's own tokens end when it says so, so they cannot slide",
+            format!("the authority's own tokens end when it says so, {what}"),
             "tokens: own in authority.remote",
         );
         return None;
     }
+    match renewal {
+        Renewal::Sliding if jwt => {
+            section
+                .problem("a JWT says itself when it ends, so it cannot slide", "format: opaque, or renewal: successor");
+            return None;
+        }
+        Renewal::Successor if !jwt => {
+            section.problem("only a JWT has a successor", "format: jwt, or renewal: sliding");
+            return None;
+        }
+        Renewal::Sliding | Renewal::Successor => {}
+    }
     if !client.grants.iter().any(|grant| [AuthorizationCode, Password, ApiKey].contains(grant)) {
         section.warn(
-            "no grant of this client gives a token that slides: that is never one on its own behalf, nor an implicit one",
+            "no grant of this client gives a token that renews itself: that is never one on its own behalf, nor an \
+             implicit one",
             "leave renewal out",
         );
     }
-    Some(true)
+    Some(Some(renewal))
 }
 
 /// What the grants of a client have to do with each other and with the rest of it.

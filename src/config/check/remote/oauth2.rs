@@ -134,7 +134,8 @@ fn rules(issuer: String, keys: KeySource, remote: &settings::Remote, section: &S
         algorithms: vec![Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA],
         token_types: vec!["jwt".to_owned()],
         token_type_required: false,
-        leeway: Duration::from_secs(30),
+        // More than for what clients bring: it comes in the answer to a question of ours, so only the clocks can be wrong.
+        leeway: Duration::from_secs(120),
         required: false,
         ca_file: remote.ca_file.as_ref().map(|file| section.resolve(file)),
         refresh_interval: Duration::from_secs(300),

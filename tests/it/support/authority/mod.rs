@@ -17,6 +17,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use sidegate::model::{Time, UnixTime};
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -94,6 +95,8 @@ pub struct Script {
     pub time: Time,
     /// Seconds that its access tokens live.
     pub lifetime: u64,
+    /// Whether it tells when its access tokens end, and not how long they live.
+    pub stamped: bool,
     /// Whether it gives refresh tokens.
     pub refreshes: bool,
     /// What of refresh tokens is good, and to whom and to which session it belongs.
@@ -114,6 +117,8 @@ pub struct Given {
     pub access: String,
     pub refresh: Option<String>,
     pub lifetime: u64,
+    /// When they were given, by its own clock, if that is all it tells.
+    pub stamped: Option<UnixTime>,
     /// Who signed in; `None` for a client on its own behalf.
     pub username: Option<String>,
 }
@@ -140,6 +145,7 @@ impl Authority {
             mood: watch::Sender::new(Mood::Good),
             time,
             lifetime: 3600,
+            stamped: false,
             refreshes: true,
             live: BTreeMap::new(),
             issued: Vec::new(),
@@ -223,6 +229,10 @@ impl Authority {
     }
 }
 
+fn moment(time: UnixTime) -> Timestamp {
+    Timestamp::from_second(time.0.try_into().unwrap()).unwrap()
+}
+
 /// A socket that several may be bound beside.
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
@@ -288,9 +298,11 @@ impl Script {
         if let Some(refresh) = &refresh {
             self.live.insert(refresh.clone(), (username.clone(), root));
         }
-        let expires = self.time.now().plus(self.lifetime);
+        let now = self.time.now();
+        let expires = now.plus(self.lifetime);
+        let stamped = self.stamped.then_some(now);
         self.issued.push(Issued { access: access(number), root, expires });
-        Ok(Given { access: access(number), refresh, lifetime: self.lifetime, username })
+        Ok(Given { access: access(number), refresh, lifetime: self.lifetime, stamped, username })
     }
 }
 
@@ -339,16 +351,22 @@ async fn answer(
         }
         Mood::Good | Mood::Slow(_) | Mood::Held | Mood::Away => {}
     }
-    let judged = script.lock().unwrap().judge(speech, &asked);
+    let (judged, date) = {
+        let mut script = script.lock().unwrap();
+        (script.judge(speech, &asked), script.time.now())
+    };
     match mood {
         Mood::Slow(pause) => tokio::time::sleep(pause).await,
         Mood::Held => drop(moods.wait_for(|mood| *mood != Mood::Held).await),
         _ => {}
     }
-    Ok(match judged {
+    let mut answer = match judged {
         Ok(given) => wire::give(speech, &asked, &given),
         Err(no) => wire::refuse(speech, &asked, no),
-    })
+    };
+    let date = moment(date).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    answer.headers_mut().insert("date", date.parse().unwrap());
+    Ok(answer)
 }
 
 /// The connection is closed without an answer.

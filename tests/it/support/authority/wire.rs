@@ -7,7 +7,7 @@ use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Asked, COMPANY, Given, No, Speech, Wanted, plain,
+    Asked, COMPANY, Given, No, Speech, Wanted, moment, plain,
     told::{CODE, COMPANY_TYPE, DISPLAY_NAME, ROLE},
 };
 use crate::support::xml::{Model, document};
@@ -140,6 +140,10 @@ fn told(asked: &Asked, given: &Given) -> Response<Full<Bytes>> {
     let lifetime = given.lifetime.to_string();
     let login = given.username.as_deref().unwrap_or_default();
     let refresh = given.refresh.as_deref().unwrap_or_default();
+    let (issued, expires) = match given.stamped {
+        Some(now) => (moment(now).to_string(), moment(now.plus(given.lifetime)).to_string()),
+        None => ("2021-01-28T10:31:08.8943474-03:00".to_owned(), "2021-01-28T11:31:08.8943474-03:00".to_owned()),
+    };
     let members: [(&str, &str, &str); 16] = [
         ("access_token", "accessToken", &given.access),
         ("token_type", "tokenType", "bearer"),
@@ -155,20 +159,18 @@ fn told(asked: &Asked, given: &Given) -> Response<Full<Bytes>> {
         ("companyType", "companyType", COMPANY_TYPE),
         ("isExt", "isExt", "true"),
         ("loginId", "loginId", login),
-        (".issued", "issued", "2021-01-28T10:31:08.8943474-03:00"),
-        (".expires", "expires", "2021-01-28T11:31:08.8943474-03:00"),
+        (".issued", "issued", &issued),
+        (".expires", "expires", &expires),
     ];
+    let members = members.iter().filter(|(name, ..)| *name != "expires_in" || given.stamped.is_none());
     if wants_xml(asked) {
-        let mut elements: Vec<(String, &str)> = members
-            .iter()
-            .map(|(_, property, text)| (format!("_x003C_{property}_x003E_k__BackingField"), *text))
-            .collect();
+        let mut elements: Vec<(String, &str)> =
+            members.map(|(_, property, text)| (format!("_x003C_{property}_x003E_k__BackingField"), *text)).collect();
         elements.sort();
         let elements: Vec<(&str, &str)> = elements.iter().map(|(name, text)| (name.as_str(), *text)).collect();
         return plain(200, "application/xml; charset=utf-8", document(RESPONSE, "TokenResponse", &elements));
     }
     let body: Map<String, Value> = members
-        .iter()
         .map(|(name, _, text)| {
             let value = match *name {
                 "id" | "userSequence" => Value::from(text.parse::<i64>().unwrap()),
