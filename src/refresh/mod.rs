@@ -200,7 +200,7 @@ impl Renewals {
                 means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
             }
             let then = then(&outcome);
-            crash::point(Point::BeforeAnswer);
+            crash::point(Point::BeforeAnswer).await;
             (outcome, then, means.sessions.now())
         })
     }

@@ -216,7 +216,10 @@ impl Keeper {
         if let Some(shown) = newer(now) {
             return Ok(shown);
         }
-        self.shared.force(now)?;
+        if let Err(none) = self.shared.force(now) {
+            // It may have come since we looked.
+            return newer(now).ok_or(none);
+        }
         let _ = timeout(self.shared.refresh.wait, ended.changed()).await;
         let now = self.shared.time.now();
         newer(now).ok_or_else(|| self.shared.unavailable(now))
