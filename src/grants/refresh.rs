@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Grants, audiences_for, trail::Trail};
 use crate::{
     config::{Client, Rotation},
+    crash::{self, Point},
     model::{ErrorCode, GrantType, Scope, Secret, TokenError, TokenGrant},
     session::{
         Granted, Outcome, Refreshed, Rotate, Session,
@@ -87,6 +88,7 @@ impl Grants {
             access: minted.access,
         };
         let refresh_token = self.step(&session, step, trail).await?;
+        crash::point(Point::AfterRotation).await;
         Ok(TokenGrant {
             access_token: minted.token,
             expires_in,

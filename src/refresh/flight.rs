@@ -80,7 +80,7 @@ impl Flight {
             Ok(turn) => turn,
             Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
         };
-        crash::point(Point::BeforeIntent);
+        crash::point(Point::BeforeIntent).await;
         let (epoch, doubtful, again) = match self.means.sessions.intend(self.id, seen, self.means.lease()).await {
             Ok(Intended::Go { epoch, doubtful, again }) => (epoch, doubtful, again),
             Ok(Intended::Moved) => return Next::Again,
@@ -92,7 +92,7 @@ impl Flight {
             }
             Err(error) => return Next::Landed(Err(self.without_store(&error))),
         };
-        crash::point(Point::AfterIntent);
+        crash::point(Point::AfterIntent).await;
         let presented = match &grant {
             Grant::RefreshToken { token } => Some(token.clone()),
             _ => None,
@@ -109,7 +109,7 @@ impl Flight {
         let now = self.means.sessions.now();
         match turn.ask(grant, now).await {
             Ok(given) => {
-                crash::point(Point::AfterReceive);
+                crash::point(Point::AfterReceive).await;
                 self.given(&question, given, now).await
             }
             // Only to a refresh token it is the end: what was configured to sign in with may be mended.
@@ -151,7 +151,7 @@ impl Flight {
             let answer = Answer::Given { held: held.clone(), renewed_for };
             match self.means.sessions.renew(self.id, Renewed { epoch: question.epoch, answer }).await {
                 Ok(Exchanged::Kept { .. }) => {
-                    crash::point(Point::AfterCommit);
+                    crash::point(Point::AfterCommit).await;
                     self.note(how, question.session);
                     return Next::Landed(self.session().await.map(Arc::new));
                 }
@@ -161,7 +161,9 @@ impl Flight {
                     tracing::warn!(session = %self.id, "what the authority gave came after the lease was over; it is kept aside");
                     return Next::Again;
                 }
-                Ok(Exchanged::Gone | Exchanged::Ended) => return Next::Landed(Err(NotRenewed::Ended)),
+                Ok(Exchanged::Gone | Exchanged::Ended | Exchanged::Untried) => {
+                    return Next::Landed(Err(NotRenewed::Ended));
+                }
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "what the authority gave could not be kept yet");
                     if attempt < ATTEMPTS {
@@ -180,13 +182,18 @@ impl Flight {
     /// The authority does not know the refresh token any more. What was given too late may be good still; otherwise the
     /// session ends, unless somebody has renewed it since.
     async fn refused(&self, turn: &Turn<'_>, question: &Question<'_>) -> Next {
-        let candidates = match self.means.sessions.candidates(self.id).await {
-            Ok(candidates) => candidates,
-            Err(error) => return Next::Landed(Err(self.without_store(&error))),
-        };
-        let own = self.means.remote.identity();
-        for held in candidates.into_iter().map(|candidate| candidate.held).filter(|held| held.authority == own) {
-            let Some(token) = held.refresh_token else { continue };
+        let mut tried = Vec::new();
+        loop {
+            let candidates = match self.means.sessions.candidates(self.id).await {
+                Ok(candidates) => candidates,
+                Err(error) => return Next::Landed(Err(self.without_store(&error))),
+            };
+            let Some(candidate) = candidates.into_iter().find(|candidate| !tried.contains(&candidate.epoch)) else {
+                break;
+            };
+            tried.push(candidate.epoch);
+            let its_own = candidate.held.authority == self.means.remote.identity();
+            let Some(token) = candidate.held.refresh_token.filter(|_| its_own) else { continue };
             let question = Question { presented: Some(token.clone()), doubtful: true, ..*question };
             let now = self.means.sessions.now();
             match turn.ask(Grant::RefreshToken { token }, now).await {
@@ -195,17 +202,18 @@ impl Flight {
                 Err(not_given) => return self.nothing_given(&question, &not_given).await,
             }
         }
-        let renewed = Renewed { epoch: question.epoch, answer: Answer::Ended };
-        Next::Landed(match self.means.sessions.renew(self.id, renewed).await {
+        let renewed = Renewed { epoch: question.epoch, answer: Answer::Ended { tried } };
+        match self.means.sessions.renew(self.id, renewed).await {
             Ok(Exchanged::Ended) => {
                 self.note(if question.doubtful { Renewal::AnswerLost } else { Renewal::Ended }, question.session);
-                Err(NotRenewed::Ended)
+                Next::Landed(Err(NotRenewed::Ended))
             }
-            Ok(Exchanged::Moved | Exchanged::Aside | Exchanged::Kept { .. } | Exchanged::Gone) => {
-                self.session().await.map(Arc::new)
+            // Somebody has renewed it, or put something aside, since this one looked.
+            Ok(Exchanged::Untried | Exchanged::Moved | Exchanged::Aside | Exchanged::Kept { .. } | Exchanged::Gone) => {
+                Next::Again
             }
-            Err(error) => Err(self.without_store(&error)),
-        })
+            Err(error) => Next::Landed(Err(self.without_store(&error))),
+        }
     }
 
     /// No judgement on the session. Where the token may be spent all the same, it is tried once more at once: authorities

@@ -42,6 +42,15 @@ struct Entry {
     failures: u32,
 }
 
+impl Entry {
+    /// What is left of its rest at `now`.
+    fn rest(&self, now: UnixTime) -> Option<Duration> {
+        let left = now.until(self.rests_until?);
+        // Further away than any rest is long: the clock was set back.
+        (!left.is_zero() && left.as_secs() <= FRESH).then_some(left)
+    }
+}
+
 /// What comes after a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
@@ -64,9 +73,12 @@ impl Flights {
     pub(super) fn rests(&self, id: SessionId, now: UnixTime) -> Option<Landed> {
         let known = self.lock();
         let entry = known.entries.get(&id)?;
-        // Further away than any rest is long: the clock was set back.
-        let rests = |until: UnixTime| now < until && now.until(until).as_secs() <= FRESH;
-        entry.rests_until.is_some_and(rests).then(|| entry.landed.clone())
+        entry.rest(now).map(|_| entry.landed.clone())
+    }
+
+    /// For how long that is so; `None`: whoever comes is another try.
+    pub(super) fn rest(&self, id: SessionId, now: UnixTime) -> Option<Duration> {
+        self.lock().entries.get(&id)?.rest(now)
     }
 
     /// Joins the flight of `id`, or sends `flight` off at `now`; it says also what comes after it, and when it was over.
@@ -253,6 +265,7 @@ mod tests {
         assert!(flights.lock().entries.len() < 500, "what is over goes");
         let id = id();
         assert_eq!(rest_after(&flights, id, NOW, Then::Rest(Duration::from_secs(5))).await, 5);
+        assert_eq!(flights.rest(id, NOW.plus(2)), Some(Duration::from_secs(3)));
         assert!(flights.rests(id, UnixTime(1)).is_none(), "a clock that was set back stops nobody");
     }
 

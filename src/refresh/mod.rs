@@ -50,6 +50,13 @@ pub enum Wanted {
     Recovery,
 }
 
+impl Wanted {
+    /// Whether it is tried again however short ago that failed: a client that refreshes is told what is so now.
+    fn is_tried_whenever(self) -> bool {
+        matches!(self, Wanted::ByClient { .. })
+    }
+}
+
 /// The session as it is once the renewal is done, or why it was not done.
 pub type Outcome = Result<Arc<Session>, NotRenewed>;
 
@@ -79,6 +86,17 @@ pub enum NotRenewed {
         /// For the log; no secret.
         cause: String,
     },
+}
+
+impl NotRenewed {
+    /// The same, to be tried again after `seconds`.
+    fn until(self, seconds: u64) -> NotRenewed {
+        match self {
+            NotRenewed::Ended | NotRenewed::NotRenewable => self,
+            NotRenewed::NotAsked { busy, cause, .. } => NotRenewed::NotAsked { retry_after: seconds, busy, cause },
+            NotRenewed::Unavailable { cause, .. } => NotRenewed::Unavailable { retry_after: Some(seconds), cause },
+        }
+    }
 }
 
 impl Renewals {
@@ -120,14 +138,22 @@ impl Renewals {
     /// # Errors
     /// Why there is nothing newer.
     pub async fn renew(&self, id: SessionId, wanted: Wanted) -> Outcome {
-        match self.start(id, wanted) {
+        let outcome = match self.start(id, wanted) {
             Some(landed) => self.landing(landed).await,
             None => Err(NotRenewed::NotAsked {
                 retry_after: FORCED_EVERY,
                 busy: false,
                 cause: "renewed by force a moment ago".to_owned(),
             }),
+        };
+        if wanted.is_tried_whenever() {
+            return outcome;
         }
+        // It may be an outcome of a while ago, and what helps is to come when another try is made.
+        outcome.map_err(|error| match self.flights.rest(id, self.means.sessions.now()) {
+            Some(rest) => error.until(rest.as_secs()),
+            None => error,
+        })
     }
 
     /// The same beside a request that does not wait for it.
@@ -160,8 +186,7 @@ impl Renewals {
 
     fn start(&self, id: SessionId, wanted: Wanted) -> Option<Landed> {
         let now = self.means.sessions.now();
-        // A client that refreshes is told what is so now.
-        if !matches!(wanted, Wanted::ByClient { .. })
+        if !wanted.is_tried_whenever()
             && let Some(rests) = self.flights.rests(id, now)
         {
             return Some(rests);
@@ -175,7 +200,7 @@ impl Renewals {
                 means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
             }
             let then = then(&outcome);
-            crash::point(Point::BeforeAnswer);
+            crash::point(Point::BeforeAnswer).await;
             (outcome, then, means.sessions.now())
         })
     }

@@ -104,6 +104,7 @@ conforms!(
     a_process_that_is_alone_takes_over_at_once_what_another_left,
     what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
     what_comes_too_late_is_kept_aside_until_the_session_was_renewed_again,
+    nothing_is_over_while_a_candidate_was_not_tried,
     an_answer_ahead_of_a_store_that_lost_the_lease_is_kept,
     what_is_over_is_not_renewed_and_leaves_nothing_behind,
     what_was_begun_and_what_came_too_late_survive_a_restart,

@@ -277,6 +277,10 @@ impl SessionStore for Memory {
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         self.step(move |kept, now| {
             let Some(session) = kept.sessions.get_mut(&id) else { return Exchanged::Gone };
+            let candidates = kept.candidates.get(&id).into_iter().flatten().map(|(_, candidate)| candidate.epoch);
+            if renewed.answer.leaves(candidates) {
+                return Exchanged::Untried;
+            }
             let exchanged = session.state.exchange(&renewed, now);
             let generation = session.state.vouched.map_or(0, |vouched| vouched.generation);
             match (exchanged, renewed.answer) {

@@ -229,7 +229,12 @@ impl SessionStore for Redb {
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
         let durable = self.step(move |tables, ring, now| lease::renew(tables, id, &renewed, ring, now));
-        durable.inspect(|_| crash::point(Point::AfterJournal)).boxed()
+        async move {
+            let exchanged = durable.await;
+            crash::point(Point::AfterJournal).await;
+            exchanged
+        }
+        .boxed()
     }
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {

@@ -292,7 +292,7 @@ impl Sessions {
     pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
         let (store, live) = (self.store.clone(), self.live.clone());
         self.detached(async move {
-            let ends = matches!(renewed.answer, Answer::Ended);
+            let ends = matches!(renewed.answer, Answer::Ended { .. });
             let exchanged = store.renew(id, renewed).await;
             if match &exchanged {
                 Ok(exchanged) => *exchanged == Exchanged::Ended,

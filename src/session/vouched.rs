@@ -20,8 +20,18 @@ pub enum Answer {
         /// The generation of the client's refresh token, where its refresh is why.
         renewed_for: Option<u64>,
     },
-    /// That it is over.
-    Ended,
+    /// That it is over; and so it has said of these candidates, by their epochs.
+    Ended { tried: Vec<u64> },
+}
+
+impl Answer {
+    /// Whether one of `candidates` was not asked for yet, so that nothing is over.
+    pub(super) fn leaves(&self, mut candidates: impl Iterator<Item = u64>) -> bool {
+        match self {
+            Answer::Given { .. } => false,
+            Answer::Ended { tried } => candidates.any(|epoch| !tried.contains(&epoch)),
+        }
+    }
 }
 
 /// What became of it.
@@ -33,6 +43,8 @@ pub enum Exchanged {
     Ended,
     /// The lease was over, and somebody else has it or had it: what was given is kept aside as a candidate.
     Aside,
+    /// There is a candidate that was not tried: the session lives.
+    Untried,
     /// It was kept before; or somebody else was faster, and a no to what was before theirs ends nothing.
     Moved,
     /// The session is unknown, over or revoked, or nobody outside vouches for it.
@@ -50,9 +62,9 @@ impl State {
         match &renewed.answer {
             Answer::Given { .. } if vouched.epoch > renewed.epoch => return Exchanged::Aside,
             _ if vouched.epoch == renewed.epoch && vouched.intent.is_none() => return Exchanged::Moved,
-            Answer::Ended if vouched.epoch != renewed.epoch => return Exchanged::Moved,
+            Answer::Ended { .. } if vouched.epoch != renewed.epoch => return Exchanged::Moved,
             // Also ahead of the store: it has lost the lease, and with it perhaps more, but what was given is the newest.
-            Answer::Given { .. } | Answer::Ended => {}
+            Answer::Given { .. } | Answer::Ended { .. } => {}
         }
         match &renewed.answer {
             Answer::Given { held, renewed_for } => {
@@ -66,7 +78,7 @@ impl State {
                 };
                 Exchanged::Kept { generation: vouched.generation }
             }
-            Answer::Ended => {
+            Answer::Ended { .. } => {
                 self.revoke(RevocationReason::Authority, now);
                 Exchanged::Ended
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    super::{Candidate, Exchanged, Intend, Intended, Left, Renewer},
+    super::{Answer, Candidate, Exchanged, Intend, Intended, Left, Renewed, Renewer},
     vouched::{ended, given, held, vouched},
     *,
 };
@@ -105,6 +105,18 @@ pub(super) async fn what_comes_too_late_is_kept_aside_until_the_session_was_rene
     assert_eq!(bench.candidates(id).await.len(), 4, "whether the new one is good is not known yet");
     let epoch = bench.lease(id, 2).await;
     assert_eq!(bench.renew(id, given(epoch, 7, None, now)).await, Exchanged::Kept { generation: 3 });
+    assert!(bench.candidates(id).await.is_empty());
+}
+
+pub(super) async fn nothing_is_over_while_a_candidate_was_not_tried(bench: Bench) {
+    let id = bench.open("ada", vouched).await;
+    let now = bench.time.now();
+    let (before, epoch) = (bench.lease(id, 1).await, bench.lease(id, 1).await);
+    bench.renew(id, given(before, 2, None, now)).await;
+    assert_eq!(bench.renew(id, ended(epoch)).await, Exchanged::Untried);
+    assert_eq!(bench.state(id).await.revoked, None);
+    let tried = Renewed { epoch, answer: Answer::Ended { tried: vec![before] } };
+    assert_eq!(bench.renew(id, tried).await, Exchanged::Ended);
     assert!(bench.candidates(id).await.is_empty());
 }
 

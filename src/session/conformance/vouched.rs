@@ -24,7 +24,7 @@ pub(super) fn given(epoch: u64, number: u64, renewed_for: Option<u64>, now: Unix
 }
 
 pub(super) fn ended(epoch: u64) -> Renewed {
-    Renewed { epoch, answer: Answer::Ended }
+    Renewed { epoch, answer: Answer::Ended { tried: Vec::new() } }
 }
 
 /// A session that the authority has just vouched for.

@@ -167,20 +167,24 @@ impl World {
                 self.keep(epoch, token);
                 At::Rest
             }
-            At::Refused { epoch, tried } => match self.candidates.iter().rev().nth(tried).map(|(_, token, _)| *token) {
-                Some(token) => match (self.authority.redeem(token), arrives) {
-                    (Some(token), true) => At::Given { epoch, token },
-                    (None, _) => At::Refused { epoch, tried: tried + 1 },
-                    (Some(_), false) => {
-                        self.state.leave(epoch, Left::Doubtful, self.clock);
+            At::Refused { epoch, tried } => {
+                let untried = self.candidates.iter().rev().find(|(epoch, ..)| tried & (1 << epoch) == 0).copied();
+                match untried {
+                    Some((candidate, token, _)) => match (self.authority.redeem(token), arrives) {
+                        (Some(token), true) => At::Given { epoch, token },
+                        (None, _) => At::Refused { epoch, tried: tried | (1 << candidate) },
+                        (Some(_), false) => {
+                            self.state.leave(epoch, Left::Doubtful, self.clock);
+                            At::Rest
+                        }
+                    },
+                    None => {
+                        let answer = Answer::Ended { tried: Vec::new() };
+                        self.state.exchange(&Renewed { epoch, answer }, NOW);
                         At::Rest
                     }
-                },
-                None => {
-                    self.state.exchange(&Renewed { epoch, answer: Answer::Ended }, NOW);
-                    At::Rest
                 }
-            },
+            }
         };
         if matches!(self.processes[process].1, At::Rest) {
             self.stalled[process] = false;
@@ -196,7 +200,7 @@ impl World {
                 self.candidates.retain(|(_, _, since)| since + 1 >= generation);
             }
             Exchanged::Aside => self.candidates.push((epoch, token, since)),
-            Exchanged::Moved | Exchanged::Ended | Exchanged::Gone => {}
+            Exchanged::Moved | Exchanged::Untried | Exchanged::Ended | Exchanged::Gone => {}
         }
     }
 

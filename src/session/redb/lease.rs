@@ -65,6 +65,9 @@ pub(super) fn renew(
     now: UnixTime,
 ) -> Result<Exchanged, Failure> {
     let Some(mut kept) = tables.find(id)? else { return Ok(Exchanged::Gone) };
+    if renewed.answer.leaves(tables.candidates_of(id)?.into_iter().map(|(epoch, _)| epoch)) {
+        return Ok(Exchanged::Untried);
+    }
     let exchanged = kept.state.exchange(renewed, now);
     match (exchanged, &renewed.answer) {
         (Exchanged::Kept { generation }, Answer::Given { held, .. }) => {

@@ -259,11 +259,13 @@ async fn a_session_that_fails_again_and_again_is_tried_less_and_less_often() {
     };
     // Of one session only: another one has good answers in between.
     house.sidegate.time.advance(300);
-    let mut tries = Vec::new();
+    let (mut tries, mut longest) = (Vec::new(), 0);
     for second in 0..100_i64 {
         let asked = house.outside.refreshes();
         house.outside.broken(500, None, json!({}));
-        assert_eq!(house.get(&token).await.status, 503);
+        let refused = house.get(&token).await;
+        assert_eq!(refused.status, 503);
+        longest = longest.max(retry_after(&refused));
         house.outside.mended();
         assert_eq!(house.token(SIGN_IN).await.status, 200);
         if house.outside.refreshes() > asked {
@@ -273,6 +275,7 @@ async fn a_session_that_fails_again_and_again_is_tried_less_and_less_often() {
     }
     // 1, 2, 4, 8, 16, 32 and 60 seconds, or down to half of each.
     assert!((6..=9).contains(&tries.len()), "{tries:?}");
+    assert!((15..=60).contains(&longest), "clients are told of the rest: {longest}");
     assert_eq!(house.refreshed(&refresh).await.status, 200, "whoever refreshes is told what is so now");
     assert_eq!(house.get(&token).await.status, 200, "and so all others");
 }

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::house::House;
+use crate::support::Reply;
 
 #[tokio::test]
 async fn the_upstream_sees_the_token_of_the_authority_and_never_the_client_s() {
@@ -80,8 +81,14 @@ async fn what_the_authority_says_of_trying_again_is_passed_on() {
     let token = house.access().await;
     house.outside.broken(429, Some("7"), json!({}));
     house.sidegate.time.advance(300);
+    let retry_after = |reply: &Reply| reply.header("retry-after").unwrap().parse::<u64>().unwrap();
     let reply = house.get(&token).await;
-    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("7")));
+    // The clock goes on as well.
+    assert_eq!((reply.status.as_u16(), (6..=7).contains(&retry_after(&reply))), (503, true));
+    house.sidegate.time.advance(4);
+    let reply = house.get(&token).await;
+    assert_eq!((reply.status.as_u16(), (1..=3).contains(&retry_after(&reply))), (503, true));
+    assert_eq!(house.outside.refreshes(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,579 @@
+"""sidegate killed in the midst of renewals at an authority outside, and what each of its sessions is worth after that.
+
+The authority gives each refresh token for one use, and keeps books. Where it forgives (users called `grace-…`) one may
+be used again for a minute; where it does not (`strict-…`) a second use ends everything, as with real ones.
+"""
+
+import http.client
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode
+
+import harness
+from harness import (
+    BINARY,
+    LONG,
+    PATIENCE,
+    WORK,
+    Peer,
+    Program,
+    Sidegate,
+    ask,
+    background,
+    bearer,
+    eventually,
+    free_port,
+)
+
+# The program with the places to be killed at.
+CRASHING = os.environ["SIDEGATE_TEST_CRASH_POINTS"]
+KILLS = 50 if LONG else 5  # at each point
+RANDOM_KILLS = 200 if LONG else 10
+EACH = 3  # sessions of each kind that are killed at once
+STRICT, GRACE = "strict", "grace"
+REQUEST, REFRESH = "request", "refresh"
+FORGIVEN_FOR = 60  # seconds
+PASSWORD = "V4xr0kq2LmPz7TnB9sWd"
+NOT_ANSWERED = (OSError, http.client.HTTPException, ValueError)
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        """Connections are cut with each kill."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def read(self):
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def say(self, status, content):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Says nothing: what counts is in the books."""
+
+
+class Given:
+    """What the authority's books say of one user."""
+
+    def __init__(self, name):
+        self.name, self.forgives = name, name.startswith(GRACE)
+        self.newest, self.rotations, self.rotated_at = 0, 0, 0.0
+        self.superseded, self.expiries = {}, {}
+        self.revoked = False
+
+    def give(self, lifetime):
+        if self.newest:
+            self.superseded.setdefault(self.newest, time.monotonic())
+        self.newest += 1
+        self.expiries[self.newest] = time.time() + lifetime
+        name = f"{self.name}:{self.newest}"
+        tokens = {"access_token": f"at:{name}", "refresh_token": f"rt:{name}"}
+        return {**tokens, "token_type": "Bearer", "expires_in": lifetime}
+
+    def redeem(self, number, lifetime):
+        """What is given for refresh token `number`, or nothing."""
+        if self.revoked:
+            return None
+        if number != self.newest:
+            since = self.superseded.get(number)
+            if since is None or not self.forgives or since + FORGIVEN_FOR < time.monotonic():
+                self.revoked = True
+                return None
+        self.rotations, self.rotated_at = self.rotations + 1, time.monotonic()
+        return self.give(lifetime)
+
+
+class Authority:
+    """One that speaks RFC 6749, and can be held at any point."""
+
+    name = "authority"
+
+    def __init__(self):
+        self.books, self.lock = {}, threading.Lock()
+        # Seconds that what a sign-in and a renewal give is good for.
+        self.first, self.later = 1, 300
+        # How long it takes, before it has done anything and after that.
+        self.slow = 0.0
+        self.holding, self.held, self.released = None, 0, threading.Event()
+        authority = self
+
+        class Asked(Handler):
+            def do_POST(self):
+                form = {name: values[0] for name, values in parse_qs(self.read().decode()).items()}
+                given = authority.answer(form)
+                if given is None:
+                    # Whoever asked is dead.
+                    self.close_connection = True
+                else:
+                    self.say(*given)
+
+        self.server = Server(("127.0.0.1", 0), Asked)
+        self.port = self.server.server_port
+        background(self.server.serve_forever)
+
+    def answer(self, form):
+        refused = 400, {"error": "invalid_grant"}
+        if form["grant_type"] == "password":
+            with self.lock:
+                given = self.books.setdefault(form["username"], Given(form["username"])).give(self.first)
+            return (200, given) if form["password"] == PASSWORD else refused
+        if not self.goes_on("read"):
+            return None
+        time.sleep(random.uniform(0, self.slow))
+        kind, name, number = form["refresh_token"].split(":")
+        with self.lock:
+            given = self.books[name].redeem(int(number), self.later) if kind == "rt" else None
+        if not self.goes_on("rotated"):
+            return None
+        time.sleep(random.uniform(0, self.slow))
+        return (200, given) if given else refused
+
+    def goes_on(self, place):
+        """False after it was held in `place`, which it is not left from before the kill."""
+        with self.lock:
+            if self.holding != place:
+                return True
+            self.held += 1
+            released = self.released
+        released.wait()
+        return False
+
+    def hold(self, place):
+        with self.lock:
+            self.holding, self.held, self.released = place, 0, threading.Event()
+
+    def let_go(self):
+        with self.lock:
+            self.holding = None
+            self.released.set()
+
+    def is_good(self, token):
+        kind, name, number = token.split(":")
+        return kind == "at" and time.time() < self.books[name].expiries[int(number)] + 1
+
+    def log(self):
+        with self.lock:
+            newest = list(self.books.values())[-20:]
+        return "\n".join(f"{given.name}: {given.rotations} rotations, revoked: {given.revoked}" for given in newest)
+
+    def stop(self):
+        self.let_go()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Upstream:
+    """Looks every token up in the authority's books, and tells the client what it was shown."""
+
+    name = "upstream"
+
+    def __init__(self, authority):
+        self.seen, self.wrong = set(), []
+        upstream = self
+
+        class Shown(Handler):
+            def do_GET(self):
+                self.read()
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                upstream.seen.add(token)
+                try:
+                    good = authority.is_good(token)
+                except (KeyError, ValueError):
+                    good = False
+                if not good:
+                    upstream.wrong.append((time.time(), token))
+                self.say(200, {"shown": token})
+
+        self.server = Server(("127.0.0.1", 0), Shown)
+        self.port = self.server.server_port
+        background(self.server.serve_forever)
+
+    def log(self):
+        return f"wrong: {self.wrong}"
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class House(Sidegate):
+    """A sidegate that can be killed at a point, and started again on what it has left."""
+
+    def __init__(self, authority, upstream):
+        self.folder = WORK / f"house-{free_port()}"
+        self.folder.mkdir()
+        self.arrivals = self.folder / "arrivals"
+        secret = self.folder / "secret"
+        secret.write_text(PASSWORD)
+        rate = {"requests": 1_000_000, "per": "1m"}
+        super().__init__(
+            {
+                "authority": {
+                    "issuer": "http://127.0.0.1:8080",
+                    "audiences": ["api"],
+                    "remote": {
+                        "dialect": "oauth2",
+                        "url": f"http://127.0.0.1:{authority.port}/token",
+                        "client": {"id": "sidegate", "secret_file": str(secret)},
+                        "timeout": "10s",
+                    },
+                    "clients": [
+                        {"id": "app", "public": True, "grants": ["password", "refresh_token"], "scopes": ["read"]}
+                    ],
+                    "throttle": {"per_pair": rate, "per_address": rate, "per_name": rate},
+                },
+                "store": {"redb": {"path": str(self.folder / "sessions.redb")}},
+                "keys": {"master_file": str(self.folder / "master.keys"), "generate": True},
+                "upstreams": [
+                    {
+                        "name": "api",
+                        "url": f"http://127.0.0.1:{upstream.port}",
+                        "credential": {"authority_token": {}},
+                    }
+                ],
+                "routes": [
+                    {
+                        "name": "all",
+                        "paths": ["/*"],
+                        "upstream": "api",
+                        "policy": {"issuers": ["local"], "audiences": ["api"]},
+                    }
+                ],
+                # Nobody is to give up on a slow machine before it is killed.
+                "refresh": {"wait": "20s"},
+                "log": {"access": "refused"},
+            },
+            binary=CRASHING,
+        )
+        self.kill()
+
+    def start(self, point=None):
+        self.arrivals.unlink(missing_ok=True)
+        env = {"SIDEGATE_CRASH_POINT": point, "SIDEGATE_CRASH_FILE": str(self.arrivals)} if point else {}
+        Program.__init__(self, "sidegate", CRASHING, "run", "-c", self.config, env=env)
+        self.wait_open(self.port, self.health_port)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.wait()
+        self.stop()
+
+    def arrived(self):
+        return self.arrivals.read_bytes().count(b"\n") if self.arrivals.exists() else 0
+
+    def token(self, **form):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return ask(self.port, "/oauth20/token", "POST", headers, urlencode({"client_id": "app", **form}))
+
+    def renewed(self, **labels):
+        return int(self.metric("sidegate_renewals_total", kind="authority", **labels))
+
+
+class Session:
+    """One that a client has, with the last tokens that an answer brought."""
+
+    def __init__(self, house, name, way=REQUEST):
+        self.house, self.name, self.way = house, name, way
+        given = house.token(grant_type="password", username=name, password=PASSWORD)
+        assert given.status == 200, (given.status, given.text())
+        self.take(given)
+
+    def take(self, given):
+        self.access, self.refresh = (given.json()[name] for name in ("access_token", "refresh_token"))
+
+    def forgiven(self):
+        return self.name.startswith(GRACE)
+
+    def get(self):
+        return self.house.ask("/", headers=bearer(self.access))
+
+    def refreshed(self):
+        given = self.house.token(grant_type="refresh_token", refresh_token=self.refresh)
+        if given.status == 200:
+            self.take(given)
+        return given
+
+    def crosses(self):
+        """What comes of needing a renewal; nothing if whoever was asked dies."""
+        try:
+            return self.get() if self.way == REQUEST else self.refreshed()
+        except NOT_ANSWERED:
+            return None
+
+
+class Crash(Peer):
+    @classmethod
+    def prepare(cls):
+        cls.authority = cls.start(Authority())
+        cls.upstream = cls.start(Upstream(cls.authority))
+        cls.killed = Counter()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        print(f"{cls.killed['times']} kills of {cls.killed['sessions']} sessions, {cls.killed['lost']} answers lost")
+
+    def setUp(self):
+        self.house = House(self.authority, self.upstream)
+        self.started[2:] = [self.house]
+        self.authority.first, self.authority.later, self.authority.slow = 1, 300, 0.0
+
+    def tearDown(self):
+        self.house.stop()
+        self.assertEqual(self.upstream.wrong, [], "the upstream was shown what is not good")
+
+    def signed_in(self, rounds, kinds=(STRICT, GRACE), ways=(REQUEST, REFRESH)):
+        """So many rounds of sessions, all of which hold a token that is over."""
+        test = self._testMethodName
+        with ThreadPoolExecutor(8) as pool:
+            names = [
+                [(f"{kind}-{test}-{number}-{way}-{one}", way) for kind in kinds for way in ways for one in range(EACH)]
+                for number in range(rounds)
+            ]
+            sessions = [[pool.submit(Session, self.house, *of) for of in one] for one in names]
+            sessions = [[session.result() for session in one] for one in sessions]
+        time.sleep(max(0.0, int(time.time()) + self.authority.first + 0.05 - time.time()))
+        return sessions
+
+    def kill_while(self, sessions, arrived):
+        """Has all `sessions` renewed, and kills once they have arrived."""
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            answers = [pool.submit(session.crosses) for session in sessions]
+            eventually("all are at the point", lambda: arrived() >= len(sessions), pause=0.01)
+            self.assertEqual(arrived(), len(sessions), "nobody comes twice")
+            self.house.kill()
+            self.authority.let_go()
+            self.assertEqual([answer.result() for answer in answers], [None] * len(sessions))
+        self.killed.update(times=1, sessions=len(sessions))
+
+    def killed_at(self, point, undone=False, lost=False, ways=(REQUEST, REFRESH)):
+        """Kills at `point`, a place of sidegate or of the authority. `undone`: an intent is left behind; `lost`: the
+        only copy of the authority's answer dies with the process."""
+        ours = point not in ("read", "rotated")
+        self.house.start(point if ours else None)
+        rounds = self.signed_in(KILLS, ways=ways)
+        for number, sessions in enumerate(rounds):
+            if number:
+                self.house.start(point if ours else None)
+            if not ours:
+                self.authority.hold(point)
+            self.kill_while(sessions, self.house.arrived if ours else lambda: self.authority.held)
+            self.house.start()
+            over = [session for session in sessions if lost and not session.forgiven()]
+            if undone:
+                self.recovers(len(sessions) - len(over), len(over))
+            for session in sessions:
+                if session in over:
+                    self.look_at_lost(session)
+                else:
+                    self.look_at(session, 1 + undone * (session.way == REFRESH) + lost)
+            self.assertEqual(self.house.renewed(reason="answer_lost", result="ended"), len(over))
+            self.assertEqual(self.house.renewed(result="ended"), len(over), "and nothing else has ended")
+            self.killed["lost"] += len(over)
+            if number + 1 < len(rounds):
+                self.house.kill()
+        alive = [session for sessions in rounds for session in sessions if session.forgiven() or not lost]
+        for session in alive:
+            self.assertEqual(session.get().status, 200, f"{session.name} outlives all kills")
+
+    def recovers(self, sessions, lost=0):
+        """Without a word of any client."""
+
+        def counted():
+            recovered = self.house.renewed(reason="recovered", result="renewed")
+            return recovered, self.house.renewed(reason="answer_lost", result="ended")
+
+        eventually("what was left undone is finished", lambda: sum(counted()) == sessions + lost, pause=0.02)
+        self.assertEqual(counted(), (sessions, lost))
+
+    def look_at(self, session, rotations):
+        """It is as if nothing had happened, and the authority was asked no more than needed."""
+        if session.way == REFRESH:
+            again = session.refreshed()
+            self.assertEqual(again.status, 200, f"{session.name}: {again.text()}")
+        self.look_through(session)
+        self.assertEqual(self.authority.books[session.name].rotations, rotations, session.name)
+        again = session.refreshed()
+        self.assertEqual(again.status, 200, f"{session.name}: {again.text()}")
+        self.look_through(session)
+
+    def look_through(self, session):
+        answer = session.get()
+        self.assertEqual(answer.status, 200, f"{session.name}: {answer.text()}")
+        newest = self.authority.books[session.name].newest
+        self.assertEqual(answer.json()["shown"], f"at:{session.name}:{newest}")
+
+    def look_at_lost(self, session):
+        self.assertTrue(self.authority.books[session.name].revoked, f"{session.name}: by the books it is good")
+        answer = session.get()
+        self.assertEqual(answer.status, 401, answer.text())
+        self.assertIn("invalid_token", answer.headers["WWW-Authenticate"])
+        answer = session.refreshed()
+        self.assertEqual((answer.status, answer.json()["error"]), (400, "invalid_grant"))
+
+    def test_killed_before_the_intent(self):
+        self.killed_at("BeforeIntent")
+
+    def test_killed_after_the_intent(self):
+        self.killed_at("AfterIntent", undone=True)
+
+    def test_killed_after_the_question_was_read_and_before_anything_was_done(self):
+        self.killed_at("read", undone=True)
+
+    def test_killed_after_the_authority_has_rotated_and_before_its_answer(self):
+        self.killed_at("rotated", undone=True, lost=True)
+
+    def test_killed_after_the_answer_was_received(self):
+        self.killed_at("AfterReceive", undone=True, lost=True)
+
+    def test_killed_after_the_answer_was_made_durable(self):
+        self.killed_at("AfterJournal")
+
+    def test_killed_after_the_commit(self):
+        self.killed_at("AfterCommit")
+
+    def test_killed_before_whoever_waits_has_the_answer(self):
+        self.killed_at("BeforeAnswer")
+
+    def test_killed_after_the_own_refresh_token_has_rotated(self):
+        self.killed_at("AfterRotation", ways=(REFRESH,))
+
+    def killed_twice(self, point, kinds, given):
+        """Once more while it finishes what the first kill has left."""
+        self.house.start(point)
+        [sessions] = self.signed_in(1, kinds, (REQUEST,))
+        self.kill_while(sessions, self.house.arrived)
+        self.house.start(point)
+        eventually("they are being recovered", lambda: self.house.arrived() == len(sessions), pause=0.01)
+        self.house.kill()
+        self.killed.update(times=1, sessions=len(sessions))
+        self.house.start()
+        self.recovers(len(sessions))
+        for session in sessions:
+            self.look_at(session, given)
+
+    def test_killed_again_while_it_recovers(self):
+        self.killed_twice("AfterIntent", (STRICT, GRACE), 1)
+
+    def test_killed_again_with_the_answer_to_the_second_attempt(self):
+        self.killed_twice("AfterReceive", (GRACE,), 3)
+
+    def test_killed_at_random_under_load_no_session_is_lost_that_the_books_call_good(self):
+        self.authority.first = self.authority.later = 1
+        self.authority.slow = 0.08
+        kills, ending = [], threading.Event()
+        self.house.start()
+        crowd = [Client(self, f"{kind}-{number}", kills, ending) for kind in (STRICT, GRACE) for number in range(6)]
+        for client in crowd:
+            client.start()
+
+        def end():
+            ending.set()
+            for client in crowd:
+                client.join(PATIENCE)
+
+        self.addCleanup(end)
+        for _ in range(RANDOM_KILLS):
+            # Sometimes it has hardly begun to recover.
+            if random.random() < 0.75:
+                self.all_get_on(crowd)
+            time.sleep(random.uniform(0, 0.3))
+            kills.append(time.monotonic())
+            self.house.kill()
+            self.house.start()
+        self.all_get_on(crowd)
+        answers, unanswered, unavailable, lost = (
+            sum(getattr(client, what) for client in crowd) for what in ("answers", "unanswered", "unavailable", "lost")
+        )
+        self.assertGreater(unanswered, 0, "the kills came between the requests")
+        rotations = sum(given.rotations for given in self.authority.books.values())
+        print(
+            f"{RANDOM_KILLS} kills, {answers} answers, {unanswered} unanswered, {unavailable} times 503, "
+            f"{rotations} rotations at the authority: {lost} answers of it lost, and no other session"
+        )
+
+    def all_get_on(self, crowd):
+        """Waits until each client has had answers to all that it asks for."""
+        wanted = [client.answers + 2 * Client.ROUND for client in crowd]
+
+        def probe():
+            for client in crowd:
+                if client.failure:
+                    self.fail(client.failure)
+            return all(client.answers >= count for client, count in zip(crowd, wanted, strict=True))
+
+        end = time.monotonic() + 2 * PATIENCE
+        while not probe():
+            self.assertLess(time.monotonic(), end, "a client gets no answer")
+            time.sleep(0.01)
+
+    def test_an_ordinary_build_has_nothing_of_this(self):
+        for word in (b"SIDEGATE_CRASH_POINT", b"SIDEGATE_CRASH_FILE"):
+            self.assertIn(word, Path(CRASHING).read_bytes())
+            self.assertNotIn(word, Path(BINARY).read_bytes())
+
+
+class Client(threading.Thread):
+    """Asks, and refreshes every now and then, without a pause. What the authority has ended it begins anew."""
+
+    ROUND = 5  # of these one is a refresh
+
+    def __init__(self, test, name, kills, ending):
+        super().__init__(daemon=True)
+        self.test, self.name_there, self.kills, self.ending = test, name, kills, ending
+        self.answers, self.unanswered, self.unavailable, self.lost, self.failure = 0, 0, 0, 0, None
+        self.session = Session(test.house, f"{name}-{self.lost}")
+
+    def run(self):
+        while not self.ending.is_set() and self.failure is None:
+            try:
+                self.step()
+            except NOT_ANSWERED:
+                self.unanswered += 1
+            except AssertionError as error:
+                self.failure = f"{self.name_there}: {error}"
+            time.sleep(0.02)
+
+    def step(self):
+        if self.session is None:
+            self.session = Session(self.test.house, f"{self.name_there}-{self.lost}")
+        refreshes = self.answers % self.ROUND == self.ROUND - 1
+        answer = self.session.refreshed() if refreshes else self.session.get()
+        if answer.status == 200:
+            self.answers += 1
+        elif answer.status == 503:
+            self.unavailable += 1
+            time.sleep(0.05)
+        elif answer.status == (400 if refreshes else 401) and self.is_lost():
+            self.lost, self.session = self.lost + 1, None
+        else:
+            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}"
+
+    def is_lost(self):
+        """Whether its last token was given around a kill, and never used."""
+        given = self.test.authority.books[self.session.name]
+        unused = f"at:{given.name}:{given.newest}" not in self.test.upstream.seen
+        killed = any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
+        return given.revoked and not given.forgives and unused and killed
+
+
+if __name__ == "__main__":
+    harness.main()
