@@ -1,6 +1,7 @@
 //! The real program, talkative, with a mark in every secret: nothing that it writes or answers shows a mark.
 
 mod outside;
+mod successor;
 
 use std::{
     fmt::Write as _,

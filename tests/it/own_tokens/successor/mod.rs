@@ -2,6 +2,7 @@
 
 mod answers;
 mod house;
+mod outside;
 mod shown;
 mod soak;
 mod taken;
