@@ -77,7 +77,7 @@ class Given:
         self.name, self.forgives = name, name.startswith(GRACE)
         self.newest, self.rotations, self.rotated_at = 0, 0, 0.0
         self.superseded, self.expiries = {}, {}
-        self.revoked = False
+        self.revoked, self.revoked_for = False, ()
 
     def give(self, lifetime):
         if self.newest:
@@ -88,14 +88,14 @@ class Given:
         tokens = {"access_token": f"at:{name}", "refresh_token": f"rt:{name}"}
         return {**tokens, "token_type": "Bearer", "expires_in": lifetime}
 
-    def redeem(self, number, lifetime):
+    def redeem(self, number, lifetime, asked_at):
         """What is given for refresh token `number`, or nothing."""
         if self.revoked:
             return None
         if number != self.newest:
             since = self.superseded.get(number)
             if since is None or not self.forgives or since + FORGIVEN_FOR < time.monotonic():
-                self.revoked = True
+                self.revoked, self.revoked_for = True, (asked_at, time.monotonic())
                 return None
         self.rotations, self.rotated_at = self.rotations + 1, time.monotonic()
         return self.give(lifetime)
@@ -139,12 +139,13 @@ class Authority:
             with self.lock:
                 given = self.books.setdefault(form["username"], Given(form["username"])).give(self.first)
             return (200, given) if form["password"] == PASSWORD else refused
+        asked_at = time.monotonic()
         if not self.goes_on("read"):
             return None
         time.sleep(random.uniform(0, self.slow))
         kind, name, number = form["refresh_token"].split(":")
         with self.lock:
-            given = self.books[name].redeem(int(number), self.later) if kind == "rt" else None
+            given = self.books[name].redeem(int(number), self.later, asked_at) if kind == "rt" else None
         if not self.goes_on("rotated"):
             return None
         time.sleep(random.uniform(0, self.slow))
@@ -587,14 +588,20 @@ class Client(threading.Thread):
         elif answer.status == (400 if refreshes else 401) and self.is_lost():
             self.lost, self.session = self.lost + 1, None
         else:
-            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}"
+            given = self.test.authority.books[self.session.name]
+            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}; {vars(given)}, {self.kills[-3:]}"
 
     def is_lost(self):
-        """Whether its last token was given around a kill, and never used."""
+        """Whether its last token was given around a kill, and never used. Or else the authority came to a question only
+        after who asked was killed, and had answered the next process before: then it has revoked that answer too."""
         given = self.test.authority.books[self.session.name]
+        if given.forgives or not given.revoked:
+            return False
+        asked, handled = given.revoked_for
+        if any(asked <= kill <= handled for kill in self.kills):
+            return True
         unused = f"at:{given.name}:{given.newest}" not in self.test.upstream.seen
-        killed = any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
-        return given.revoked and not given.forgives and unused and killed
+        return unused and any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
 
 
 if __name__ == "__main__":
