@@ -140,8 +140,8 @@ impl Auth {
         now: UnixTime,
     ) -> Result<Principal, Refusal> {
         let short = self.check_life(&principal, upstream, need, now).is_err();
-        let shown = principal.coming.is_some() && self.passes_original(upstream);
-        if !short && !shown {
+        let passes_next = principal.coming.is_some() && self.passes_original(upstream);
+        if !short && !passes_next {
             return Ok(principal);
         }
         // Apart, so that requests which need not wait do not carry what waiting takes.

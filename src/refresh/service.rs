@@ -204,8 +204,8 @@ impl Keeper {
         }
     }
 
-    /// A newer token than the one of generation `seen`, which the upstream did not take, with `need` left. Somebody else may have brought
-    /// it; otherwise it is asked for, at most once in 30 s.
+    /// A newer token than the one of generation `seen`, which the upstream did not take, with `need` left. Somebody else
+    /// may have brought it; otherwise it is asked for, at most once in 30 s.
     ///
     /// # Errors
     /// If there is no newer one within the configured wait. The one that is there may go on being used.
@@ -216,7 +216,10 @@ impl Keeper {
         if let Some(shown) = newer(now) {
             return Ok(shown);
         }
-        self.shared.force(now)?;
+        if let Err(none) = self.shared.force(now) {
+            // It may have come since we looked.
+            return newer(now).ok_or(none);
+        }
         let _ = timeout(self.shared.refresh.wait, ended.changed()).await;
         let now = self.shared.time.now();
         newer(now).ok_or_else(|| self.shared.unavailable(now))

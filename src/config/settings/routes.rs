@@ -81,7 +81,9 @@ pub struct Replay {
     /// false: the answer goes to the client as it came, and nothing is renewed for it. Default: true.
     pub on_401: Option<bool>,
     /// How much of a body is kept in memory so that it can be sent once more, for each request under way; a request with a
-    /// longer one is not repeated. 0: only requests without a body. Default: 64KiB.
+    /// longer one is not repeated. All together that is at most as many times this as there can be requests under way
+    /// (`limits.connections` of the listeners, times `limits.http2_streams` for HTTP/2), and only clients with a good token have
+    /// anything kept. 0: only requests without a body. Default: 64KiB.
     pub max_body_bytes: Option<Size>,
 }
 

@@ -82,10 +82,11 @@ async fn an_upstream_that_refuses_everything_has_the_authority_asked_once_in_30_
             assert!(replies.iter().all(|reply| reply.status == 401 && reply.text() == "who are you?"));
         }
         assert_eq!(house.outside.refreshes(), round);
-        house.sidegate.time.advance(29);
+        // The clock goes on by itself as well.
+        house.sidegate.time.advance(15);
         house.get(&token).await;
-        assert_eq!(house.outside.refreshes(), round, "after 29 seconds");
-        house.sidegate.time.advance(1);
+        assert_eq!(house.outside.refreshes(), round, "within 30 seconds");
+        house.sidegate.time.advance(15);
     }
     assert_eq!(forced(&house, "renewed").await, 3.0);
     // Of another session nothing was said.

@@ -50,10 +50,11 @@ async fn an_upstream_that_refuses_everything_has_it_renewed_once_in_30_seconds()
             let reply = house.get("/").await;
             assert_eq!((reply.status.as_u16(), reply.text()), (401, "who are you?"));
         }
-        house.sidegate.time.advance(29);
+        // The clock goes on by itself as well.
+        house.sidegate.time.advance(15);
         house.get("/").await;
         assert_eq!(house.authority.asked().len(), asked + round);
-        house.sidegate.time.advance(1);
+        house.sidegate.time.advance(15);
     }
     assert_eq!((forced(&house, "renewed").await, forced(&house, "too_soon").await), (2.0, 6.0));
 }

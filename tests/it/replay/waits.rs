@@ -1,7 +1,21 @@
 //! What is still on its way when the 401 comes, and what goes wrong the second time.
 
-use super::{HELLO, REFUSAL, Wired};
-use crate::support::issuer::now;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+
+use super::{HELLO, REFUSAL, Wired, before, refusal};
+use crate::support::{Wire, client::request, issuer::now, send};
 
 #[tokio::test]
 async fn the_rest_of_a_body_that_is_on_its_way_is_waited_for() {
@@ -40,6 +54,44 @@ async fn an_upstream_that_does_not_read_the_body_has_its_401_passed_on_at_once()
     drop(upstream);
     assert!(wired.client.until("no").await.starts_with("HTTP/1.1 401"));
     assert!(wired.upstream.is_untouched().await);
+}
+
+#[tokio::test]
+async fn an_upstream_that_resets_the_rest_of_a_stream_has_its_401_passed_on() {
+    let (address, count) = hasty().await;
+    let (issuer, sidegate) = before(address, ", protocol: http2", "").await;
+    let mut client = Wire::connect(sidegate.public).await;
+    let token = issuer.token();
+    client
+        .say(format!("POST / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 10\r\n\r\n01234"))
+        .await;
+    assert!(client.until("who are you?").await.starts_with("HTTP/1.1 401"));
+    assert_eq!(count.load(SeqCst), 1);
+    let reply = send(sidegate.public, request("POST", "/", &token).map(|_| Full::new("0123456789".into()))).await;
+    assert_eq!((reply.text(), count.load(SeqCst)), ("0123456789", 2), "for the next it is renewed");
+}
+
+/// Answers the head of its first request with 401 and wants none of the body; then it echoes.
+async fn hasty() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counting = count.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = counting.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let is_first = count.fetch_add(1, SeqCst) == 0;
+                async move {
+                    if is_first {
+                        return Ok::<_, hyper::Error>(refusal());
+                    }
+                    Ok(Response::new(Full::new(request.into_body().collect().await?.to_bytes())))
+                }
+            });
+            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, count)
 }
 
 #[tokio::test]
