@@ -320,7 +320,7 @@ fn configuration(plan: &Plan, there: SocketAddr, upstream: SocketAddr) -> Result
             "audiences": ["api"],
             "sessions_per_user": plan.sessions + plan.connections,
             "clients": [{"id": "app", "public": true, "grants": ["password", "refresh_token"],
-                "access_token": {"lifetime": "365d"}, "refresh_token": {"idle": "365d", "absolute": "365d"}}],
+                "access_token": {"lifetime": "1d"}, "refresh_token": {"idle": "1d", "absolute": "1d"}}],
             "remote": {"dialect": "oauth2", "url": format!("http://{there}"),
                 "client": {"id": "sidegate", "secret_file": secret}},
         },

@@ -46,6 +46,7 @@ impl Auth {
             NoToken::TooShort | NoToken::TooSoon => Refusal::new(Reason::Undecided, "service_token_too_short"),
         })
     }
+
     /// One that is newer than `seen`, which the upstream has refused.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 pub mod dialect;
 mod own;
+mod renewal;
 mod route;
 mod sight;
 mod steps;
@@ -81,6 +82,8 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
     if let Some(token) = &token {
         put_token(gate, &mut head, token)?;
     }
+    // First: the rehearsal renews what is due, as the request would.
+    let standing = renewal::before(gate, &head).await;
     let rehearsal = gate.rehearse(head.clone(), &connection).await;
     let place = place_of(&rehearsal);
     let asked = Asked {
@@ -88,7 +91,7 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
         path: head.uri.path().to_owned(),
         peer: connection.peer.ip().map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string()),
     };
-    let mut teller = Teller { gate, head: &head, rehearsal: &rehearsal, place, steps: Vec::new() };
+    let mut teller = Teller { gate, head: &head, rehearsal: &rehearsal, place, standing, steps: Vec::new() };
     // Whether it ended early is what the verdict says.
     let _ = teller.tell().await;
     Ok(Report {

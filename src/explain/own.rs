@@ -72,7 +72,7 @@ fn signature(own: &Own, peek: Peek<'_>, now: UnixTime) -> Vec<Detail> {
 async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: UnixTime) -> Vec<Detail> {
     let session = match own.sessions.find(id).await {
         Ok(Some(session)) => session,
-        Ok(None) => return vec![Detail::plain(format!("session {id} is unknown or over"))],
+        Ok(None) => return vec![Detail::plain(format!("dead: session {id} is unknown or over"))],
         Err(error) => {
             let keys =
                 "keys that are kept there are not known here either, so the process that serves may say otherwise";
@@ -91,15 +91,30 @@ async fn about_session(own: &Own, id: SessionId, digest: Option<[u8; 16]>, now: 
         (None, false) => "the session is over".to_owned(),
     });
     let access = state.access.iter().find(|access| Some(access.digest) == digest);
-    told.push(match access.map(|access| access.expires) {
-        Some(end) if now < end => format!("the token expires in {}", humantime::format_duration(now.until(end))),
-        Some(end) => format!("the token expired {} ago", humantime::format_duration(end.until(now))),
+    told.push(match access.map(|access| (standing(own, &session, access, now), access.expires)) {
+        Some((word, end)) if now < end => {
+            format!("{word}: the token expires in {}", humantime::format_duration(now.until(end)))
+        }
+        Some((word, end)) => format!("{word}: the token expired {} ago", humantime::format_duration(end.until(now))),
         None => "the session does not list the token (any more)".to_owned(),
     });
     if let Some(access) = access {
         told.extend(about_renewal(own, &session, access, now));
     }
     told.into_iter().map(Detail::plain).collect()
+}
+
+/// The word for what is to be done with it.
+fn standing(own: &Own, session: &Session, access: &Access, now: UnixTime) -> &'static str {
+    let client = own.authority.client(&session.state.client);
+    let renews = !access.foreign && client.is_some_and(|client| client.renews(session.granted.grant).is_some());
+    let lasts = access.expires >= session.state.absolute;
+    match now < access.expires {
+        true if renews && !lasts && now >= slides_from(access.issued, access.expires) => "soon",
+        true => "fresh",
+        false if renews && now < access.over_at() => "due",
+        false => "dead",
+    }
 }
 
 /// What its use does to the token, or brings.
@@ -110,7 +125,10 @@ fn about_renewal(own: &Own, session: &Session, access: &Access, now: UnixTime) -
     }
     let lasts = humantime::format_duration(client.access_lifetime);
     let from = slides_from(access.issued, access.expires);
-    let (what, last, late) = match client.renews(session.granted.grant)? {
+    let Some(renewal) = client.renews(session.granted.grant) else {
+        return Some("only its client renews it: no request moves its end".to_owned());
+    };
+    let (what, last, late) = match renewal {
         Renewal::Sliding => (
             format!("lets it slide: it is good for {lasts} from then on"),
             "it slides no further, since the session ends then",

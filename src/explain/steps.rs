@@ -17,6 +17,8 @@ pub(super) struct Teller<'a> {
     pub head: &'a Parts,
     pub rehearsal: &'a Rehearsal,
     pub place: Option<Place>,
+    /// Of the authority's token, before the rehearsal.
+    pub standing: Option<String>,
     pub steps: Vec<Step>,
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow::{self, Continue};
 use http::header;
 use serde_json::Value;
 
-use super::{Detail, Mark, own, steps::Teller, verdict::Place};
+use super::{Detail, Mark, own, renewal, steps::Teller, verdict::Place};
 use crate::{
     auth::{
         Issuer,
@@ -58,6 +58,7 @@ pub(super) async fn tell(teller: &mut Teller<'_>, index: usize) -> ControlFlow<(
     if let Ok(verdict) = teller.gate.proxy().auth().judge(token, policy, &teller.rehearsal.cx).await {
         let details = conditions(teller.gate, policy, settings, &verdict);
         teller.step("policy", Place::Policy, "every condition is met".to_owned(), details)?;
+        renewal::tell(teller, route, &verdict).await;
     }
     Continue(())
 }
@@ -129,7 +130,7 @@ fn times(peek: &Peek<'_>, settings: &config::Issuer, now: UnixTime) -> Vec<Detai
     let at = |claim| peek.claims().get(claim).and_then(Value::as_u64).map(UnixTime);
     let time = humantime::format_duration;
     let expiry = at("exp").map(|end| match now < end {
-        true => format!("expires in {} (`exp`)", time(now.until(end))),
+        true => format!("fresh: expires in {} (`exp`), and only its client can have it renewed", time(now.until(end))),
         false => format!("expired {} ago (`exp`)", time(end.until(now))),
     });
     let start =

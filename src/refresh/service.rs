@@ -204,8 +204,8 @@ impl Keeper {
         }
     }
 
-    /// A newer token than the one of generation `seen`, which the upstream did not take, with `need` left. Somebody else may have brought
-    /// it; otherwise it is asked for, at most once in 30 s.
+    /// A newer token than the one of generation `seen`, which the upstream did not take, with `need` left. Somebody else
+    /// may have brought it; otherwise it is asked for, at most once in 30 s.
     ///
     /// # Errors
     /// If there is no newer one within the configured wait. The one that is there may go on being used.

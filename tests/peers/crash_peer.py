@@ -113,6 +113,8 @@ class Authority:
         # How long it takes, before it has done anything and after that.
         self.slow = 0.0
         self.holding, self.held, self.released = None, 0, threading.Event()
+        # Whoever asks has no answer.
+        self.away, self.unanswered = False, 0
         authority = self
 
         class Asked(Handler):
@@ -120,7 +122,6 @@ class Authority:
                 form = {name: values[0] for name, values in parse_qs(self.read().decode()).items()}
                 given = authority.answer(form)
                 if given is None:
-                    # Whoever asked is dead.
                     self.close_connection = True
                 else:
                     self.say(*given)
@@ -131,6 +132,9 @@ class Authority:
 
     def answer(self, form):
         refused = 400, {"error": "invalid_grant"}
+        if self.away:
+            self.unanswered += 1
+            return None
         if form["grant_type"] == "password":
             with self.lock:
                 given = self.books.setdefault(form["username"], Given(form["username"])).give(self.first)
@@ -475,6 +479,24 @@ class Crash(Peer):
 
     def test_killed_again_with_the_answer_to_the_second_attempt(self):
         self.killed_twice("AfterReceive", (GRACE,), 3)
+
+    def test_killed_and_back_while_the_authority_is_away(self):
+        self.house.start("AfterIntent")
+        [sessions] = self.signed_in(1, ways=(REQUEST,))
+        self.kill_while(sessions, self.house.arrived)
+        self.authority.away = True
+        self.addCleanup(setattr, self.authority, "away", False)
+        self.house.start()
+        eventually("somebody tries to recover", lambda: self.authority.unanswered > 0, pause=0.01)
+        for session in sessions:
+            answer = session.get()
+            self.assertEqual(answer.status, 503, answer.text())
+            self.assertGreater(int(answer.headers["Retry-After"]), 0)
+        self.authority.away = False
+        for session in sessions:
+            eventually("it goes on", lambda session=session: session.get().status == 200)
+            self.look_at(session, 1)
+        self.assertEqual(self.house.renewed(result="ended"), 0)
 
     def test_killed_at_random_under_load_no_session_is_lost_that_the_books_call_good(self):
         self.authority.first = self.authority.later = 1

@@ -4,6 +4,7 @@ mod anew;
 mod breaker;
 mod doubled;
 mod ends;
+mod explained;
 mod flood;
 pub mod house;
 mod kept;

@@ -62,6 +62,11 @@ impl Sidegate {
 
     /// What `sidegate explain` says of a GET / with this token, to people and to machines.
     pub async fn explained(&self, token: &str) -> (String, String) {
+        self.explained_at("/", token).await
+    }
+
+    /// The same of another path.
+    pub async fn explained_at(&self, path: &str, token: &str) -> (String, String) {
         let connection = sidegate::model::Connection {
             listener: "main".into(),
             head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
@@ -70,7 +75,7 @@ impl Sidegate {
             worker: 0,
         };
         let question = sidegate::explain::Question {
-            head: super::request("GET", "/", "").into_parts().0,
+            head: super::request("GET", path, "").into_parts().0,
             token: Some(sidegate::model::Secret::new(token.to_owned())),
             connection: connection.into(),
         };
