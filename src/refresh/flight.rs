@@ -9,7 +9,7 @@ use crate::{
     authority::remote::{NotGiven, Turn},
     crash::{self, Point},
     model::{ErrorCode, Grant, GrantType, Secret, TokenGrant, UnixTime},
-    session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError, Vouched},
+    session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError},
     telemetry::{
         audit::{Entry, Event},
         metrics::Renewal,
