@@ -8,7 +8,7 @@ mod timing;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
+pub use self::timing::{Spread, Timing, left, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
     flights::{Flights, Landed, Then},

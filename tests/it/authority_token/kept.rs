@@ -35,7 +35,7 @@ async fn what_was_given_while_the_store_is_away_is_kept_once_it_is_back() {
     let sessions = Arc::new(Sessions::new(store.clone(), ring, Handle::current()).unwrap());
     let password = Secret::new(PASSWORD_THERE.to_owned());
     let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
-    let given = remote.ask(grant, time.now()).await.unwrap();
+    let given = remote.ask(grant, None, time.now()).await.unwrap();
     let held = Held {
         expires: given.issued.plus(given.expires_in),
         access_token: given.access_token,
