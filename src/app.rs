@@ -198,6 +198,7 @@ impl App {
         };
         let new = Arc::new(new);
         inner.gate.store(new.clone());
+        old.proxy().auth().retire(new.proxy().auth());
         // Only now: these are the keys that the old generation signs with, too.
         if let (Some(endpoints), Some(authority)) = (new.endpoints(), &config.authority)
             && let Err(error) = endpoints.grants.keys.reconfigure(&authority.signing)

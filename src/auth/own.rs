@@ -226,7 +226,7 @@ impl Auth {
         Ok(Verdict {
             liveness: Some(verified.key.liveness().clone()),
             session: Some(live),
-            succession: access.and_then(|access| own.succession(&session, access, digest)),
+            succession: access.and_then(|access| own.succession(&session, access, digest, verified.key.liveness())),
             ..self.verdict(
                 LOCAL_ISSUER,
                 verified.claims.members(),

@@ -26,6 +26,16 @@ impl Auth {
         self.services.get(upstream)?.as_ref()
     }
 
+    /// Has the keepers of tokens that `next` does not go on with rest, and so the renewals of sessions: what lives on with the
+    /// old configuration must not go on asking by itself with settings that may be wrong.
+    pub fn retire(&self, next: &Auth) {
+        let goes_on = |keeper: &Arc<Keeper>| next.services().any(|next| Arc::ptr_eq(next, keeper));
+        self.services().filter(|keeper| !goes_on(keeper)).for_each(|keeper| keeper.retire());
+        if let Some(renewals) = self.own.as_ref().and_then(|own| own.renewals.as_ref()) {
+            renewals.retire();
+        }
+    }
+
     pub fn services(&self) -> impl Iterator<Item = &Arc<Keeper>> {
         self.services.iter().flatten()
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::Renewal,
-    jose::{Verified, peek},
+    jose::{Liveness, Verified, peek},
     model::{Context, Secret, UnixTime},
     refresh::slides_from,
     session::{Access, Session, SessionId, Succeed, Succeeded, about::About},
@@ -40,6 +40,8 @@ pub struct Succession {
     key: TokenDigest,
     presented: [u8; 16],
     ends: UnixTime,
+    /// Ended when the key that signed the presented token is no longer ours, whichever key has signed since.
+    signed: Arc<Liveness>,
     /// From here on its use begins a successor, or another one.
     from: AtomicU64,
     /// The one there is; the verdict is on this one then, and falls when the presented token is taken no more.
@@ -58,6 +60,10 @@ pub struct Successor {
 impl Succession {
     pub(super) fn successor(&self) -> Option<&Successor> {
         self.successor.as_ref()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.signed.is_alive()
     }
 
     /// Bytes beside its own.
@@ -252,12 +258,18 @@ impl Verdict {
 
 impl Own {
     /// What the verdict on `access`, a JWT, must know; `None`: it has no successor.
-    pub(super) fn succession(&self, session: &Session, access: &Access, key: TokenDigest) -> Option<Arc<Succession>> {
+    pub(super) fn succession(
+        &self,
+        session: &Session,
+        access: &Access,
+        key: TokenDigest,
+        signed: &Arc<Liveness>,
+    ) -> Option<Arc<Succession>> {
         let client = self.authority.client(&session.state.client)?;
         let succeeds = !access.foreign && client.renews(session.granted.grant) == Some(Renewal::Successor);
         let from = begins_from(access.issued, access.expires, session);
-        let (presented, ends) = (access.digest, access.expires);
-        succeeds.then(|| Arc::new(Succession { key, presented, ends, from: from.0.into(), successor: None }))
+        let (presented, ends, signed) = (access.digest, access.expires, signed.clone());
+        succeeds.then(|| Arc::new(Succession { key, presented, ends, signed, from: from.0.into(), successor: None }))
     }
 }
 
@@ -355,6 +367,7 @@ impl Flight {
             key: succession.key,
             presented: succession.presented,
             ends: succession.ends,
+            signed: succession.signed.clone(),
             from: begins_from(now, expires, &session).0.into(),
             successor: Some(Successor { token: header, issued: now, expires }),
         };

@@ -89,6 +89,7 @@ impl Verdict {
     pub fn is_alive(&self) -> bool {
         self.liveness.as_ref().is_none_or(|key| key.is_alive())
             && self.session.as_ref().is_none_or(|session| session.is_alive())
+            && self.succession.as_ref().is_none_or(|succession| succession.is_alive())
     }
 
     /// The same of a token whose end has moved.

@@ -81,7 +81,7 @@ impl Remote {
         // The same authority is as it was, and need not fall over once more to be left alone.
         let same = old.filter(|old| old.identity == identity);
         let health = same.map_or_else(|| Arc::new(Health::of(name)), |old| old.health.clone());
-        metrics.remote.prepare(name);
+        metrics.remote.prepare(name, settings.api.dialect(), &settings.grants());
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
         let forcing = Line::patient(settings.max_concurrent.div_ceil(2));
         Ok(Remote {

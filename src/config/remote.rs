@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::{DeclaredDialect, Issuer};
-use crate::model::{Grant, Scope, Secret};
+use crate::model::{Grant, GrantType, Scope, Secret};
 
 /// An authority outside that vouches in our place.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,20 @@ impl Remote {
     /// Which authority it is, and who we are to it: what tells whether a token that is kept belongs there.
     pub fn identity(&self) -> String {
         format!("{} {} {}", self.api.dialect(), self.place(), self.client_id)
+    }
+
+    /// What it may be asked for.
+    pub fn grants(&self) -> Vec<GrantType> {
+        let begins: &[GrantType] = match &self.api {
+            RemoteApi::OAuth2(oauth2) if oauth2.sign_in.is_some() => {
+                &[GrantType::AuthorizationCode, GrantType::ClientCredentials, GrantType::Password]
+            }
+            RemoteApi::OAuth2(_) => &[GrantType::ClientCredentials, GrantType::Password],
+            RemoteApi::Redex { .. } => &[GrantType::ApiKey],
+            RemoteApi::Consinco { .. } => &[GrantType::Password],
+            RemoteApi::Declared { .. } => &[GrantType::ClientCredentials, GrantType::Password, GrantType::ApiKey],
+        };
+        begins.iter().copied().chain([GrantType::RefreshToken]).collect()
     }
 
     /// Where users sign in at the authority itself: how they come back.

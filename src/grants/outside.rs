@@ -264,14 +264,16 @@ impl Grants {
             Ok(renewed) => Ok((*renewed).clone()),
             Err(NotRenewed::Ended) => Err(TokenError::invalid_grant().because("ended_by_the_authority")),
             Err(NotRenewed::NotRenewable) => Err(TokenError::invalid_grant().because("not_renewable")),
+            Err(
+                NotRenewed::NotAsked { retry_after: seconds, busy: true, cause }
+                | NotRenewed::Unavailable { retry_after: Some(seconds), throttled: true, cause },
+            ) => Err(TokenError::unavailable().throttled(seconds).because(cause)),
             Err(NotRenewed::NotAsked { retry_after, busy: false, cause }) => {
                 Err(TokenError { retry_after: Some(retry_after), ..TokenError::unavailable() }.because(cause))
             }
-            Err(
-                NotRenewed::NotAsked { retry_after: seconds, busy: true, cause }
-                | NotRenewed::Unavailable { retry_after: Some(seconds), cause },
-            ) => Err(TokenError::unavailable().throttled(seconds).because(cause)),
-            Err(NotRenewed::Unavailable { retry_after: None, cause }) => Err(TokenError::unavailable().because(cause)),
+            Err(NotRenewed::Unavailable { retry_after, cause, .. }) => {
+                Err(TokenError { retry_after, ..TokenError::unavailable() }.because(cause))
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, FutureExt};
+
 use super::{Means, NotRenewed, Outcome, Timing, Wanted, timing};
 use crate::{
     authority::remote::{NotGiven, Turn, Whose},
@@ -57,8 +59,10 @@ impl Flight {
                 return Ok(Arc::new(session));
             }
             let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
-                // Nothing was asked, so there is nothing to audit.
-                self.means.metrics.oauth.renewed(Renewal::NotRenewable);
+                // Nothing was asked, so there is nothing to audit; and what nobody wants counts for nothing.
+                if self.wanted != Wanted::Recovery {
+                    self.means.metrics.oauth.renewed(Renewal::NotRenewable);
+                }
                 return Err(NotRenewed::NotRenewable);
             };
             match self.attempt(&session, vouched.generation, grant).await {
@@ -151,8 +155,10 @@ impl Flight {
             Wanted::ByTime { .. } | Wanted::Forced { .. } | Wanted::Recovery => None,
             Wanted::ByClient { presented } => Some(presented),
         };
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1..=ATTEMPTS {
+        // Only a refresh token that is spent makes this the one copy of the session's life.
+        let precious = question.presented.is_some();
+        let (mut failures, mut pause) = (0, FIRST_PAUSE);
+        loop {
             let answer = Answer::Given { held: held.clone(), renewed_for };
             match self.means.sessions.renew(self.id, Renewed { epoch: question.epoch, answer }).await {
                 Ok(Exchanged::Kept { .. }) => {
@@ -160,8 +166,13 @@ impl Flight {
                     self.note(how, question.session);
                     return Next::Landed(self.session().await.map(Arc::new));
                 }
-                // By the attempt before, whose answer did not come.
-                Ok(Exchanged::Moved) => return Next::Landed(self.session().await.map(Arc::new)),
+                Ok(Exchanged::Moved) => {
+                    // By the attempt before, whose answer did not come.
+                    if failures > 0 {
+                        self.note(how, question.session);
+                    }
+                    return Next::Landed(self.session().await.map(Arc::new));
+                }
                 Ok(Exchanged::Aside) => {
                     tracing::warn!(session = %self.id, "what the authority gave came after the lease was over; it is kept aside");
                     return Next::Again;
@@ -170,18 +181,31 @@ impl Flight {
                     return Next::Landed(Err(NotRenewed::Ended));
                 }
                 Err(error) => {
-                    tracing::warn!(session = %self.id, %error, "what the authority gave could not be kept yet");
-                    if attempt < ATTEMPTS {
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(session = %self.id, %error, "what the authority gave could not be kept yet; it is tried again");
                     }
+                    let over = self.means.sessions.now() >= question.session.state.absolute;
+                    let hopeless = matches!(error, StoreError::Unreadable(_)) || !precious;
+                    if over || (hopeless && failures >= ATTEMPTS) {
+                        break;
+                    }
+                    if failures == ATTEMPTS {
+                        tracing::error!(
+                            session = %self.id,
+                            %error,
+                            "what the authority gave could still not be kept: the session is lost if sidegate ends before the store is back"
+                        );
+                        self.note(Renewal::Store, question.session);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
         tracing::error!(session = %self.id, "what the authority gave could not be kept, and its last refresh token is lost");
         self.note(Renewal::Store, question.session);
-        let cause = "the store is not available".to_owned();
-        Next::Landed(Err(NotRenewed::Unavailable { retry_after: None, cause }))
+        Next::Landed(Err(NotRenewed::unavailable("the store is not available".to_owned())))
     }
 
     /// The authority does not know the refresh token any more. What was given too late may be good still; otherwise the
@@ -189,8 +213,8 @@ impl Flight {
     async fn refused(&self, turn: &Turn<'_>, question: &Question<'_>) -> Next {
         let mut tried = Vec::new();
         loop {
-            let candidates = match self.means.sessions.candidates(self.id).await {
-                Ok(candidates) => candidates,
+            let candidates = match self.patiently(|| self.means.sessions.candidates(self.id).boxed()).await {
+                Ok((candidates, _)) => candidates,
                 Err(error) => return Next::Landed(Err(self.without_store(&error))),
             };
             let Some(candidate) = candidates.into_iter().find(|candidate| !tried.contains(&candidate.epoch)) else {
@@ -208,17 +232,33 @@ impl Flight {
             }
         }
         let renewed = Renewed { epoch: question.epoch, answer: Answer::Ended { tried } };
-        match self.means.sessions.renew(self.id, renewed).await {
-            Ok(Exchanged::Ended) => {
+        match self.patiently(|| self.means.sessions.renew(self.id, renewed.clone()).boxed()).await {
+            // Or by the attempt before, whose answer did not come.
+            Ok((Exchanged::Ended, _) | (Exchanged::Gone, true)) => {
                 self.note(if question.doubtful { Renewal::AnswerLost } else { Renewal::Ended }, question.session);
                 Next::Landed(Err(NotRenewed::Ended))
             }
             // Somebody has renewed it, or put something aside, since this one looked.
-            Ok(Exchanged::Untried | Exchanged::Moved | Exchanged::Aside | Exchanged::Kept { .. } | Exchanged::Gone) => {
-                Next::Again
-            }
+            Ok(_) => Next::Again,
             Err(error) => Next::Landed(Err(self.without_store(&error))),
         }
+    }
+
+    /// Takes a step at a store that may be away for a moment, and says whether that took more than one attempt: what is
+    /// known by now would have to be asked for once more, and then look like an answer that was lost.
+    async fn patiently<'f, T: Send>(
+        &'f self,
+        step: impl Fn() -> BoxFuture<'f, Result<T, StoreError>> + Send,
+    ) -> Result<(T, bool), StoreError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 0..A_FEW {
+            if let Ok(taken) = step().await {
+                return Ok((taken, attempt > 0));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        step().await.map(|taken| (taken, true))
     }
 
     /// No judgement on the session. Where the token may be spent all the same, it is tried once more at once: authorities
@@ -275,7 +315,7 @@ impl Flight {
 
     fn without_store(&self, error: &StoreError) -> NotRenewed {
         self.means.metrics.oauth.renewed(Renewal::Store);
-        NotRenewed::Unavailable { retry_after: None, cause: error.to_string() }
+        NotRenewed::unavailable(error.to_string())
     }
 
     /// No judgement on the session: it is kept.
@@ -302,7 +342,8 @@ impl Flight {
             | ErrorCode::UnsupportedTokenType => Renewal::Misconfigured,
         };
         self.note(renewal, session);
-        NotRenewed::Unavailable { retry_after: error.throttled, cause }
+        let throttled = error.throttled.is_some();
+        NotRenewed::Unavailable { retry_after: error.throttled.or(error.retry_after), throttled, cause }
     }
 
     fn note(&self, renewal: Renewal, session: &Session) {
@@ -338,7 +379,9 @@ fn whose(session: &Session) -> Whose {
 /// Between two looks at a session that another process renews.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
-/// To keep what was given: a minute together. Requests do not wait so long.
+/// To keep what was given, a minute together, before somebody must be told. Requests do not wait so long.
 const ATTEMPTS: u32 = 18;
+/// To note what is known: a few seconds together.
+const A_FEW: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

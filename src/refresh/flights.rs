@@ -119,6 +119,14 @@ impl Flights {
         Some(landed)
     }
 
+    /// What has failed may be tried again at once.
+    pub(super) fn forget_rests(&self) {
+        self.lock().entries.retain(|_, entry| {
+            entry.failures = 0;
+            entry.rests_until.is_none()
+        });
+    }
+
     /// Waits until none is under way.
     pub(super) async fn quiet(&self) {
         // The sender lives in `self`, so waiting cannot fail.
@@ -218,7 +226,7 @@ mod tests {
     }
 
     fn unavailable() -> Outcome {
-        Err(NotRenewed::Unavailable { retry_after: None, cause: "test".to_owned() })
+        Err(NotRenewed::unavailable("test".to_owned()))
     }
 
     /// One flight of `id` at `now`, and how many seconds nobody asks again after it.

@@ -6,7 +6,13 @@ pub mod service;
 mod sweep;
 mod timing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub use self::timing::{Spread, Timing, left, renews_from, slides_from, timing};
 use self::{
@@ -35,6 +41,8 @@ struct Means {
     authority: Arc<Authority>,
     settings: config::Refresh,
     metrics: Arc<Metrics>,
+    /// Another generation has taken its place.
+    retired: AtomicBool,
 }
 
 /// Why a renewal is wanted.
@@ -83,18 +91,26 @@ pub enum NotRenewed {
     Unavailable {
         /// Seconds after which another try is worth it, where somebody said so.
         retry_after: Option<u64>,
+        /// The authority wants to be asked less.
+        throttled: bool,
         /// For the log; no secret.
         cause: String,
     },
 }
 
 impl NotRenewed {
+    fn unavailable(cause: String) -> NotRenewed {
+        NotRenewed::Unavailable { retry_after: None, throttled: false, cause }
+    }
+
     /// The same, to be tried again after `seconds`.
     fn until(self, seconds: u64) -> NotRenewed {
         match self {
             NotRenewed::Ended | NotRenewed::NotRenewable => self,
             NotRenewed::NotAsked { busy, cause, .. } => NotRenewed::NotAsked { retry_after: seconds, busy, cause },
-            NotRenewed::Unavailable { cause, .. } => NotRenewed::Unavailable { retry_after: Some(seconds), cause },
+            NotRenewed::Unavailable { throttled, cause, .. } => {
+                NotRenewed::Unavailable { retry_after: Some(seconds), throttled, cause }
+            }
         }
     }
 }
@@ -110,7 +126,15 @@ impl Renewals {
         old: Option<&Renewals>,
     ) -> Renewals {
         let flights = old.map_or_else(Arc::default, |old| old.flights.clone());
-        Renewals { means: Arc::new(Means { sessions, remote, authority, settings, metrics }), flights }
+        let means = Means { sessions, remote, authority, settings, metrics, retired: AtomicBool::new(false) };
+        Renewals { means: Arc::new(means), flights }
+    }
+
+    /// Another generation takes the place of this one, which goes on only for requests that it began with. What has failed
+    /// under its settings says nothing of others: whoever has mended them need not wait.
+    pub fn retire(&self) {
+        self.means.retired.store(true, Ordering::Relaxed);
+        self.flights.forget_rests();
     }
 
     /// Who is asked.
@@ -176,7 +200,7 @@ impl Renewals {
 
     async fn landing(&self, mut landed: Landed) -> Outcome {
         let outcome = tokio::time::timeout(self.means.settings.wait, landed.wait_for(Option::is_some)).await;
-        let unavailable = |cause: &str| NotRenewed::Unavailable { retry_after: None, cause: cause.to_owned() };
+        let unavailable = |cause: &str| NotRenewed::unavailable(cause.to_owned());
         match outcome {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(unavailable("no outcome"))),
             Ok(Err(_)) => Err(unavailable("the renewal was cut short")),
@@ -199,7 +223,7 @@ impl Renewals {
             if forced {
                 means.metrics.replay.forced(Renewable::AuthorityToken, told(&outcome));
             }
-            let then = then(&outcome);
+            let then = if means.is_retired() { Then::Forget } else { then(&outcome) };
             crash::point(Point::BeforeAnswer).await;
             (outcome, then, means.sessions.now())
         })
@@ -207,6 +231,10 @@ impl Renewals {
 }
 
 impl Means {
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
     /// How long a lease lasts: longer than a question may take, and not by much, since nobody else can help until it is over.
     fn lease(&self) -> Duration {
         self.remote.settings().timeout * 8 / 5

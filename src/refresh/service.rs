@@ -111,6 +111,8 @@ struct State {
     forced: Option<UnixTime>,
     /// The next attempt is made, or is under way, for that alone.
     by_force: bool,
+    /// Another one keeps the token of this upstream: this one asks only for requests that began with it.
+    retired: bool,
 }
 
 impl Keeper {
@@ -234,6 +236,12 @@ impl Keeper {
         if is_newer { Ok(()) } else { self.shared.force(now) }
     }
 
+    /// Another generation of the configuration has taken the place of this one.
+    pub fn retire(&self) {
+        self.shared.state().retired = true;
+        self.shared.wake.notify_one();
+    }
+
     pub fn seen(&self) -> Seen {
         let token = self.shared.kept.load().as_ref().map(|kept| (kept.issued, kept.expires));
         let state = self.shared.state();
@@ -299,7 +307,12 @@ impl Shared {
         }
         match state.rest(now) {
             // The task tries again by itself then.
-            Some(rest) if rest <= patience => Ok(()),
+            Some(rest) if rest <= patience => {
+                if state.retired {
+                    self.wake.notify_one();
+                }
+                Ok(())
+            }
             Some(rest) => Err(NoToken::Unavailable { retry_after: Some(rest.as_secs()) }),
             None => {
                 state.wanted = true;

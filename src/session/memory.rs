@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound::{Excluded, Unbounded},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -269,7 +270,7 @@ impl SessionStore for Memory {
             let sessions = &kept.sessions;
             let has_lapsed =
                 |id: &&SessionId| sessions.get(*id).is_some_and(|session| session.state.has_lapsed(owner, alone, at));
-            let behind = kept.intents.iter().filter(|id| after.is_none_or(|after| **id > after));
+            let behind = kept.intents.range((after.map_or(Unbounded, Excluded), Unbounded));
             behind.filter(has_lapsed).take(most).copied().collect()
         })
     }

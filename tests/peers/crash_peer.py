@@ -77,7 +77,7 @@ class Given:
         self.name, self.forgives = name, name.startswith(GRACE)
         self.newest, self.rotations, self.rotated_at = 0, 0, 0.0
         self.superseded, self.expiries = {}, {}
-        self.revoked = False
+        self.revoked, self.revoked_for = False, ()
 
     def give(self, lifetime):
         if self.newest:
@@ -88,14 +88,14 @@ class Given:
         tokens = {"access_token": f"at:{name}", "refresh_token": f"rt:{name}"}
         return {**tokens, "token_type": "Bearer", "expires_in": lifetime}
 
-    def redeem(self, number, lifetime):
+    def redeem(self, number, lifetime, asked_at):
         """What is given for refresh token `number`, or nothing."""
         if self.revoked:
             return None
         if number != self.newest:
             since = self.superseded.get(number)
             if since is None or not self.forgives or since + FORGIVEN_FOR < time.monotonic():
-                self.revoked = True
+                self.revoked, self.revoked_for = True, (asked_at, time.monotonic())
                 return None
         self.rotations, self.rotated_at = self.rotations + 1, time.monotonic()
         return self.give(lifetime)
@@ -113,6 +113,8 @@ class Authority:
         # How long it takes, before it has done anything and after that.
         self.slow = 0.0
         self.holding, self.held, self.released = None, 0, threading.Event()
+        # Whoever asks has no answer.
+        self.away, self.unanswered = False, 0
         authority = self
 
         class Asked(Handler):
@@ -120,7 +122,6 @@ class Authority:
                 form = {name: values[0] for name, values in parse_qs(self.read().decode()).items()}
                 given = authority.answer(form)
                 if given is None:
-                    # Whoever asked is dead.
                     self.close_connection = True
                 else:
                     self.say(*given)
@@ -131,16 +132,20 @@ class Authority:
 
     def answer(self, form):
         refused = 400, {"error": "invalid_grant"}
+        if self.away:
+            self.unanswered += 1
+            return None
         if form["grant_type"] == "password":
             with self.lock:
                 given = self.books.setdefault(form["username"], Given(form["username"])).give(self.first)
             return (200, given) if form["password"] == PASSWORD else refused
+        asked_at = time.monotonic()
         if not self.goes_on("read"):
             return None
         time.sleep(random.uniform(0, self.slow))
         kind, name, number = form["refresh_token"].split(":")
         with self.lock:
-            given = self.books[name].redeem(int(number), self.later) if kind == "rt" else None
+            given = self.books[name].redeem(int(number), self.later, asked_at) if kind == "rt" else None
         if not self.goes_on("rotated"):
             return None
         time.sleep(random.uniform(0, self.slow))
@@ -476,6 +481,24 @@ class Crash(Peer):
     def test_killed_again_with_the_answer_to_the_second_attempt(self):
         self.killed_twice("AfterReceive", (GRACE,), 3)
 
+    def test_killed_and_back_while_the_authority_is_away(self):
+        self.house.start("AfterIntent")
+        [sessions] = self.signed_in(1, ways=(REQUEST,))
+        self.kill_while(sessions, self.house.arrived)
+        self.authority.away = True
+        self.addCleanup(setattr, self.authority, "away", False)
+        self.house.start()
+        eventually("somebody tries to recover", lambda: self.authority.unanswered > 0, pause=0.01)
+        for session in sessions:
+            answer = session.get()
+            self.assertEqual(answer.status, 503, answer.text())
+            self.assertGreater(int(answer.headers["Retry-After"]), 0)
+        self.authority.away = False
+        for session in sessions:
+            eventually("it goes on", lambda session=session: session.get().status == 200)
+            self.look_at(session, 1)
+        self.assertEqual(self.house.renewed(result="ended"), 0)
+
     def test_killed_at_random_under_load_no_session_is_lost_that_the_books_call_good(self):
         self.authority.first = self.authority.later = 1
         self.authority.slow = 0.08
@@ -565,14 +588,20 @@ class Client(threading.Thread):
         elif answer.status == (400 if refreshes else 401) and self.is_lost():
             self.lost, self.session = self.lost + 1, None
         else:
-            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}"
+            given = self.test.authority.books[self.session.name]
+            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}; {vars(given)}, {self.kills[-3:]}"
 
     def is_lost(self):
-        """Whether its last token was given around a kill, and never used."""
+        """Whether its last token was given around a kill, and never used. Or else the authority came to a question only
+        after who asked was killed, and had answered the next process before: then it has revoked that answer too."""
         given = self.test.authority.books[self.session.name]
+        if given.forgives or not given.revoked:
+            return False
+        asked, handled = given.revoked_for
+        if any(asked <= kill <= handled for kill in self.kills):
+            return True
         unused = f"at:{given.name}:{given.newest}" not in self.test.upstream.seen
-        killed = any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
-        return given.revoked and not given.forgives and unused and killed
+        return unused and any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
 
 
 if __name__ == "__main__":

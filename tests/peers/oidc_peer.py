@@ -487,7 +487,7 @@ class Storm(Broker):
         shown = {json.loads(body)["headers"]["authorization"] for _, body in answers}
         self.assertEqual(len(shown), self.sessions, "each session has shown its newest token and no other")
         for authorization in shown:
-            self.assertTrue(self.is_good(authorization), "the provider knows what the upstream was shown, and it is good")
+            self.assertTrue(self.is_good(authorization), "the provider takes what the upstream was shown for good")
         # And nobody was lost by it.
         with ThreadPoolExecutor(8) as pool:
             again = list(pool.map(lambda one: self.refresh(one["refresh_token"]).status, given))

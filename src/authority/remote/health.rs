@@ -23,7 +23,18 @@ pub(super) struct Health {
 #[derive(Default)]
 struct Inner {
     seen: Seen,
+    told: Told,
     breaker: Breaker,
+}
+
+/// What the log says, which is no more than a few lines a minute: an authority that fails every other question changes its
+/// state with every answer.
+#[derive(Default)]
+struct Told {
+    state: State,
+    /// Lines since then.
+    since: UnixTime,
+    lines: u32,
 }
 
 /// What `/readyz` and `/status` say of the authority outside.
@@ -97,7 +108,8 @@ impl Leave<'_> {
         let (name, inner) = (self.health.name(), &mut *self.health.lock());
         let failure = outcome.err();
         let state = failure.map_or(State::Answers, |failure| state(&failure.error));
-        inner.seen.note(name, state, failure.map(|failure| &failure.error), now);
+        inner.seen.note(state, failure.map(|failure| &failure.error), now);
+        inner.told.tell(name, &inner.seen, now);
         // What was never asked says nothing of the authority, and the place of a probe is free again.
         let pass = self.pass.take()?;
         if failure.is_some_and(|failure| !failure.asked) {
@@ -114,7 +126,7 @@ impl Leave<'_> {
         let change = inner.breaker.settle(pass, went, now, backoff::chance());
         if let Some(Change::Opened { for_seconds, again }) = change {
             let cause = inner.seen.last_error.as_deref();
-            if again {
+            if again || !inner.told.may_say_more(now) {
                 tracing::debug!(authority = name, cause, for_seconds, "the authority outside is still away");
             } else {
                 tracing::warn!(
@@ -138,29 +150,9 @@ impl Drop for Leave<'_> {
 }
 
 impl Seen {
-    fn note(&mut self, name: &str, state: State, error: Option<&TokenError>, now: UnixTime) {
+    fn note(&mut self, state: State, error: Option<&TokenError>, now: UnixTime) {
         let cause = error.map(|error| error.cause.as_deref().unwrap_or_else(|| error.code.as_str()));
         if self.state != state {
-            match state {
-                State::Refuses => {
-                    tracing::error!(
-                        authority = name,
-                        cause,
-                        "the authority outside refuses sidegate itself: look at its settings"
-                    );
-                }
-                State::Away => {
-                    tracing::warn!(
-                        authority = name,
-                        cause,
-                        "the authority outside does not answer as it should; sessions are kept"
-                    );
-                }
-                State::Answers if self.state != State::Untried => {
-                    tracing::info!(authority = name, "the authority outside answers again");
-                }
-                State::Answers | State::Untried => {}
-            }
             (self.state, self.since) = (state, Some(now));
         }
         if state == State::Answers {
@@ -169,6 +161,51 @@ impl Seen {
         self.last_error = (state != State::Answers).then(|| cause.unwrap_or_default().to_owned());
     }
 }
+
+impl Told {
+    /// Says what has changed since the last line: at once, or with the first answer that comes when there may be another.
+    fn tell(&mut self, authority: &str, seen: &Seen, now: UnixTime) {
+        let cause = seen.last_error.as_deref();
+        if self.state == seen.state || !self.may_say_more(now) {
+            return;
+        }
+        match seen.state {
+            State::Refuses => {
+                tracing::error!(
+                    authority,
+                    cause,
+                    "the authority outside refuses sidegate itself: look at its settings"
+                );
+            }
+            State::Away => {
+                tracing::warn!(
+                    authority,
+                    cause,
+                    "the authority outside does not answer as it should; sessions are kept"
+                );
+            }
+            State::Answers if self.state != State::Untried => {
+                tracing::info!(authority, "the authority outside answers again");
+            }
+            State::Answers | State::Untried => {}
+        }
+        self.state = seen.state;
+    }
+
+    /// Whether there may be another line at `now`, which is counted.
+    fn may_say_more(&mut self, now: UnixTime) -> bool {
+        if now.0.abs_diff(self.since.0) >= A_MINUTE {
+            (self.since, self.lines) = (now, 0);
+        }
+        self.lines += 1;
+        self.lines <= MOST_LINES
+    }
+}
+
+/// Seconds.
+const A_MINUTE: u64 = 60;
+/// In a minute. Twice there and back, and what the breaker has to say of it.
+const MOST_LINES: u32 = 6;
 
 /// What an error says of the authority, or of us before it; nothing of whoever presented something.
 fn state(error: &TokenError) -> State {
@@ -242,6 +279,23 @@ mod tests {
             ask(&health, Err(failed(TokenError::unavailable())), NOW.plus(second));
         }
         assert_eq!((health.seen().state, health.seen().since), (State::Away, Some(NOW)));
+    }
+
+    #[test]
+    fn an_authority_that_fails_every_other_question_does_not_fill_the_log() {
+        let health = Health::of("remote");
+        let lines = |health: &Health| health.lock().told.lines.min(MOST_LINES);
+        for second in 0..30 {
+            ask(&health, Ok(()), NOW.plus(second));
+            ask(&health, Err(failed(TokenError::unavailable())), NOW.plus(second));
+        }
+        ask(&health, Ok(()), NOW.plus(30));
+        assert_eq!((lines(&health), health.lock().told.state, health.seen().state), (6, State::Away, State::Answers));
+        // What is so in the end is told.
+        for second in 60..70 {
+            ask(&health, Ok(()), NOW.plus(second));
+            assert_eq!((lines(&health), health.lock().told.state), (1, State::Answers), "once");
+        }
     }
 
     #[test]

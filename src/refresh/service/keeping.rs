@@ -45,6 +45,9 @@ impl Shared {
     /// When the token is asked for if nobody wants it earlier.
     fn next(&self) -> UnixTime {
         let (state, now) = (self.state(), self.time.now());
+        if state.retired && self.ended.receiver_count() == 0 {
+            return UnixTime(u64::MAX);
+        }
         if let Some(until) = state.rests_until {
             // Further away than any pause is long: the clock was set back.
             return if now.until(until) > LONGEST_PAUSE { now } else { until };

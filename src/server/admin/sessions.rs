@@ -48,6 +48,21 @@ struct View {
     generation: u64,
     /// Access tokens that are still good.
     access_tokens: usize,
+    /// What the authority outside gave, if it vouches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<Outside>,
+}
+
+#[derive(Serialize)]
+struct Outside {
+    /// Of its access token.
+    expires: String,
+    /// How often that was renewed.
+    renewals: u64,
+    /// It is being renewed, or was to be and nobody came back.
+    under_way: bool,
+    /// Its refresh token was sent, and nobody knows what came of it.
+    doubtful: bool,
 }
 
 #[derive(Serialize)]
@@ -81,6 +96,12 @@ impl View {
             expires: stamp(state.absolute),
             generation: state.generation,
             access_tokens: state.access.iter().filter(|access| now < access.expires).count(),
+            authority: state.vouched.map(|vouched| Outside {
+                expires: stamp(vouched.expires),
+                renewals: vouched.generation.saturating_sub(1),
+                under_way: vouched.intent.is_some(),
+                doubtful: vouched.doubtful,
+            }),
         }
     }
 }

@@ -145,7 +145,7 @@ impl<'t> Tables<'t> {
 
     /// Makes a session findable that is being renewed. What is not renewed any more needs no candidates.
     fn index_renewal(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
-        if kept.state.has_intent() {
+        if kept.state.has_intent() && kept.state.revoked.is_none() {
             self.intents.insert(id.0, ())?;
         } else {
             self.intents.remove(id.0)?;
@@ -268,7 +268,8 @@ impl View {
                 Ok(kept) if wanted(&kept.state) => found.push(SessionId(id)),
                 Ok(_) => {}
                 Err(Failure::Unreadable(error)) => {
-                    tracing::warn!(id = %SessionId(id), error, "a session cannot be renewed");
+                    // Told where it is looked for: this look comes every few seconds.
+                    tracing::debug!(id = %SessionId(id), error, "a session cannot be renewed");
                 }
                 Err(error) => return Err(error),
             }

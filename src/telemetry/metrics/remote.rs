@@ -6,7 +6,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 use serde::Serialize;
 
 use super::{Families, OK, REQUEST_BUCKETS, THROTTLED};
-use crate::model::{GrantType, TokenError};
+use crate::model::{ErrorCode, GrantType, TokenError};
 
 /// What is asked of an authority outside. It outlives a reload.
 pub struct RemoteMetrics {
@@ -95,8 +95,13 @@ impl RemoteMetrics {
         self.duration.with_label_values(&[authority, dialect, grant.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// So that its counters are there before they count anything.
-    pub fn prepare(&self, authority: &str) {
+    /// So that its counters are there before they count anything: `grants` are what it may be asked for.
+    pub fn prepare(&self, authority: &str, dialect: &str, grants: &[GrantType]) {
+        for grant in grants {
+            for result in ErrorCode::ALL.map(ErrorCode::as_str).into_iter().chain([OK, THROTTLED]) {
+                self.requests.with_label_values(&[authority, dialect, grant.as_str(), result]);
+            }
+        }
         self.breaker_opened.with_label_values(&[authority]);
         self.breaker_refused.with_label_values(&[authority]);
     }

@@ -200,10 +200,8 @@ async fn the_status_tells_of_the_authority_and_its_sessions() {
     );
     assert_eq!(authority["issuer"], "http://127.0.0.1:8080");
     assert_eq!(authority["signing_keys"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        (&authority["signing_keys"][0]["stage"], &authority["signing_keys"][0]["age"]),
-        (&json!("current"), &json!(0))
-    );
+    assert_eq!(authority["signing_keys"][0]["stage"], "current");
+    assert!(authority["signing_keys"][0]["age"].as_u64().unwrap() < 60, "{authority}");
     let page = setup.sidegate.status_page("localhost", "text/html").await;
     for part in ["Signing keys", "Token endpoints", "oauth20", "<h2>Sessions</h2>", "memory"] {
         assert!(page.text().contains(part), "{part}");

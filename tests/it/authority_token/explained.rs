@@ -1,6 +1,10 @@
 //! What `explain` says of when something is renewed, and by whom.
 
 use super::house::House;
+use crate::{
+    oauth::house::{sessions, text},
+    support::{issuer::scratch, request, send},
+};
 
 #[tokio::test]
 async fn each_token_is_told_with_its_word_its_seconds_and_who_renews_it() {
@@ -46,4 +50,33 @@ async fn a_token_that_nobody_can_renew_is_fresh_and_then_dead() {
     house.sidegate.time.advance(300);
     let told = house.sidegate.explained(&token).await.0;
     assert!(told.contains("dead: session "), "{told}");
+}
+
+#[tokio::test]
+async fn a_session_is_shown_with_the_end_of_the_authority_s_token_and_without_the_token() {
+    let file = scratch("admin").join("token");
+    std::fs::write(&file, "token-of-the-operators").unwrap();
+    let admin =
+        format!("store: {{ memory: {{}} }}\nadmin: {{ address: 127.0.0.1:0, token_file: {} }}\n", file.display());
+    let house = House::with("", &admin).await;
+    let given = house.signed_in().await;
+    let listed = sessions(&house.sidegate).list(sidegate::session::Filter::default(), None, 10).await.unwrap();
+    let show = async || {
+        let mut asked = request("GET", &format!("/sessions/{}", listed[0].id), "token-of-the-operators");
+        asked.headers_mut().insert("host", "localhost".parse().unwrap());
+        let shown = send(house.sidegate.admin, asked).await;
+        assert!(!shown.text().contains("canary"), "{}", shown.text());
+        shown.json()["authority"].clone()
+    };
+    let first = show().await;
+    assert_eq!(
+        (&first["renewals"], &first["under_way"], &first["doubtful"]),
+        (&0.into(), &false.into(), &false.into())
+    );
+    house.refreshed(&text(&given, "refresh_token")).await;
+    house.sidegate.time.advance(300);
+    house.get(&text(&given, "access_token")).await;
+    let later = show().await;
+    assert_eq!(later["renewals"], 2);
+    assert!(later["expires"].as_str().unwrap() > first["expires"].as_str().unwrap(), "{first} {later}");
 }

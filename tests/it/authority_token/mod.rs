@@ -9,6 +9,7 @@ mod flood;
 pub mod house;
 mod kept;
 mod lost;
+mod mended;
 mod min_life;
 mod passed;
 mod refreshed;

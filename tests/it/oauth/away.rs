@@ -102,11 +102,19 @@ pub struct Store {
     /// Steps that it did not take.
     pub missed: AtomicUsize,
     taken: AtomicUsize,
+    /// Answers still to be lost of steps that replace what the authority gave, and were taken.
+    pub lost: AtomicUsize,
 }
 
 impl Store {
     pub fn new(time: Time, away: Arc<AtomicBool>, taken: usize) -> Store {
-        Store { inside: Memory::new(time), away, missed: AtomicUsize::new(0), taken: taken.into() }
+        Store {
+            inside: Memory::new(time),
+            away,
+            missed: AtomicUsize::new(0),
+            taken: taken.into(),
+            lost: AtomicUsize::new(0),
+        }
     }
 
     fn step<'a, T: Send + 'a>(
@@ -176,7 +184,13 @@ impl SessionStore for Store {
     }
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
-        self.step(self.inside.renew(id, renewed))
+        let step = self.step(self.inside.renew(id, renewed));
+        async move {
+            let outcome = step.await;
+            let lost = self.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |lost| lost.checked_sub(1)).is_ok();
+            if lost { Err(StoreError::Unavailable("late".to_owned())) } else { outcome }
+        }
+        .boxed()
     }
 
     fn slide(&self, id: SessionId, step: Slide) -> BoxFuture<'_, Result<Slid, StoreError>> {

@@ -15,7 +15,10 @@ use sidegate::{
     auth::{Auth, Refusal, bearer, own::Own, policy::Policy, verdict::Verdict},
     authority::Authority,
     config::{self, TokenPlace},
-    jose::SigningKeys,
+    jose::{
+        SigningKeys,
+        rotation::{self, Plan, Ring},
+    },
     model::{Connection, Context, GrantType, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
         Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
@@ -364,4 +367,25 @@ async fn a_store_that_is_slow_is_waited_for_a_moment_and_what_comes_of_it_is_not
     assert_eq!(*house.store.read.borrow(), read + 1, "one asks");
     house.store.held.send_replace(false);
     assert!(house.successor(&token).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_token_whose_key_is_gone_is_taken_no_more_whichever_key_signed_its_successor() {
+    let house = House::of(SUCCEEDS);
+    let signing = house.auth.own().unwrap().signing.clone();
+    let plan = Plan { algorithm: jsonwebtoken::Algorithm::ES256, rotate_after: None, publish_ahead: 0 };
+    let (mut ring, now) = (Ring::default(), house.time.now());
+    ring.advance(&plan, now).unwrap();
+    signing.install(&ring).unwrap();
+    let token = house.open_jwt().await;
+    house.successor(&token).await.unwrap();
+    ring.rotate(&plan, true, now).unwrap();
+    signing.install(&ring).unwrap();
+    house.time.advance(400);
+    let next = house.successor(&token).await.unwrap().unwrap();
+    // The first key is taken away, and nobody's clock has moved.
+    ring.advance(&plan, now.plus(rotation::KEPT)).unwrap();
+    signing.install(&ring).unwrap();
+    assert_eq!(house.successor(&token).await.unwrap_err().reason, Reason::KeyUnknown);
+    house.judge(next.to_str().unwrap()).await.unwrap();
 }

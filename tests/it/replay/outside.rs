@@ -3,10 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{refusal, refusing_the_first};
+use super::{REFUSAL, refusal, refusing_the_first};
 use crate::{
     authority_token::house::{House, Outside, yaml},
-    support::{Sidegate, Upstream, Wire, client::request, get, look::assert_invalid_token, send},
+    support::{Scripted, Sidegate, Upstream, Wire, client::request, get, look::assert_invalid_token, send},
 };
 
 async fn before(upstream: Upstream, more: &str, route: &str) -> House {
@@ -217,4 +217,23 @@ async fn renewals_by_force_take_half_of_the_places_at_the_authority_and_leave_th
         });
     });
     assert!(asked.iter().all(|reply| reply.status == 401));
+}
+
+#[tokio::test]
+async fn an_internal_token_is_not_minted_anew_for_a_session_that_has_ended() {
+    let (outside, idle, upstream) = (Outside::start().await, Upstream::start().await, Scripted::start().await);
+    let yaml = yaml(&outside, &idle, "", "store: { memory: {} }\n");
+    let yaml = yaml.replace(&idle.address.to_string(), &upstream.address.to_string());
+    let house = House { outside, upstream: idle, sidegate: Sidegate::start(&yaml).await };
+    let token = house.access().await;
+    let mut client = Wire::connect(house.sidegate.public).await;
+    client.say(format!("GET /jwt HTTP/1.1\r\nhost: api.test\r\nauthorization: Bearer {token}\r\n\r\n")).await;
+    let mut answering = upstream.next().await;
+    answering.head().await;
+    let body = format!("token={token}&client_id=app&client_secret={}", crate::oauth::house::SECRET);
+    assert_eq!(send(house.sidegate.public, crate::oauth::house::form("/oauth20/revoke", &body, &[])).await.status, 200);
+    answering.say(REFUSAL).await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 401") && head.contains("error=\"invalid_token\""), "{head}");
+    assert!(upstream.is_untouched().await);
 }

@@ -52,6 +52,24 @@ async fn a_reload_with_other_settings_gets_another_token_and_lets_go_of_the_firs
 }
 
 #[tokio::test]
+async fn nobody_keeps_the_first_token_good_either_while_something_of_the_old_generation_goes_on() {
+    let house = House::new(By::ClientCredentials).await;
+    house.kept(1).await;
+    // As a long poll has it.
+    let old = house.sidegate.app.gate();
+    let another = Authority::start(Speech::OAuth2).await;
+    another.script(|script| script.lifetime = 7200);
+    house.sidegate.reload(&yaml(&house.issuer, &house.upstream, &By::Form.yaml(&another), "")).await;
+    house.kept(1).await;
+    house.sidegate.time.advance(3700);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(house.authority.asked().len(), 1);
+    // But whoever began with it has what it needs.
+    let shown = old.proxy().auth().service(0).unwrap().wait(std::time::Duration::ZERO).await.unwrap();
+    assert_eq!((shown.generation, house.authority.asked().len()), (2, 2));
+}
+
+#[tokio::test]
 async fn after_a_restart_the_token_is_got_anew() {
     let house = House::new(By::Password).await;
     house.kept(1).await;
