@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::UnixTime,
-    refresh::{NotRenewed, Renewals, Timing, Wanted, timing},
+    refresh::{NotRenewed, Renewals, Timing, Wanted, left, timing},
     session::{Sessions, Showing, Watched},
     telemetry::{
         metrics::{Forced, Renewable},
@@ -147,6 +147,6 @@ fn is_ready(showing: &Showing, watched: &Arc<Watched>, renewals: &Renewals, need
 }
 
 fn lasts(showing: &Showing, need: Duration, now: UnixTime) -> bool {
-    let left = now.until(showing.expires);
+    let left = left(showing.issued, showing.expires, now);
     !left.is_zero() && left >= need
 }

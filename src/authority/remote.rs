@@ -14,17 +14,17 @@ use http::{Method, StatusCode, header};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use url::Url;
 
-pub use self::{
-    breaker::Standing,
-    health::{Seen, State},
-    identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
-    places::SignInPage,
-};
 use self::{
     breaker::{Change, Shut},
     health::Health,
     places::Places,
     proof::Proof,
+};
+pub use self::{
+    breaker::{Standing, Whose},
+    health::{Seen, State},
+    identity::{Expected, Known, NAME_BYTES, Unproven, own_claims},
+    places::SignInPage,
 };
 use super::line::{Full, LONGEST_WAIT, Line};
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     fetch::{Bounds, Call, FetchError, Fetcher},
     jose::mint::MintError,
     jwks::Provider,
-    model::{ErrorCode, Grant, RefreshForm, Secret, Time, TokenError, TokenGrant, TokenRequest, UnixTime},
+    model::{ErrorCode, Grant, GrantType, RefreshForm, Secret, Time, TokenError, TokenGrant, TokenRequest, UnixTime},
     telemetry::metrics::{IdToken, Metrics},
 };
 
@@ -52,11 +52,14 @@ pub struct Remote {
     /// Apart: a flood of new sessions must not keep those that exist from being renewed.
     beginning: Line,
     renewing: Line,
+    /// Before the line of those who renew: an upstream that refuses every token must not fill that one.
+    forcing: Line,
     metrics: Arc<Metrics>,
 }
 
 impl Remote {
-    /// Nothing is asked yet. `name` tells it from other authorities in logs and metrics. Metadata are read on `background`; `keys` are those of [`config::Remote::id_tokens`]; `old` is
+    /// Nothing is asked yet. `name` tells it from other authorities in logs and metrics. Metadata are read on `background`;
+    /// `keys` are those of [`config::Remote::id_tokens`]; `old` is
     /// what a reload replaces.
     ///
     /// # Errors
@@ -80,6 +83,7 @@ impl Remote {
         let health = same.map_or_else(|| Arc::new(Health::of(name)), |old| old.health.clone());
         metrics.remote.prepare(name, settings.api.dialect(), &settings.grants());
         let (beginning, renewing) = (Line::new(settings.max_concurrent), Line::patient(settings.max_concurrent));
+        let forcing = Line::patient(settings.max_concurrent.div_ceil(2));
         Ok(Remote {
             settings,
             identity,
@@ -92,6 +96,7 @@ impl Remote {
             time,
             beginning,
             renewing,
+            forcing,
             metrics,
         })
     }
@@ -111,28 +116,30 @@ impl Remote {
     }
 
     /// What the authority gives for `grant`, asked at `now`, to begin a session. One attempt: an answer that is lost may
-    /// have changed something there.
+    /// have changed something there. `whose`: for whom; `None`: for sidegate itself, with nothing that others could choose.
     ///
     /// # Errors
     /// `invalid_grant` if, and only if, the authority says clearly that what was presented is no good. Anything else is
     /// no judgement on it: the cause says what is wrong.
-    pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, TokenError> {
-        let _place = self.enter(&self.beginning).await?;
-        self.asked(grant, now).await.map_err(|not_given| not_given.error)
+    pub async fn ask(&self, grant: Grant, whose: Option<Whose>, now: UnixTime) -> Result<TokenGrant, TokenError> {
+        let _place = self.enter(&self.beginning, whose).await?;
+        self.asked(grant, whose, now).await.map_err(|not_given| not_given.error)
     }
 
-    /// A turn to renew a session that goes on. It may have to be waited for, so it comes before the lease on the session.
+    /// A turn to renew a session of `whose` that goes on, `forced` if only since an upstream refuses what there is. It may have
+    /// to be waited for, so it comes before the lease on the session.
     ///
     /// # Errors
     /// If too many wait already, or it is away; nothing was asked.
-    pub async fn turn(&self) -> Result<Turn<'_>, TokenError> {
-        let place = self.enter(&self.renewing).await?;
-        Ok(Turn { remote: self, _place: place })
+    pub async fn turn(&self, whose: Whose, forced: bool) -> Result<Turn<'_>, TokenError> {
+        let first = if forced { Some(self.enter(&self.forcing, Some(whose)).await?) } else { None };
+        let place = self.enter(&self.renewing, Some(whose)).await?;
+        Ok(Turn { remote: self, whose, _places: (place, first) })
     }
 
-    async fn enter(&self, line: &Line) -> Result<OwnedSemaphorePermit, TokenError> {
+    async fn enter(&self, line: &Line, whose: Option<Whose>) -> Result<OwnedSemaphorePermit, TokenError> {
         // First: it is a place to wait for an answer in, and there will be none.
-        self.health.may_ask(self.time.now()).map_err(|shut| self.away(shut))?;
+        self.health.may_ask(whose, self.time.now()).map_err(|shut| self.away(shut))?;
         line.enter().await.map_err(|Full| {
             self.metrics.rate_limited("authority");
             let busy = TokenError::unavailable().throttled(LONGEST_WAIT.as_secs());
@@ -140,9 +147,11 @@ impl Remote {
         })
     }
 
-    async fn asked(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+    async fn asked(&self, grant: Grant, whose: Option<Whose>, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+        // What sidegate asks for itself, it asks in the same words for everybody.
+        let whose = whose.filter(|_| grant.kind() != GrantType::ClientCredentials);
         // Again: it may have gone away while this one stood in the line.
-        let leave = self.health.admit(self.time.now()).map_err(|shut| self.away(shut))?;
+        let leave = self.health.admit(whose, self.time.now()).map_err(|shut| self.away(shut))?;
         let (kind, started) = (grant.kind(), Instant::now());
         // Boxed: the futures of all who ask would be as large.
         let given = Box::pin(self.put(grant, now)).await;
@@ -185,12 +194,15 @@ impl Remote {
         if called.status.is_redirection() {
             // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
             let error = TokenError::unavailable().because("the authority: it redirects, which is not followed");
-            return Err(NotGiven { error, spent: false, asked: true });
+            return Err(NotGiven { error, spent: false, asked: true, answered: true });
         }
         let heard = Heard { status: called.status, headers: &called.headers, body: &called.body, asked: now };
         match dialect::read_reply(&self.settings.api, &heard) {
             Ok(given) => Ok(TokenGrant { expires_in: lifetime(given.expires_in), ..given }),
-            Err(error) => Err(NotGiven { spent: may_have_done_it(called.status, error.code), error, asked: true }),
+            Err(error) => {
+                let spent = may_have_done_it(called.status, error.code);
+                Err(NotGiven { spent, error, asked: true, answered: !is_gateways(called.status) })
+            }
         }
     }
 
@@ -276,7 +288,8 @@ fn call(said: Said, url: &mut Url) -> Call {
 /// The right to ask one question, or several one after the other.
 pub struct Turn<'r> {
     remote: &'r Remote,
-    _place: OwnedSemaphorePermit,
+    whose: Whose,
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Turn<'_> {
@@ -285,7 +298,7 @@ impl Turn<'_> {
     /// # Errors
     /// The same, and whether what was presented may be spent all the same.
     pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
-        self.remote.asked(grant, now).await
+        self.remote.asked(grant, Some(self.whose), now).await
     }
 }
 
@@ -298,11 +311,13 @@ pub struct NotGiven {
     /// Somebody tried to reach it. Otherwise it is as good as never asked: it was taken for away, too many ask it, or what
     /// is wanted could not be said.
     pub asked: bool,
+    /// It did answer, if only to this one.
+    pub answered: bool,
 }
 
 impl From<TokenError> for NotGiven {
     fn from(error: TokenError) -> NotGiven {
-        NotGiven { error, spent: false, asked: false }
+        NotGiven { error, spent: false, asked: false, answered: false }
     }
 }
 
@@ -310,6 +325,11 @@ impl From<TokenError> for NotGiven {
 fn may_have_done_it(status: StatusCode, code: ErrorCode) -> bool {
     let unclear = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError);
     unclear && (status.is_success() || (status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE))
+}
+
+/// What stands before an authority that is away says so, whatever it was asked.
+fn is_gateways(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 /// Wiped once it is sent.
@@ -328,7 +348,8 @@ fn unreachable(error: FetchError) -> NotGiven {
         FetchError::Timeout(_) | FetchError::Transport(_) | FetchError::Status(_) | FetchError::TooLarge(_) => true,
     };
     let asked = !matches!(error, FetchError::Url | FetchError::Roots(_));
-    NotGiven { error: TokenError::unavailable().because(format!("the authority: {error}")), spent, asked }
+    let error = TokenError::unavailable().because(format!("the authority: {error}"));
+    NotGiven { error, spent, asked, answered: false }
 }
 
 /// A token that is over when it comes would be renewed without end, and one that outlives everything never.

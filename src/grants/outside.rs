@@ -9,7 +9,7 @@ use super::{Grants, audiences_for, authorize::SignedIn, scope_for, trail::Trail}
 use crate::{
     authority::{
         Denied, Identity,
-        remote::{NAME_BYTES, Remote, Unproven, own_claims},
+        remote::{NAME_BYTES, Remote, Unproven, Whose, own_claims},
     },
     config::{Account, Client, RemoteApi, declared::Place},
     model::{Context, ErrorCode, Grant, GrantType, RefreshForm, Scope, Secret, TokenError, TokenGrant},
@@ -121,13 +121,14 @@ impl Grants {
             let given = match &grant {
                 Grant::Password { username, .. } => {
                     let username = username.clone();
-                    self.throttled(&username, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                    self.throttled(&username, outside.remote().ask(grant, SIGNS_IN, self.sessions.now()), cx).await?
                 }
                 // How hard the keys of that authority are to guess, nobody knows here.
                 Grant::ApiKey { .. } => {
-                    self.throttled(&known.subject, outside.remote().ask(grant, self.sessions.now()), cx).await?
+                    self.throttled(&known.subject, outside.remote().ask(grant, SIGNS_IN, self.sessions.now()), cx)
+                        .await?
                 }
-                _ => outside.remote().ask(grant, self.sessions.now()).await.map_err(judged)?,
+                _ => outside.remote().ask(grant, SIGNS_IN, self.sessions.now()).await.map_err(judged)?,
             };
             let identity = self.recognised(outside, &given, told(&given, known), kind).await?;
             self.is_no_client(&identity.subject, kind)?;
@@ -136,14 +137,15 @@ impl Grants {
         let (identity, account) = self.mapped(client, &grant, trail, cx).await?;
         let account = account.ok_or_else(|| TokenError::invalid_grant().because("no_account_at_the_authority"))?;
         // Not what was presented is wrong then, but what the operator has written.
-        let given = outside.remote().ask(account, self.sessions.now()).await.map_err(|error| match error.code {
-            ErrorCode::InvalidGrant => {
-                let username = &identity.username;
-                tracing::error!(username, "the authority outside refuses an account: look at what it is mapped to");
-                misconfigured(&error)
-            }
-            _ => judged(error),
-        })?;
+        let given =
+            outside.remote().ask(account, SIGNS_IN, self.sessions.now()).await.map_err(|error| match error.code {
+                ErrorCode::InvalidGrant => {
+                    let username = &identity.username;
+                    tracing::error!(username, "the authority outside refuses an account: look at what it is mapped to");
+                    misconfigured(&error)
+                }
+                _ => judged(error),
+            })?;
         Ok(Vouched { identity, held: held(given, outside.remote()) })
     }
 
@@ -275,6 +277,9 @@ impl Grants {
         }
     }
 }
+
+/// Whoever signs in: nobody yet, and all of them together.
+pub(super) const SIGNS_IN: Option<Whose> = Some(Whose(0));
 
 /// Whether the authority asks for what this client has no word for.
 fn says_no_company(api: &RemoteApi, grant: &Grant) -> bool {

@@ -1,12 +1,17 @@
 //! The steps of one renewal.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::{Means, NotRenewed, Outcome, Wanted};
 use crate::{
-    authority::remote::{NotGiven, Turn},
+    authority::remote::{NotGiven, Turn, Whose},
     crash::{self, Point},
     model::{ErrorCode, Grant, GrantType, Secret, TokenGrant, UnixTime},
     session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError},
@@ -69,7 +74,7 @@ impl Flight {
 
     /// First a place in the line, which may take its time; then the lease, durably, with the intent; then the question.
     async fn attempt(&self, session: &Session, seen: u64, grant: Grant) -> Next {
-        let turn = match self.means.remote.turn().await {
+        let turn = match self.means.remote.turn(whose(session), matches!(self.wanted, Wanted::Forced { .. })).await {
             Ok(turn) => turn,
             Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
         };
@@ -351,6 +356,13 @@ impl Flight {
         entry.reason = Some(renewal.reason());
         entry.write();
     }
+}
+
+/// Sessions of one user are one to the authority.
+fn whose(session: &Session) -> Whose {
+    let mut hasher = DefaultHasher::new();
+    session.granted.subject.hash(&mut hasher);
+    Whose(hasher.finish())
 }
 
 /// Between two looks at a session that another process renews.

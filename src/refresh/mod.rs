@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use self::timing::{Spread, Timing, renews_from, slides_from, timing};
+pub use self::timing::{Spread, Timing, left, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
     flights::{Flights, Landed, Then},

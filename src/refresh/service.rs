@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{FORCED_EVERY, Spread};
+use super::{FORCED_EVERY, Spread, left};
 use crate::{
     authority::remote::Remote,
     config,
@@ -69,7 +69,7 @@ pub struct Seen {
 
 impl Seen {
     pub fn is_valid(&self, now: UnixTime) -> bool {
-        self.token.is_some_and(|(_, expires)| now < expires)
+        self.token.is_some_and(|(issued, expires)| !left(issued, expires, now).is_zero())
     }
 }
 
@@ -259,7 +259,8 @@ impl Drop for Keeper {
 
 impl Kept {
     fn lasts(&self, need: Duration, now: UnixTime) -> bool {
-        now < self.expires && now.until(self.expires) >= need
+        let left = left(self.issued, self.expires, now);
+        !left.is_zero() && left >= need
     }
 }
 

@@ -51,13 +51,19 @@ pub fn timing(
     spread: Spread,
     settings: &Refresh,
 ) -> Timing {
-    let left = now.until(expires);
+    let left = left(issued, expires, now);
     let life = issued.until(expires);
     // What it did not have when it was new, no renewal brings: asking again and again would be all that came of it.
     if left.is_zero() || (left < need && need <= life) {
         return Timing::Due;
     }
     if left <= ahead(life, spread, settings) { Timing::Soon } else { Timing::Fresh }
+}
+
+/// How long a token may still be used. One that was asked for in the future was so before the clock was set back: how much
+/// of its life is over, nobody knows then.
+pub fn left(issued: UnixTime, expires: UnixTime, now: UnixTime) -> Duration {
+    if now.plus(STEP) < issued { Duration::ZERO } else { now.until(expires) }
 }
 
 /// From when on a token is renewed beside those who use it.
@@ -78,6 +84,8 @@ pub fn slides_from(issued: UnixTime, expires: UnixTime) -> UnixTime {
     issued.plus((issued.until(expires) / 2).as_secs())
 }
 
+/// Seconds that a clock is set back by to be right, and nothing else is wrong.
+const STEP: u64 = 10;
 const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
 const LONGEST_AHEAD: Duration = Duration::from_secs(60);
 
@@ -112,6 +120,13 @@ mod tests {
         assert_eq!((at(1240, 60), at(1241, 60)), (Timing::Fresh, Timing::Due));
         assert_eq!((at(1000, 300), at(1001, 300)), (Timing::Fresh, Timing::Due));
         assert_eq!((at(1001, 301), at(1299, 301), at(1300, 301)), (Timing::Fresh, Timing::Soon, Timing::Due));
+    }
+
+    #[test]
+    fn what_is_left_of_a_token_is_not_known_once_the_clock_is_set_back_beyond_its_beginning() {
+        assert_eq!((at(990, 300, None), at(989, 300, None)), (Timing::Fresh, Timing::Due));
+        assert_eq!(left(UnixTime(1000), UnixTime(1300), UnixTime(0)), Duration::ZERO);
+        assert_eq!(left(UnixTime(1000), UnixTime(1300), UnixTime(1299)), Duration::from_secs(1));
     }
 
     #[test]

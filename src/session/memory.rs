@@ -289,7 +289,7 @@ impl SessionStore for Memory {
                     session.held = Some(held);
                     kept.intents.remove(&id);
                     if let Some(candidates) = kept.candidates.get_mut(&id) {
-                        candidates.retain(|(since, _)| since + 1 >= generation);
+                        candidates.retain(|(since, _)| since.saturating_add(1) >= generation);
                     }
                 }
                 (Exchanged::Aside, Answer::Given { held, .. }) => {

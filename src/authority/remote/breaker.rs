@@ -11,6 +11,10 @@ pub struct Breaker {
     state: State,
     /// In a row, of those that opened nothing yet.
     failures: u32,
+    /// Of those, the ones that may concern one alone: they count once for each.
+    culprits: Vec<Whose>,
+    /// Whose the last probe was, if it failed and that may concern them alone.
+    probed: Option<Whose>,
     /// In a row, without a good answer in between.
     openings: u32,
     /// Counts the changes of state: a failure of a question from before one says nothing of what is now.
@@ -32,6 +36,10 @@ struct Rest {
     /// Seconds.
     length: u64,
 }
+
+/// For whom a question is put: what it comes to may be due to them. They are told apart by numbers of the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose(pub u64);
 
 /// Leave to ask one question. It must come back, by [`Breaker::settle`] or [`Breaker::give_back`]; it cannot be copied.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +64,8 @@ pub enum Went {
     Away {
         /// Seconds after which it wants to be asked again, if it said so.
         come_back: Option<u64>,
+        /// It did answer, so it may be away for them alone; `None`: for everybody.
+        culprit: Option<Whose>,
     },
 }
 
@@ -83,12 +93,12 @@ pub enum Standing {
 }
 
 impl Breaker {
-    /// Leave for one question at `now`.
+    /// Leave for one question at `now`, put for `whose`; `None`: for sidegate itself.
     ///
     /// # Errors
     /// While it is open, and while one question finds out whether it may close.
-    pub fn admit(&mut self, now: UnixTime) -> Result<Pass, Shut> {
-        self.may_ask(now)?;
+    pub fn admit(&mut self, whose: Option<Whose>, now: UnixTime) -> Result<Pass, Shut> {
+        self.may_ask(whose, now)?;
         if let State::Open(rest) = self.state {
             self.epoch += 1;
             self.state = State::HalfOpen(rest);
@@ -100,14 +110,16 @@ impl Breaker {
     ///
     /// # Errors
     /// As there.
-    pub fn may_ask(&mut self, now: UnixTime) -> Result<(), Shut> {
+    pub fn may_ask(&mut self, whose: Option<Whose>, now: UnixTime) -> Result<(), Shut> {
+        // Whoever it may be due to that it stays open does not come first again.
+        let patience = if whose.is_some() && whose == self.probed { OTHERS_FIRST } else { 0 };
         match &mut self.state {
             State::Closed => Ok(()),
             State::HalfOpen(_) => Err(Shut { retry_after: 1 }),
             State::Open(rest) => {
                 // Further away than the rest is long: the clock was set back.
                 rest.until = rest.until.min(now.plus(rest.length));
-                let left = now.until(rest.until).as_secs();
+                let left = now.until(rest.until.plus(patience)).as_secs();
                 if left == 0 { Ok(()) } else { Err(Shut { retry_after: left }) }
             }
         }
@@ -120,14 +132,25 @@ impl Breaker {
             // Also if it was asked long ago: it answers now.
             Went::Answered => {
                 let closes = self.state != State::Closed;
-                (self.failures, self.openings) = (0, 0);
+                (self.failures, self.openings, self.probed) = (0, 0, None);
+                self.culprits.clear();
                 self.state = State::Closed;
                 self.epoch += u64::from(closes);
                 closes.then_some(Change::Closed)
             }
             Went::Away { .. } if pass.epoch != self.epoch => None,
-            Went::Away { come_back } => {
-                self.failures += 1;
+            Went::Away { come_back, culprit } => {
+                match culprit {
+                    // One whose questions always fail must not shut all others out.
+                    Some(culprit) if self.culprits.contains(&culprit) => {}
+                    culprit => {
+                        self.failures += 1;
+                        self.culprits.extend(culprit);
+                    }
+                }
+                if pass.probe {
+                    self.probed = culprit;
+                }
                 let opens = pass.probe || self.failures >= FAILURES;
                 opens.then(|| self.open(now, come_back, chance))
             }
@@ -159,18 +182,22 @@ impl Breaker {
         let length = pause(self.openings, LONGEST_REST, chance).as_secs().max(wanted);
         self.state = State::Open(Rest { until: now.plus(length), length });
         self.failures = 0;
+        self.culprits.clear();
         self.epoch += 1;
         Change::Opened { for_seconds: length, again: self.openings > 1 }
     }
 }
 
-/// In a row, before nothing is asked for a while.
+/// In a row, before nothing is asked for a while. Those that may concern one alone: of as many different ones.
 pub const FAILURES: u32 = 5;
 /// An authority that is back is found to be so within this.
 pub const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Seconds that are believed where the authority says itself when to come back. What it says to one client may concern that
 /// one only, and must not keep all others away.
 pub const LONGEST_COME_BACK: u64 = 60;
+
+/// Seconds in which others may find out first.
+pub const OTHERS_FIRST: u64 = 10;
 
 #[cfg(test)]
 mod tests;

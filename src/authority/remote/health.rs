@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     NotGiven,
-    breaker::{Breaker, Change, Pass, Shut, Standing, Went},
+    breaker::{Breaker, Change, Pass, Shut, Standing, Went, Whose},
 };
 use crate::{
     backoff,
@@ -79,14 +79,14 @@ impl Health {
     }
 
     /// Whether anything is asked at `now`, before somebody waits for their turn.
-    pub(super) fn may_ask(&self, now: UnixTime) -> Result<(), Shut> {
-        self.lock().breaker.may_ask(now)
+    pub(super) fn may_ask(&self, whose: Option<Whose>, now: UnixTime) -> Result<(), Shut> {
+        self.lock().breaker.may_ask(whose, now)
     }
 
-    /// Leave for one question.
-    pub(super) fn admit(&self, now: UnixTime) -> Result<Leave<'_>, Shut> {
-        let pass = self.lock().breaker.admit(now)?;
-        Ok(Leave { health: self, pass: Some(pass) })
+    /// Leave for one question, put for `whose`.
+    pub(super) fn admit(&self, whose: Option<Whose>, now: UnixTime) -> Result<Leave<'_>, Shut> {
+        let pass = self.lock().breaker.admit(whose, now)?;
+        Ok(Leave { health: self, whose, pass: Some(pass) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -98,6 +98,7 @@ impl Health {
 /// Leave for one question, taken back if nothing comes of it: whoever asked may be gone by then.
 pub(super) struct Leave<'h> {
     health: &'h Health,
+    whose: Option<Whose>,
     pass: Option<Pass>,
 }
 
@@ -116,8 +117,9 @@ impl Leave<'_> {
             return None;
         }
         let went = match (state, failure) {
-            (State::Away, Some(NotGiven { error, .. })) => {
-                Went::Away { come_back: error.throttled.or(error.retry_after) }
+            (State::Away, Some(NotGiven { error, answered, .. })) => {
+                let culprit = self.whose.filter(|_| *answered);
+                Went::Away { come_back: error.throttled.or(error.retry_after), culprit }
             }
             _ => Went::Answered,
         };
@@ -228,11 +230,11 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_000_000);
 
     fn failed(error: TokenError) -> NotGiven {
-        NotGiven { error, spent: true, asked: true }
+        NotGiven { error, spent: true, asked: true, answered: false }
     }
 
     fn ask(health: &Health, outcome: Result<(), NotGiven>, now: UnixTime) {
-        health.admit(now).unwrap_or_else(|_| panic!("not asked")).settle(outcome.as_ref().copied(), now);
+        health.admit(None, now).unwrap_or_else(|_| panic!("not asked")).settle(outcome.as_ref().copied(), now);
     }
 
     #[test]
@@ -255,6 +257,19 @@ mod tests {
         let refused = || Err(failed(TokenError::invalid_client()));
         (0..100).for_each(|_| ask(&health, refused(), NOW));
         assert_eq!(health.seen().breaker, Standing::Closed);
+    }
+
+    #[test]
+    fn an_answer_that_may_concern_one_alone_counts_once_for_them_and_silence_for_everybody() {
+        for (answered, breaker_is_closed) in [(true, true), (false, false)] {
+            let health = Health::of("remote");
+            for _ in 0..5 {
+                let failed = NotGiven { answered, ..failed(TokenError::unavailable()) };
+                let leave = health.admit(Some(Whose(1)), NOW).unwrap_or_else(|_| panic!("not asked"));
+                leave.settle(Err::<(), _>(&failed), NOW);
+            }
+            assert_eq!(health.seen().breaker == Standing::Closed, breaker_is_closed);
+        }
     }
 
     #[test]
@@ -293,8 +308,8 @@ mod tests {
         while health.seen().breaker == Standing::Closed {
             ask(&health, Err(failed(TokenError::unavailable())), NOW);
         }
-        let probe = health.admit(NOW.plus(1)).ok().unwrap();
-        assert!(health.admit(NOW.plus(1)).is_err() && health.may_ask(NOW.plus(1)).is_err());
+        let probe = health.admit(None, NOW.plus(1)).ok().unwrap();
+        assert!(health.admit(None, NOW.plus(1)).is_err() && health.may_ask(None, NOW.plus(1)).is_err());
         drop(probe);
         ask(&health, Err(NotGiven::from(TokenError::unavailable())), NOW.plus(1));
         ask(&health, Ok(()), NOW.plus(1));

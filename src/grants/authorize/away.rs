@@ -10,7 +10,7 @@ use super::{Authorization, AuthorizeError, Parameters, Refusal, Repeated, Signed
 use crate::{
     authority::remote::Remote,
     config::SignInAt,
-    grants::Grants,
+    grants::{Grants, outside::SIGNS_IN},
     model::{ErrorCode, Grant, Secret, TokenError},
     session::record::exposed,
 };
@@ -76,7 +76,7 @@ impl Grants {
             verifier: Some(away.verifier.clone()),
         };
         let now = self.sessions.now();
-        let given = remote.ask(grant, now).await.map_err(|error| unredeemed(&error))?;
+        let given = remote.ask(grant, SIGNS_IN, now).await.map_err(|error| unredeemed(&error))?;
         self.vouched_by(remote, away, asked, given, now).await
     }
 }

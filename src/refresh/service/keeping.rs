@@ -44,19 +44,21 @@ impl Shared {
 
     /// When the token is asked for if nobody wants it earlier.
     fn next(&self) -> UnixTime {
-        let state = self.state();
+        let (state, now) = (self.state(), self.time.now());
         if state.retired && self.ended.receiver_count() == 0 {
             return UnixTime(u64::MAX);
         }
         if let Some(until) = state.rests_until {
-            let now = self.time.now();
             // Further away than any pause is long: the clock was set back.
             return if now.until(until) > LONGEST_PAUSE { now } else { until };
         }
         let kept = self.kept.load();
         let Some(kept) = kept.as_ref() else { return UnixTime(0) };
         // Whatever it says of itself, not without a pause.
-        let soonest = state.last_attempt.map_or(UnixTime(0), |at| at.plus(1));
+        let soonest = state.last_attempt.filter(|at| *at <= now).map_or(UnixTime(0), |at| at.plus(1));
+        if !kept.lasts(Duration::ZERO, now) {
+            return soonest;
+        }
         renews_from(kept.issued, kept.expires, self.spread, &self.refresh).max(soonest)
     }
 
@@ -72,7 +74,7 @@ impl Shared {
         // Once only, since a lost answer may have spent it; nothing hangs on it.
         let refresh_token = self.state().refresh_token.take();
         if let Some(token) = refresh_token {
-            match self.remote.ask(Grant::RefreshToken { token: token.clone() }, self.time.now()).await {
+            match self.remote.ask(Grant::RefreshToken { token: token.clone() }, None, self.time.now()).await {
                 Ok(given) => {
                     // Without a new one the old one stays good (RFC 6749, section 6).
                     let refresh_token = given.refresh_token.clone().or(Some(token));
@@ -82,7 +84,7 @@ impl Shared {
                 Err(error) => return Err(error.into()),
             }
         }
-        let given = self.remote.ask(self.settings.grant(), self.time.now()).await?;
+        let given = self.remote.ask(self.settings.grant(), None, self.time.now()).await?;
         Ok((given, Renewal::Obtained))
     }
 

@@ -72,7 +72,7 @@ pub(super) fn renew(
     match (exchanged, &renewed.answer) {
         (Exchanged::Kept { generation }, Answer::Given { held, .. }) => {
             let sealed = record::held(id, held, ring)?;
-            let over = tables.candidates_of(id)?.into_iter().filter(|(_, since)| since + 1 < generation);
+            let over = tables.candidates_of(id)?.into_iter().filter(|(_, since)| since.saturating_add(1) < generation);
             let over: Vec<u64> = over.map(|(epoch, _)| epoch).collect();
             tables.update(id, &kept)?;
             tables.held.insert(id.0, sealed.as_slice())?;

@@ -279,3 +279,26 @@ async fn a_session_that_fails_again_and_again_is_tried_less_and_less_often() {
     assert_eq!(house.refreshed(&refresh).await.status, 200, "whoever refreshes is told what is so now");
     assert_eq!(house.get(&token).await.status, 200, "and so all others");
 }
+
+#[tokio::test]
+async fn one_whose_questions_the_authority_cannot_answer_shuts_nobody_else_out() {
+    let house = House::new().await;
+    let (token, refresh) = {
+        let reply = house.signed_in().await;
+        (text(&reply, "access_token"), text(&reply, "refresh_token"))
+    };
+    house.sidegate.time.advance(300);
+    for (status, retry_after) in [(500, None), (429, Some("60"))] {
+        house.outside.broken(status, retry_after, json!({}));
+        for _ in 0..8 {
+            let typed = "grant_type=password&username=%00&password=x";
+            assert_ne!(house.token(typed).await.status, 200);
+            assert_ne!(house.refreshed(&refresh).await.status, 200);
+        }
+        assert_eq!(house.seen().await["breaker"], "closed", "{status}");
+    }
+    house.outside.mended();
+    assert_eq!(house.get(&token).await.status, 503, "its own rest goes on");
+    assert_eq!(house.refreshed(&refresh).await.status, 200);
+    assert_eq!(house.signed_in().await.status, 200);
+}

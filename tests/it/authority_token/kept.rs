@@ -49,7 +49,7 @@ impl Kept {
         let sessions = Arc::new(Sessions::new(store.clone(), ring, Handle::current()).unwrap());
         let password = Secret::new(PASSWORD_THERE.to_owned());
         let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
-        let given = remote.ask(grant, time.now()).await.unwrap();
+        let given = remote.ask(grant, None, time.now()).await.unwrap();
         let held = Held {
             expires: given.issued.plus(given.expires_in),
             access_token: given.access_token,

@@ -45,7 +45,7 @@ impl Two {
         let ((one, sessions), (other, _)) = (process(), process());
         let password = Secret::new(PASSWORD_THERE.to_owned());
         let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
-        let given = remote.ask(grant, time.now()).await.unwrap();
+        let given = remote.ask(grant, None, time.now()).await.unwrap();
         let held = Held {
             expires: given.issued.plus(given.expires_in),
             access_token: given.access_token,

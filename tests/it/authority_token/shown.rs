@@ -104,3 +104,16 @@ async fn a_session_that_the_authority_has_ended_is_over_here_too() {
     assert_eq!(house.outside.refreshes(), 1, "nobody asks for a session that is over");
     assert_eq!(house.upstream.count(), 0);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_has_what_is_of_unknown_age_renewed_before_it_is_shown() {
+    let house = House::new().await;
+    let token = house.access().await;
+    assert_eq!(house.get(&token).await.status, 200);
+    assert_eq!(house.shown(), "Bearer canary-at-1");
+    house.sidegate.time.advance(-3600);
+    for _ in 0..2 {
+        assert_eq!(house.get(&token).await.status, 200);
+        assert_eq!((house.shown().as_str(), house.outside.refreshes()), ("Bearer canary-at-2", 1));
+    }
+}

@@ -198,6 +198,28 @@ async fn a_session_that_ends_while_the_upstream_is_busy_has_nothing_sent_once_mo
 }
 
 #[tokio::test]
+async fn renewals_by_force_take_half_of_the_places_at_the_authority_and_leave_the_others_to_those_that_are_due() {
+    let (outside, upstream) = (Outside::start().await, Upstream::answering(|_| refusal()).await);
+    let yaml = yaml(&outside, &upstream, ", max_concurrent: 2", "store: { memory: {} }\n");
+    let sidegate = Sidegate::start(&yaml).await;
+    let house = House { outside, upstream, sidegate };
+    let due = house.access().await;
+    house.sidegate.time.advance(250);
+    let refused = join_all((0..4).map(|_| house.access())).await;
+    house.outside.hold(true);
+    let (asked, _) = tokio::join!(join_all(refused.iter().map(|token| house.get(token))), async {
+        house.until(async || house.outside.refreshes() == 1).await;
+        house.sidegate.time.advance(50);
+        let renewed = house.get(&due);
+        let (_, ()) = tokio::join!(renewed, async {
+            house.until(async || house.outside.refreshes() == 2).await;
+            house.outside.hold(false);
+        });
+    });
+    assert!(asked.iter().all(|reply| reply.status == 401));
+}
+
+#[tokio::test]
 async fn an_internal_token_is_not_minted_anew_for_a_session_that_has_ended() {
     let (outside, idle, upstream) = (Outside::start().await, Upstream::start().await, Scripted::start().await);
     let yaml = yaml(&outside, &idle, "", "store: { memory: {} }\n");

@@ -1,5 +1,7 @@
 //! Renewal ahead of time, which no request waits for.
 
+use std::time::Duration;
+
 use super::house::{By, House};
 use crate::support::authority::Mood;
 
@@ -80,4 +82,14 @@ async fn a_refresh_token_whose_answer_was_lost_is_not_tried_twice() {
 
 fn is_refresh(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("grant_type=refresh_token")
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_has_what_is_of_unknown_age_renewed_before_it_is_shown() {
+    let house = House::new(By::ClientCredentials).await;
+    house.kept(1).await;
+    let keeper = house.sidegate.app.gate().proxy().auth().service(0).unwrap().clone();
+    house.sidegate.time.advance(-3600);
+    assert!(keeper.ready(Duration::ZERO, house.sidegate.time.now()).is_none());
+    assert_eq!(keeper.wait(Duration::ZERO).await.unwrap().generation, 2);
 }

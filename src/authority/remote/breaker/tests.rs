@@ -3,13 +3,17 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 
 const NOW: UnixTime = UnixTime(1_000_000);
-const AWAY: Went = Went::Away { come_back: None };
+const AWAY: Went = away(None, None);
+
+const fn away(come_back: Option<u64>, culprit: Option<Whose>) -> Went {
+    Went::Away { come_back, culprit }
+}
 
 /// One that has just been opened by usual questions at `now`.
 fn opened(now: UnixTime) -> Breaker {
     let mut breaker = Breaker::default();
     for _ in 0..FAILURES {
-        let pass = breaker.admit(now).unwrap();
+        let pass = breaker.admit(None, now).unwrap();
         breaker.settle(pass, AWAY, now, 0.0);
     }
     assert_eq!(breaker.shown(), Standing::Open { until: now.plus(1) });
@@ -21,10 +25,10 @@ fn it_opens_after_failures_in_a_row_only() {
     let mut breaker = Breaker::default();
     for round in 0..10 {
         for _ in 1..FAILURES {
-            let pass = breaker.admit(NOW).unwrap();
+            let pass = breaker.admit(None, NOW).unwrap();
             assert_eq!(breaker.settle(pass, AWAY, NOW, 0.5), None, "{round}");
         }
-        let pass = breaker.admit(NOW).unwrap();
+        let pass = breaker.admit(None, NOW).unwrap();
         assert_eq!(breaker.settle(pass, Went::Answered, NOW, 0.5), None);
     }
     opened(NOW);
@@ -34,7 +38,7 @@ fn it_opens_after_failures_in_a_row_only() {
 fn what_was_never_asked_counts_for_nothing() {
     let mut breaker = Breaker::default();
     for _ in 0..100 {
-        let pass = breaker.admit(NOW).unwrap();
+        let pass = breaker.admit(None, NOW).unwrap();
         breaker.give_back(pass);
     }
     assert_eq!(breaker.shown(), Standing::Closed);
@@ -43,32 +47,32 @@ fn what_was_never_asked_counts_for_nothing() {
 #[test]
 fn while_it_is_open_all_are_told_how_long_and_then_one_may_ask() {
     let mut breaker = Breaker::default();
-    let passes: Vec<Pass> = (0..FAILURES).map(|_| breaker.admit(NOW).unwrap()).collect();
+    let passes: Vec<Pass> = (0..FAILURES).map(|_| breaker.admit(None, NOW).unwrap()).collect();
     for pass in passes {
-        breaker.settle(pass, Went::Away { come_back: Some(7) }, NOW, 0.0);
+        breaker.settle(pass, away(Some(7), None), NOW, 0.0);
     }
-    assert_eq!(breaker.admit(NOW), Err(Shut { retry_after: 7 }));
-    assert_eq!(breaker.admit(NOW.plus(6)), Err(Shut { retry_after: 1 }));
-    let probe = breaker.admit(NOW.plus(7)).unwrap();
-    assert_eq!((breaker.admit(NOW.plus(7)), breaker.shown()), (Err(Shut { retry_after: 1 }), Standing::HalfOpen));
+    assert_eq!(breaker.admit(None, NOW), Err(Shut { retry_after: 7 }));
+    assert_eq!(breaker.admit(None, NOW.plus(6)), Err(Shut { retry_after: 1 }));
+    let probe = breaker.admit(None, NOW.plus(7)).unwrap();
+    assert_eq!((breaker.admit(None, NOW.plus(7)), breaker.shown()), (Err(Shut { retry_after: 1 }), Standing::HalfOpen));
     assert_eq!(breaker.settle(probe, Went::Answered, NOW.plus(8), 0.0), Some(Change::Closed));
-    assert!(breaker.admit(NOW.plus(8)).is_ok());
+    assert!(breaker.admit(None, NOW.plus(8)).is_ok());
 }
 
 #[test]
 fn each_probe_that_fails_keeps_it_open_for_longer_up_to_a_bound() {
     let (mut breaker, mut now, mut rests) = (opened(NOW), NOW.plus(1), Vec::new());
     for _ in 0..8 {
-        let probe = breaker.admit(now).unwrap();
+        let probe = breaker.admit(None, now).unwrap();
         let Some(Change::Opened { for_seconds, again: true }) = breaker.settle(probe, AWAY, now, 0.0) else { panic!() };
         rests.push(for_seconds);
         now = now.plus(for_seconds);
     }
     assert_eq!(rests, [2, 4, 8, 16, 30, 30, 30, 30]);
-    let probe = breaker.admit(now).unwrap();
+    let probe = breaker.admit(None, now).unwrap();
     breaker.settle(probe, Went::Answered, now, 0.0);
     for _ in 0..FAILURES {
-        let pass = breaker.admit(now).unwrap();
+        let pass = breaker.admit(None, now).unwrap();
         breaker.settle(pass, AWAY, now, 0.0);
     }
     assert_eq!(breaker.shown(), Standing::Open { until: now.plus(1) }, "an answer forgets what was");
@@ -78,8 +82,8 @@ fn each_probe_that_fails_keeps_it_open_for_longer_up_to_a_bound() {
 fn what_the_authority_says_of_coming_back_is_believed_up_to_a_bound() {
     for (said, rest) in [(0, 1), (20, 20), (3600, LONGEST_COME_BACK)] {
         let mut breaker = opened(NOW);
-        let probe = breaker.admit(NOW.plus(1)).unwrap();
-        let change = breaker.settle(probe, Went::Away { come_back: Some(said) }, NOW, 1.0);
+        let probe = breaker.admit(None, NOW.plus(1)).unwrap();
+        let change = breaker.settle(probe, away(Some(said), None), NOW, 1.0);
         assert_eq!(change, Some(Change::Opened { for_seconds: rest, again: true }));
     }
 }
@@ -87,20 +91,20 @@ fn what_the_authority_says_of_coming_back_is_believed_up_to_a_bound() {
 #[test]
 fn a_probe_that_is_given_up_leaves_its_place_to_the_next_one() {
     let mut breaker = opened(NOW);
-    let probe = breaker.admit(NOW.plus(1)).unwrap();
+    let probe = breaker.admit(None, NOW.plus(1)).unwrap();
     breaker.give_back(probe);
-    assert!(breaker.admit(NOW.plus(1)).is_ok());
+    assert!(breaker.admit(None, NOW.plus(1)).is_ok());
 }
 
 #[test]
 fn questions_from_before_it_opened_close_it_by_an_answer_and_change_nothing_by_a_failure() {
     let mut breaker = Breaker::default();
-    let late: Vec<Pass> = (0..3).map(|_| breaker.admit(NOW).unwrap()).collect();
+    let late: Vec<Pass> = (0..3).map(|_| breaker.admit(None, NOW).unwrap()).collect();
     for _ in 0..FAILURES {
-        let pass = breaker.admit(NOW).unwrap();
+        let pass = breaker.admit(None, NOW).unwrap();
         breaker.settle(pass, AWAY, NOW, 0.0);
     }
-    let probe = breaker.admit(NOW.plus(1)).unwrap();
+    let probe = breaker.admit(None, NOW.plus(1)).unwrap();
     let mut late = late.into_iter();
     assert_eq!(breaker.settle(late.next().unwrap(), AWAY, NOW.plus(2), 0.0), None);
     breaker.give_back(late.next().unwrap());
@@ -113,8 +117,37 @@ fn questions_from_before_it_opened_close_it_by_an_answer_and_change_nothing_by_a
 #[test]
 fn a_clock_that_was_set_back_holds_it_open_no_longer_than_its_rest() {
     let mut breaker = opened(NOW);
-    assert_eq!(breaker.admit(UnixTime(10)), Err(Shut { retry_after: 1 }));
-    assert!(breaker.admit(UnixTime(11)).is_ok());
+    assert_eq!(breaker.admit(None, UnixTime(10)), Err(Shut { retry_after: 1 }));
+    assert!(breaker.admit(None, UnixTime(11)).is_ok());
+}
+
+#[test]
+fn one_whose_questions_always_fail_shuts_nobody_out_and_several_such_do() {
+    let mut breaker = Breaker::default();
+    for _ in 0..100 {
+        for whose in 1..u64::from(FAILURES) {
+            let whose = Some(Whose(whose));
+            let pass = breaker.admit(whose, NOW).unwrap();
+            assert_eq!(breaker.settle(pass, away(None, whose), NOW, 0.0), None);
+        }
+    }
+    let last = Some(Whose(99));
+    let pass = breaker.admit(last, NOW).unwrap();
+    assert!(matches!(breaker.settle(pass, away(None, last), NOW, 0.0), Some(Change::Opened { .. })));
+}
+
+#[test]
+fn one_whose_probe_has_failed_lets_others_come_first() {
+    let (mut breaker, whose) = (opened(NOW), Some(Whose(1)));
+    let probe = breaker.admit(whose, NOW.plus(1)).unwrap();
+    breaker.settle(probe, away(None, whose), NOW.plus(1), 0.0);
+    let over = NOW.plus(1 + 2);
+    assert_eq!(breaker.admit(whose, over), Err(Shut { retry_after: OTHERS_FIRST }));
+    let other = breaker.admit(Some(Whose(2)), over).unwrap();
+    breaker.give_back(other);
+    let again = breaker.admit(whose, over.plus(OTHERS_FIRST)).unwrap();
+    breaker.settle(again, Went::Answered, over.plus(OTHERS_FIRST), 0.0);
+    assert!(breaker.admit(whose, over).is_ok());
 }
 
 /// What may happen, in any order.
@@ -129,7 +162,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let went = prop_oneof![
-        3 => proptest::option::of(0..10_000_u64).prop_map(|come_back| Some(Went::Away { come_back })),
+        3 => (proptest::option::of(0..10_000_u64), proptest::option::of((0..8_u64).prop_map(Whose)))
+            .prop_map(|(come_back, culprit)| Some(away(come_back, culprit))),
         1 => Just(Some(Went::Answered)),
         1 => Just(None),
     ];
@@ -151,7 +185,7 @@ proptest! {
         let mut under_way: Vec<Pass> = Vec::new();
         for event in events {
             match event {
-                Event::Ask => match breaker.admit(now) {
+                Event::Ask => match breaker.admit(None, now) {
                     Ok(pass) => under_way.push(pass),
                     Err(shut) => {
                         prop_assert!(breaker.shown() != Standing::Closed);
@@ -177,7 +211,7 @@ proptest! {
         }
         // Whatever is under way comes to nothing, and the clock stands anywhere: after one longest rest somebody may ask.
         under_way.into_iter().for_each(|pass| breaker.give_back(pass));
-        let _ = breaker.may_ask(now);
-        prop_assert!(breaker.admit(now.plus(LONGEST_COME_BACK.max(LONGEST_REST.as_secs()))).is_ok());
+        let _ = breaker.may_ask(None, now);
+        prop_assert!(breaker.admit(None, now.plus(LONGEST_COME_BACK.max(LONGEST_REST.as_secs()))).is_ok());
     }
 }
