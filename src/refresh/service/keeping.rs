@@ -36,7 +36,8 @@ impl Shared {
                 () = self.wake.notified() => {}
             }
             let wanted = std::mem::take(&mut self.state().wanted);
-            if wanted || self.time.now() >= next {
+            // Once more: it may have been retired since, or have been given a rest.
+            if wanted || self.time.now() >= self.next() {
                 self.renew().await;
             }
         }
