@@ -9,12 +9,12 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use super::{Means, NotRenewed, Outcome, Timing, Wanted, timing};
+use super::{Means, NotRenewed, Outcome, Wanted};
 use crate::{
     authority::remote::{NotGiven, Turn, Whose},
     crash::{self, Point},
     model::{ErrorCode, Grant, GrantType, Secret, TokenGrant, UnixTime},
-    session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError, Vouched},
+    session::{Answer, Exchanged, Held, Intended, Left, Renewed, Session, SessionId, StoreError},
     telemetry::{
         audit::{Entry, Event},
         metrics::Renewal,
@@ -55,7 +55,7 @@ impl Flight {
             let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else {
                 return Err(NotRenewed::NotRenewable);
             };
-            if self.is_met(held, vouched, self.means.sessions.now()) {
+            if self.means.is_met(self.id, self.wanted, held, vouched) {
                 return Ok(Arc::new(session));
             }
             let Some(grant) = self.means.grant(&session.state.client, &session.granted, held) else {
@@ -69,17 +69,6 @@ impl Flight {
                 Next::Landed(outcome) => return outcome,
                 Next::Again => {}
             }
-        }
-    }
-
-    fn is_met(&self, held: &Held, vouched: Vouched, now: UnixTime) -> bool {
-        match self.wanted {
-            Wanted::ByTime { need } => {
-                timing(held.issued, held.expires, now, need, self.id.into(), &self.means.settings) == Timing::Fresh
-            }
-            Wanted::ByClient { presented } => vouched.renewed_for >= presented,
-            Wanted::Forced { seen } => vouched.generation > seen,
-            Wanted::Recovery => vouched.intent.is_none(),
         }
     }
 

@@ -30,13 +30,12 @@ struct Failed {
 impl Shared {
     pub(super) async fn keep_good(self: Arc<Shared>) {
         loop {
-            let next = self.next();
             tokio::select! {
-                () = self.time.sleep_until(next) => {}
+                () = self.time.sleep_until(self.next()) => {}
                 () = self.wake.notified() => {}
             }
             let wanted = std::mem::take(&mut self.state().wanted);
-            // Once more: it may have been retired since, or have been given a rest.
+            // Looked at anew: what woke it may be that there is another one now, or that nobody wants it.
             if wanted || self.time.now() >= self.next() {
                 self.renew().await;
             }

@@ -152,6 +152,17 @@ async fn a_session_that_the_authority_ends_is_told_to_have_ended_though_the_stor
     }
 }
 
+#[tokio::test]
+async fn whoever_joins_a_renewal_that_finds_nothing_to_do_has_what_they_want_done_after_it() {
+    for wanted in [Wanted::ByTime { need: Duration::ZERO }, Wanted::ByClient { presented: 1 }] {
+        let kept = Kept::new().await;
+        // Nothing was left undone.
+        kept.renewals.renew_beside(kept.id, Wanted::Recovery);
+        let renewed = must(kept.renewals.renew(kept.id, wanted)).await.unwrap();
+        assert_eq!((renewed.state.vouched.unwrap().generation, kept.outside.refreshes()), (2, 1), "{wanted:?}");
+    }
+}
+
 pub(super) fn opening(id: SessionId, held: Held, sessions: &Sessions) -> Opening {
     let granted = Granted {
         subject: "ana".to_owned(),
