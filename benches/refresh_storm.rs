@@ -4,10 +4,11 @@
 //! [--authority-ms 20] [--store memory|redb] [--json FILE]`
 //!
 //! One sidegate before an authority outside whose refresh tokens are good once. Clients of 16 sessions send requests
-//! whose verdicts are cached, at a steady rate. Each round has a quiet visit and a storm visit, in turns as to which
-//! comes first. In a storm visit the clock is moved so that the authority's tokens of all the thousand sessions are
+//! whose verdicts are cached, at a steady rate. Each round has a quiet visit, a storm visit and a busy one, in turns as to
+//! which comes first. In a storm visit the clock is moved so that the authority's tokens of all the thousand sessions are
 //! over, and each of them has a request at once, over HTTP/2; it lasts until all of those are answered, `--bursts`
-//! times, and the quiet one as long. A latency counts from when a request was to be sent, so that one which had to wait
+//! times, and the quiet one as long. In a busy visit the thousand have a request at once as often, and nothing is to be
+//! renewed: what a storm costs beyond that is the renewals alone, and not the cores that those requests take. A latency counts from when a request was to be sent, so that one which had to wait
 //! for the one before it is not told better than it was.
 //!
 //! Ends with an error if a request is refused, or if the authority was not asked exactly once for each session and burst.
@@ -118,17 +119,31 @@ fn main() -> Result<(), Failure> {
         Ok(())
     })?;
 
-    let (mut quiet, mut stormy) = (Vec::new(), Vec::new());
+    let (mut quiet, mut busy, mut stormy) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..plan.rounds {
         let mut length =
             quiet.last().map_or(Duration::from_secs(1), |visit: &Visit| Duration::from_secs_f64(visit.seconds));
-        for turn in 0..2 {
-            if (round + turn) % 2 == 0 {
-                quiet.push(visit(&plan, sidegate, &bystanders, || {
-                    thread::sleep(length);
-                    Ok(())
-                })?);
-                continue;
+        for turn in 0..3 {
+            match (round + turn) % 3 {
+                0 => {
+                    quiet.push(visit(&plan, sidegate, &bystanders, || {
+                        thread::sleep(length);
+                        Ok(())
+                    })?);
+                    continue;
+                }
+                1 => {
+                    busy.push(visit(&plan, sidegate, &bystanders, || {
+                        for _ in 0..plan.bursts {
+                            let begun = Instant::now();
+                            storm.block_on(burst(&lines))?;
+                            thread::sleep((length / plan.bursts as u32).saturating_sub(begun.elapsed()));
+                        }
+                        Ok(())
+                    })?);
+                    continue;
+                }
+                _ => {}
             }
             let before = authority.redeemed.load(SeqCst);
             let seen = visit(&plan, sidegate, &bystanders, || {
@@ -149,7 +164,7 @@ fn main() -> Result<(), Failure> {
         }
     }
     app.abort();
-    report(&plan, &quiet, &stormy)
+    report(&plan, &quiet, &busy, &stormy)
 }
 
 /// Requests of others while `what` goes on.
@@ -340,7 +355,7 @@ fn configuration(plan: &Plan, there: SocketAddr, upstream: SocketAddr) -> Result
     Ok(loaded.map_err(|problems| problems.to_string())?.config)
 }
 
-fn report(plan: &Plan, quiet: &[Visit], stormy: &[Visit]) -> Result<(), Failure> {
+fn report(plan: &Plan, quiet: &[Visit], busy: &[Visit], stormy: &[Visit]) -> Result<(), Failure> {
     let of = |visits: &[Visit], share: f64| -> Vec<u64> {
         visits.iter().map(|visit| percentile(visit.latencies.clone(), share)).collect()
     };
@@ -350,16 +365,20 @@ fn report(plan: &Plan, quiet: &[Visit], stormy: &[Visit]) -> Result<(), Failure>
         "storm_seconds": stormy.iter().map(|visit| visit.seconds).sum::<f64>(),
         "requests": {
             "quiet": quiet.iter().map(|visit| visit.latencies.len()).sum::<usize>(),
+            "busy": busy.iter().map(|visit| visit.latencies.len()).sum::<usize>(),
             "storm": stormy.iter().map(|visit| visit.latencies.len()).sum::<usize>(),
         },
     });
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let (alone, during) = (of(quiet, share), of(stormy, share));
-        let ratio = median(&during) as f64 / median(&alone).max(1) as f64;
+        let (alone, beside, during) = (of(quiet, share), of(busy, share), of(stormy, share));
+        let over = |other: &[u64]| median(&during) as f64 / median(other).max(1) as f64;
+        let (to_quiet, to_busy) = (over(&alone), over(&beside));
         println!("{name} quiet: {alone:?} µs");
+        println!("{name} busy:  {beside:?} µs");
         println!("{name} storm: {during:?} µs");
-        println!("{name} ratio of medians: {ratio:.2}");
-        told[name] = json!({"quiet_us": alone, "storm_us": during, "ratio": ratio});
+        println!("{name} ratio of medians: storm to quiet {to_quiet:.2}, storm to busy {to_busy:.2}");
+        told[name] = json!({"quiet_us": alone, "busy_us": beside, "storm_us": during,
+            "ratio_to_quiet": to_quiet, "ratio_to_busy": to_busy});
     }
     let burst = stormy.iter().map(|visit| visit.seconds).sum::<f64>() / (plan.rounds * plan.bursts).max(1) as f64;
     println!("{} sessions renewed in {:.0} ms each time", plan.sessions, burst * 1000.0);
