@@ -40,10 +40,14 @@
 //!
 //! ```text
 //!         auth, grants ─► refresh    one detached flight for each session, whoever wants it
-//!                            ├──► authority::remote   asked once: dialect::write_request … dialect::read_reply
+//!                            ├──► session             lease and intent, durable before the question
+//!                            ├──► authority::remote   asked, unless its breaker is open: dialect::write_request … read_reply
 //!                            ▼
-//!                         session    compare-and-swap, and then everybody is shown the new token
+//!                         session    kept under that lease, and then everybody is shown the new token
 //! ```
+//!
+//! A token of sidegate's own for an upstream has a keeper in `refresh::service`, which asks another `authority::remote` ahead
+//! of time. An upstream that refuses what it was shown brings the request to `proxy::replay`: one renewal, one repetition.
 //!
 //! What a reload replaces is one [`gate::Gate`]; what it keeps is said in [`app`].
 //!

@@ -10,6 +10,7 @@ use std::{
 
 use sidegate::{
     app::App,
+    authority::remote::Remote,
     model::{Grant, GrantType, RefreshForm, Scope, Secret, Time},
     refresh::{NotRenewed, Outcome, Renewals, Wanted},
     session::{Granted, Held, Opening, SessionId, Sessions, ring::KeyRing},
@@ -47,18 +48,7 @@ impl Kept {
         let store = Arc::new(Store::new(time.clone(), away.clone(), 0));
         let ring = Arc::new(KeyRing::ephemeral().unwrap());
         let sessions = Arc::new(Sessions::new(store.clone(), ring, Handle::current()).unwrap());
-        let password = Secret::new(PASSWORD_THERE.to_owned());
-        let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
-        let given = remote.ask(grant, None, time.now()).await.unwrap();
-        let held = Held {
-            expires: given.issued.plus(given.expires_in),
-            access_token: given.access_token,
-            issued: given.issued,
-            authority: remote.identity().to_owned(),
-            refresh_token: given.refresh_token,
-        };
-        let id = SessionId::random().unwrap();
-        sessions.open(opening(id, held, &sessions)).await.unwrap().unwrap();
+        let id = open(&remote, &sessions).await;
         time.advance(300);
         let (authority, metrics) = (own.authority.clone(), own.metrics.clone());
         let renewals = Renewals::new(sessions.clone(), remote, authority, settings, metrics, None);
@@ -163,7 +153,24 @@ async fn whoever_joins_a_renewal_that_finds_nothing_to_do_has_what_they_want_don
     }
 }
 
-pub(super) fn opening(id: SessionId, held: Held, sessions: &Sessions) -> Opening {
+/// A session of `ana`, whom `remote` vouches for.
+pub(super) async fn open(remote: &Remote, sessions: &Sessions) -> SessionId {
+    let password = Secret::new(PASSWORD_THERE.to_owned());
+    let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
+    let given = remote.ask(grant, None, sessions.now()).await.unwrap();
+    let held = Held {
+        expires: given.issued.plus(given.expires_in),
+        access_token: given.access_token,
+        issued: given.issued,
+        authority: remote.identity().to_owned(),
+        refresh_token: given.refresh_token,
+    };
+    let id = SessionId::random().unwrap();
+    sessions.open(opening(id, held, sessions)).await.unwrap().unwrap();
+    id
+}
+
+fn opening(id: SessionId, held: Held, sessions: &Sessions) -> Opening {
     let granted = Granted {
         subject: "ana".to_owned(),
         username: Some("ana".to_owned()),

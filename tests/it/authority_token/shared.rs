@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use sidegate::{
     app::App,
-    model::{Grant, Secret, Time},
+    model::Time,
     refresh::{NotRenewed, Renewals, Wanted},
-    session::{Held, Session, SessionId, Sessions, memory::Memory, ring::KeyRing},
+    session::{Session, SessionId, Sessions, memory::Memory, ring::KeyRing},
 };
 use tokio::runtime::Handle;
 
 use super::{
-    house::{Outside, PASSWORD_THERE, yaml},
-    kept::opening,
+    house::{Outside, yaml},
+    kept::open,
 };
 use crate::support::{Upstream, must, sidegate::parse};
 
@@ -43,18 +43,7 @@ impl Two {
             (Arc::new(Renewals::new(sessions.clone(), remote.clone(), authority, settings, metrics, None)), sessions)
         };
         let ((one, sessions), (other, _)) = (process(), process());
-        let password = Secret::new(PASSWORD_THERE.to_owned());
-        let grant = Grant::Password { username: "ana".to_owned(), password, company: None };
-        let given = remote.ask(grant, None, time.now()).await.unwrap();
-        let held = Held {
-            expires: given.issued.plus(given.expires_in),
-            access_token: given.access_token,
-            issued: given.issued,
-            authority: remote.identity().to_owned(),
-            refresh_token: given.refresh_token,
-        };
-        let id = SessionId::random().unwrap();
-        sessions.open(opening(id, held, &sessions)).await.unwrap().unwrap();
+        let id = open(&remote, &sessions).await;
         outside.forgive();
         time.advance(300);
         Two { outside, time, one, other, sessions, id }

@@ -127,18 +127,7 @@ async fn explain_says_what_the_upstream_would_see_and_asks_nobody() {
     let config = crate::support::sidegate::parse(&written);
     let time = sidegate::model::Time::default();
     let alone = sidegate::app::App::gate_alone(config, &time, &tokio::runtime::Handle::current()).unwrap();
-    let connection = sidegate::model::Connection {
-        listener: "main".into(),
-        head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
-        peer: sidegate::model::Peer::Unix,
-        tls: false,
-        worker: 0,
-    };
-    let question = sidegate::explain::Question {
-        head: crate::support::request("GET", "/", "").into_parts().0,
-        token: Some(sidegate::model::Secret::new(house.token())),
-        connection: connection.into(),
-    };
+    let question = crate::support::sidegate::question("/", &house.token());
     let report = sidegate::explain::explain(&alone, question).await.unwrap();
     let sight = report.upstream.expect("it would be forwarded");
     assert!(sight.credential.starts_with("the service token"), "{}", sight.credential);

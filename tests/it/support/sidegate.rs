@@ -67,19 +67,7 @@ impl Sidegate {
 
     /// The same of another path.
     pub async fn explained_at(&self, path: &str, token: &str) -> (String, String) {
-        let connection = sidegate::model::Connection {
-            listener: "main".into(),
-            head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
-            peer: sidegate::model::Peer::Unix,
-            tls: false,
-            worker: 0,
-        };
-        let question = sidegate::explain::Question {
-            head: super::request("GET", path, "").into_parts().0,
-            token: Some(sidegate::model::Secret::new(token.to_owned())),
-            connection: connection.into(),
-        };
-        let report = sidegate::explain::explain(&self.app.gate(), question).await.unwrap();
+        let report = sidegate::explain::explain(&self.app.gate(), question(path, token)).await.unwrap();
         let mut text = String::new();
         sidegate::explain::write(&mut text, &report, false).unwrap();
         (text, serde_json::to_string(&report).unwrap())
@@ -125,5 +113,21 @@ fn tcp(app: &App, listener: &str) -> SocketAddr {
     match app.address(listener) {
         Some(Address::Tcp(address)) => address,
         other => panic!("{listener}: {other:?}"),
+    }
+}
+
+/// A GET of `path` with this token, for `explain`.
+pub fn question(path: &str, token: &str) -> sidegate::explain::Question {
+    let connection = sidegate::model::Connection {
+        listener: "main".into(),
+        head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
+        peer: sidegate::model::Peer::Unix,
+        tls: false,
+        worker: 0,
+    };
+    sidegate::explain::Question {
+        head: super::request("GET", path, "").into_parts().0,
+        token: Some(sidegate::model::Secret::new(token.to_owned())),
+        connection: connection.into(),
     }
 }
