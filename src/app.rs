@@ -383,6 +383,7 @@ fn own(
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
+        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };

@@ -59,24 +59,36 @@ impl UnixMillis {
 #[derive(Debug, Clone)]
 pub struct Time {
     offset: Arc<watch::Sender<i64>>,
+    /// Seconds by which the clock goes wrong.
+    wrong_by: i64,
 }
 
 impl Default for Time {
     fn default() -> Self {
-        Time { offset: Arc::new(watch::Sender::new(0)) }
+        Time { offset: Arc::new(watch::Sender::new(0)), wrong_by: 0 }
     }
 }
 
 impl Time {
     pub fn now(&self) -> UnixTime {
         let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        UnixTime(system.saturating_add_signed(*self.offset.borrow()))
+        UnixTime(system.saturating_add_signed(self.moved() + self.wrong_by))
     }
 
     pub fn now_millis(&self) -> UnixMillis {
         let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let system = u64::try_from(system.as_millis()).unwrap_or(u64::MAX);
-        UnixMillis(system.saturating_add_signed(self.offset.borrow().saturating_mul(1000)))
+        UnixMillis(system.saturating_add_signed((self.moved() + self.wrong_by).saturating_mul(1000)))
+    }
+
+    /// The same time, told by a clock that goes wrong by so many seconds. Nothing but tests has one.
+    pub fn wrong_by(&self, seconds: i64) -> Time {
+        Time { wrong_by: self.wrong_by + seconds, ..self.clone() }
+    }
+
+    /// Seconds that time was moved by: what tests move, moves for everything that tells the time.
+    pub fn moved(&self) -> i64 {
+        *self.offset.borrow()
     }
 
     /// Moves the clock; sleepers look at it again.

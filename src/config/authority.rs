@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Account, Consinco, DeclaredPlace, Rate, Redex, Remote};
+use super::{Account, Consinco, DeclaredPlace, Rate, Redex, RedisStore, Remote};
 use crate::model::{GrantType, Scope, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -251,6 +251,7 @@ pub struct Throttle {
 pub enum Store {
     Memory,
     Redb { path: PathBuf },
+    Redis(Box<RedisStore>),
 }
 
 impl Store {
@@ -259,6 +260,7 @@ impl Store {
         match self {
             Store::Memory => "memory",
             Store::Redb { .. } => "redb",
+            Store::Redis(_) => "redis",
         }
     }
 }

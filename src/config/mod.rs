@@ -24,6 +24,7 @@ mod inquiry;
 mod load;
 mod master_ring;
 mod place;
+mod redis;
 mod remote;
 mod report;
 mod schema;
@@ -45,6 +46,7 @@ pub use self::{
     inquiry::*,
     load::{Loaded, load, load_str},
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
+    redis::*,
     remote::*,
     schema::schema,
 };

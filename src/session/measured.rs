@@ -6,13 +6,14 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::broadcast;
 
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
-    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, News, SessionStore, Spent, StoreError},
     succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
@@ -55,6 +56,14 @@ impl Measured {
 impl SessionStore for Measured {
     fn now(&self) -> UnixTime {
         self.inside.now()
+    }
+
+    fn ahead(&self) -> i64 {
+        self.inside.ahead()
+    }
+
+    fn news(&self) -> Option<broadcast::Receiver<News>> {
+        self.inside.news()
     }
 
     fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {

@@ -16,6 +16,7 @@ pub mod memory;
 mod model_test;
 pub mod record;
 pub mod redb;
+pub mod redis;
 pub mod ring;
 pub mod ring_file;
 mod sessions;
@@ -34,7 +35,7 @@ pub use self::{
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
     slide::{Slid, Slide},
-    store::{Created, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Filter, News, SessionStore, Spent, StoreError},
     succeed::{Succeed, Succeeded},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Showing, Watched},

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
 
 use super::{
     family::{Outcome, Rotate},
@@ -20,6 +21,16 @@ use crate::model::UnixTime;
 pub trait SessionStore: Send + Sync {
     /// The store's time.
     fn now(&self) -> UnixTime;
+
+    /// Seconds that the store's time is ahead of this process's clock, as far as that is known.
+    fn ahead(&self) -> i64 {
+        0
+    }
+
+    /// What other processes do, from now on; `None`: there are none.
+    fn news(&self) -> Option<broadcast::Receiver<News>> {
+        None
+    }
 
     /// Keeps a new session, unless its id is another's. If its subject (or, for a client on its own behalf, its client)
     /// then has more than `most` live ones, the oldest of them are revoked as superseded.
@@ -103,6 +114,21 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces it if its version is still `expected` (0: there is none yet); false otherwise.
     fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>>;
+}
+
+/// What another process did, or perhaps did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It ended this session.
+    Ended(SessionId),
+    /// It keeps something newer of the authority outside for this session.
+    Renewed(SessionId),
+    /// It changed a document.
+    Document,
+    /// What was to be told from now on may not come.
+    Deaf,
+    /// It comes again, and something may have been missed: what rests on the store must be looked at anew.
+    Missed,
 }
 
 /// The version of a document, counted from 1, and its content.
