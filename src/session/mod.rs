@@ -7,8 +7,10 @@
 pub mod about;
 #[cfg(test)]
 mod conformance;
+mod denied;
 pub mod elsewhere;
 pub mod family;
+mod following;
 pub mod lease;
 pub mod measured;
 pub mod memory;
@@ -32,6 +34,7 @@ mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
+    following::{Ear, Heard},
     lease::{Candidate, Intend, Intended, Intent, Left, Renewer},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},
