@@ -30,6 +30,7 @@ use crate::{
         routes::{Conflict, Gap, Routes},
         upstream::Upstream,
     },
+    rate::shared::Shared,
     refresh::{Renewals, service::Keeper},
     server::{
         self, Listeners, PlainServer, Shutdown, Summary,
@@ -360,12 +361,12 @@ fn own(
     };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
-    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), None, metrics.clone())?;
-    let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
-    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
-    let signing = &authority.settings().signing;
+    let Some(settings) = &config.authority else { return Ok(None) };
+    metrics.oauth.prepare(settings, &["oauth2"]);
+    let authority = |old, counts| Authority::new(config.clone(), old, counts, metrics.clone());
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
+        let Some(authority) = authority(Some(&old.authority), None)?.map(Arc::new) else { return Ok(None) };
         let last = old.renewals.as_deref();
         let renewals = renewals(config, &old.sessions, &authority, last, time, metrics, background)?;
         if let Some(renewals) = &renewals {
@@ -381,15 +382,21 @@ fn own(
         MasterKeys::Ephemeral | MasterKeys::Generate(_) => KeyRing::ephemeral()?,
     };
     let ring = Arc::new(ring);
+    let mut counts: Option<Arc<dyn Shared>> = None;
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(settings) => Arc::new(Redis::open(settings, ring.clone(), time.clone(), background)?),
+        Store::Redis(settings) => {
+            let redis = Redis::open(settings, ring.clone(), time.clone(), background)?;
+            counts = Some(Arc::new(redis.counts(settings.timeout, metrics.oauth.store(config.store.kind()))));
+            Arc::new(redis)
+        }
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
+    let Some(authority) = authority(None, counts)?.map(Arc::new) else { return Ok(None) };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone())?);
-    let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
+    let keys = Arc::new(KeyKeeper::start(&settings.signing, sessions.store(), time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
         renewals.sweep();

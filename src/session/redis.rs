@@ -3,6 +3,7 @@
 //! A session is one hash; every change of it is one script, which the server runs alone and in its own time (`lua/`). The
 //! scripts say what [`super::State`] says, and a test holds them to it.
 
+mod counts;
 mod keys;
 mod link;
 mod lists;
@@ -21,6 +22,7 @@ use redis::cmd;
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use self::{
+    counts::Counts,
     keys::Keys,
     link::Link,
     record::{FIELDS, Kept},
@@ -42,6 +44,7 @@ use crate::{
     config::RedisStore,
     crash::{self, Point},
     model::{BoxError, Time, UnixMillis, UnixTime},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// A handle on the servers; nothing of a session is kept here.
@@ -80,6 +83,11 @@ impl Redis {
         });
         let purging = background.spawn(purge::now_and_then(shared.clone())).abort_handle();
         Ok(Redis { shared, purging })
+    }
+
+    /// What replicas count together; no step takes longer than `timeout`.
+    pub fn counts(&self, timeout: Duration, metrics: StoreMetrics) -> Counts {
+        Counts::new(self.shared.clone(), timeout, metrics)
     }
 }
 
