@@ -37,8 +37,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing,
-        ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, redis::Redis,
+        ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -360,7 +360,7 @@ fn own(
     };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
-    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), None, metrics.clone())?;
     let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     let signing = &authority.settings().signing;
@@ -383,7 +383,10 @@ fn own(
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
+        Store::Redis(settings) => {
+            let link = metrics.link.store(config.store.kind());
+            Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?)
+        }
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };

@@ -7,8 +7,10 @@
 pub mod about;
 #[cfg(test)]
 mod conformance;
+mod denied;
 pub mod elsewhere;
 pub mod family;
+mod following;
 pub mod lease;
 pub mod measured;
 pub mod memory;
@@ -19,6 +21,7 @@ pub mod redb;
 pub mod redis;
 pub mod ring;
 pub mod ring_file;
+mod sealed;
 mod sessions;
 mod slide;
 pub mod store;
@@ -31,6 +34,7 @@ mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
+    following::{Ear, Heard},
     lease::{Candidate, Intend, Intended, Intent, Left, Renewer},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},

@@ -107,7 +107,8 @@ impl Link {
 
     /// Many commands at once, each where its key is; the answers in the same order.
     pub(super) async fn ask_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
-        stream::iter(commands).map(|command| self.ask(command)).buffered(AT_ONCE).try_collect().await
+        let questions: Vec<_> = commands.iter().map(|command| self.ask(command)).collect();
+        stream::iter(questions).buffered(AT_ONCE).try_collect().await
     }
 
     /// Milliseconds that the servers' clock is ahead of ours, as far as that is known.
@@ -144,6 +145,7 @@ impl Link {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn metrics(&self) -> &LinkMetrics {
         &self.way.metrics
     }

@@ -142,7 +142,6 @@ impl Ear {
                 && let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer)
             {
                 link.shown(UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)));
-                link.metrics().ahead.set(link.ahead() as f64 / 1000.0);
             }
         }
         .boxed()
@@ -182,7 +181,6 @@ impl Ear {
             State::Deaf => tracing::info!("what other replicas do is heard again"),
         }
         self.state = State::Hearing;
-        self.link.metrics().hears.set(1);
         self.tell(News::Missed);
     }
 
@@ -193,7 +191,6 @@ impl Ear {
             return;
         }
         self.state = State::Deaf;
-        self.link.metrics().hears.set(0);
         self.tell(News::Deaf);
         tracing::warn!(error = why, "what other replicas do is not heard; it is tried again until it is");
     }
@@ -214,3 +211,6 @@ const BEAT: usize = 3;
 const MOST_WAITING: usize = 4096;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

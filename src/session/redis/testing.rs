@@ -1,5 +1,7 @@
 //! Servers of a test's own.
 
+mod proxy;
+
 use std::{
     net::TcpListener,
     path::PathBuf,
@@ -11,33 +13,39 @@ use std::{
 use redis::{Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo};
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use self::proxy::Proxy;
 use crate::{
     config::{RedisAddress, RedisServers, RedisStore},
     session::testing::Scratch,
+    telemetry::metrics::{LinkMetrics, Metrics},
 };
 
 /// A `redis-server`, or a sentinel, at a port of 127.0.0.1 and at a socket. It ends with the test.
-pub struct TestServer {
+pub struct Server {
     process: Child,
     port: u16,
     folder: Scratch,
     arguments: Vec<String>,
 }
 
-impl TestServer {
-    /// With nothing but these arguments of `redis-server`.
-    pub fn start(arguments: &[&str]) -> TestServer {
-        TestServer::start_with(|_, _| arguments.iter().map(|argument| (*argument).to_owned()).collect())
+impl Server {
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// With these arguments of `redis-server`.
+    pub fn with(arguments: &[&str]) -> Server {
+        Server::start_with(|_, _| arguments.iter().map(|argument| (*argument).to_owned()).collect())
     }
 
     /// With what `arguments` makes of the port and the folder.
-    pub fn start_with(arguments: impl Fn(u16, &Scratch) -> Vec<String>) -> TestServer {
+    pub fn start_with(arguments: impl Fn(u16, &Scratch) -> Vec<String>) -> Server {
         for _ in 0..5 {
             let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
             let folder = Scratch::new();
             let arguments = arguments(port, &folder);
             let process = run(port, &folder, &arguments);
-            let mut server = TestServer { process, port, folder, arguments };
+            let mut server = Server { process, port, folder, arguments };
             // Somebody else may have taken the port meanwhile.
             if server.wait() {
                 return server;
@@ -58,7 +66,7 @@ impl TestServer {
         self.folder.path("s")
     }
 
-    /// Settings for this server alone.
+    /// Settings for this server alone, which nobody who waits for a loaded machine gives up on.
     pub fn settings(&self) -> RedisStore {
         settings(RedisServers::One(self.at()))
     }
@@ -121,7 +129,7 @@ impl TestServer {
     }
 }
 
-impl Drop for TestServer {
+impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
@@ -131,6 +139,11 @@ pub fn at(port: u16) -> RedisAddress {
     RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port }
 }
 
+/// Handles that nobody looks at.
+pub fn metrics() -> LinkMetrics {
+    Metrics::new().link.store("redis")
+}
+
 pub fn settings(servers: RedisServers) -> RedisStore {
     RedisStore {
         servers,
@@ -138,9 +151,9 @@ pub fn settings(servers: RedisServers) -> RedisStore {
         username: None,
         password: None,
         tls: None,
-        prefix: "test".to_owned(),
+        prefix: "sidegate".to_owned(),
         connections: 2,
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(5),
         journal: None,
     }
 }

@@ -2,7 +2,10 @@
 
 use redis::{ErrorKind, RedisError};
 
-use crate::{config::RedisAddress, session::StoreError};
+use crate::{
+    config::RedisAddress,
+    session::{StoreError, sealed},
+};
 
 /// Why a command came to nothing. The texts hold no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(super) enum Trouble {
     Ask(RedisAddress),
     /// No server here has seen the script.
     NoScript,
+    /// The record was written by a later sidegate, in this format.
+    Newer(String),
     /// Another attempt would end the same way.
     Final(String),
 }
@@ -46,6 +51,8 @@ impl Trouble {
             "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOREPLICAS" => Trouble::Refused(text),
             "TRYAGAIN" => Trouble::Later(text),
             "NOSCRIPT" => Trouble::NoScript,
+            // Said by our scripts.
+            "FORMAT" => Trouble::Newer(error.detail().unwrap_or_default().to_owned()),
             _ => Trouble::Final(text),
         }
     }
@@ -63,6 +70,7 @@ impl From<Trouble> for StoreError {
             Trouble::Moved(_, to) | Trouble::Ask(to) => {
                 format!("the servers are a Cluster ({} has the key): name its nodes in `cluster`", shown(&to))
             }
+            Trouble::Newer(format) => return sealed::later("record", format).into(),
             Trouble::NoScript => "the servers forget scripts as soon as they have run them".to_owned(),
         })
     }

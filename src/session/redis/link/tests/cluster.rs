@@ -6,7 +6,7 @@ use super::*;
 fn three() -> Vec<TestServer> {
     let arguments =
         ["--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no"];
-    let servers: Vec<TestServer> = (0..3).map(|_| TestServer::start(&arguments)).collect();
+    let servers: Vec<TestServer> = (0..3).map(|_| TestServer::with(&arguments)).collect();
     for (server, slots) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
         server.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
         server.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]);
@@ -169,9 +169,9 @@ async fn a_node_that_is_away_or_stuck_takes_only_its_own_keys_with_it() {
 async fn settings_that_say_another_kind_of_server_are_told_so() {
     let servers = three();
     let far = keys(100).find(|key| owner(&servers, key) == 2).unwrap();
-    let error = refused(&link(&servers[0].settings()), &["GET", &far]).await;
+    let error = refused(&link(&one(&servers[0])), &["GET", &far]).await;
     assert!(error.contains("name its nodes in `cluster`"), "{error}");
-    let alone = TestServer::start(&[]);
+    let alone = TestServer::start();
     let error = refused(&link(&of(&[alone])), &["GET", "key"]).await;
     assert!(error.contains("cluster support disabled"), "{error}");
 }

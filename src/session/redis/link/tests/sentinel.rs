@@ -14,9 +14,9 @@ struct Watched {
 /// All with passwords, those of the sentinels other than those of the servers.
 fn watched() -> Watched {
     let secured = ["--requirepass", "data", "--masterauth", "data", "--repl-diskless-sync-delay", "0"];
-    let master = TestServer::start(&secured);
+    let master = TestServer::with(&secured);
     let port = master.port().to_string();
-    let replica = TestServer::start(&[&secured[..], &["--replicaof", "127.0.0.1", &port]].concat());
+    let replica = TestServer::with(&[&secured[..], &["--replicaof", "127.0.0.1", &port]].concat());
     let start = Clock::now();
     while !replica.ask_as::<String>("data", &["INFO", "replication"]).contains("master_link_status:up") {
         assert!(start.elapsed() < Duration::from_secs(20), "the replica does not follow");
@@ -82,7 +82,7 @@ async fn when_the_master_dies_the_one_that_the_sentinels_elect_is_asked() {
 
 #[tokio::test]
 async fn a_sentinel_that_tells_of_a_replica_is_not_believed() {
-    let (master, replica) = (TestServer::start(&[]), TestServer::start(&[]));
+    let (master, replica) = (TestServer::start(), TestServer::start());
     replica.ask::<()>(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     let liar = TestServer::start_with(|_, folder| {
         let settings = format!("sentinel monitor sidegate 127.0.0.1 {} 1\n", replica.port());

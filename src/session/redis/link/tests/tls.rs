@@ -56,7 +56,7 @@ fn server(authority: &Authority) -> TestServer {
 async fn a_server_that_wants_a_certificate_is_shown_it_and_must_show_one_for_its_name() {
     let authority = Authority::new();
     let server = server(&authority);
-    let with = |tls| RedisStore { tls: Some(tls), ..server.settings() };
+    let with = |tls| RedisStore { tls: Some(tls), ..one(&server) };
 
     let client = authority.issue(&["sidegate"]);
     let trusted = link(&with(authority.trusted(Some(client.clone()))));
@@ -67,7 +67,7 @@ async fn a_server_that_wants_a_certificate_is_shown_it_and_must_show_one_for_its
     refused(&link(&with(authority.trusted(Some(stranger.issue(&["sidegate"]))))), &["PING"]).await;
     let error = refused(&link(&with(stranger.trusted(Some(client.clone())))), &["PING"]).await;
     assert!(error.contains("certificate"), "{error}");
-    refused(&link(&server.settings()), &["PING"]).await;
+    refused(&link(&one(&server)), &["PING"]).await;
 
     let mut elsewhere = with(authority.trusted(Some(client)));
     elsewhere.servers = RedisServers::One(RedisAddress::Tcp { host: "localhost".to_owned(), port: server.port() });
@@ -80,7 +80,7 @@ async fn certificates_that_are_none_are_refused_at_once() {
     let nothing = RedisTls { ca: Some(b"nothing".to_vec()), client: None };
     let settings =
         RedisStore { tls: Some(nothing), ..settings(RedisServers::One(RedisAddress::Unix("/nowhere".into()))) };
-    let metrics = Metrics::new().link.store("redis");
+    let metrics = metrics();
     let error = Link::new(&settings, Time::default(), &Handle::current(), metrics).err().unwrap();
     assert!(error.to_string().contains("set `ca_file`"), "{error}");
 }

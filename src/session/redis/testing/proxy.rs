@@ -1,6 +1,9 @@
 //! Something between sidegate and a server that breaks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,8 +11,8 @@ use tokio::{
     sync::watch,
 };
 
-use super::*;
-use crate::session::redis::testing::at;
+use super::at;
+use crate::config::RedisAddress;
 
 pub struct Proxy {
     port: u16,
