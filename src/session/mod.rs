@@ -21,6 +21,7 @@ pub mod redb;
 pub mod redis;
 pub mod ring;
 pub mod ring_file;
+mod sealed;
 mod sessions;
 mod slide;
 pub mod store;
