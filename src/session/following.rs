@@ -160,7 +160,6 @@ impl Follower {
                     Ok(News::Document) => false,
                     Ok(News::Deaf) => {
                         if self.hearing.becomes(Ear::Deaf, self.store.now()) {
-                            tracing::warn!("what other replicas do is not heard: revocations may arrive late");
                             trust.pause();
                             check = Box::pin(self.look_around());
                         }
