@@ -386,7 +386,8 @@ fn own(
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
         Store::Redis(settings) => {
-            let redis = Redis::open(settings, ring.clone(), time.clone(), background)?;
+            let link = metrics.link.store(config.store.kind());
+            let redis = Redis::open(settings, ring.clone(), time.clone(), background, link)?;
             counts = Some(Arc::new(redis.counts(settings.timeout, metrics.oauth.store(config.store.kind()))));
             Arc::new(redis)
         }

@@ -17,89 +17,115 @@ use crate::session::{
 
 impl Shared {
     pub(super) async fn create(&self, session: &Session, most: u32) -> Result<Created, StoreError> {
-        match self.keep(session, &[], &[]).await?.as_str() {
-            "now" => Ok(Created::Now(self.supersede(session, most).await?)),
-            "taken" => Ok(Created::Taken),
+        match self.keep(session, most, &[], &[]).await? {
+            (said, superseded) if said == "now" => Ok(Created::Now(superseded)),
+            (said, _) if said == "taken" => Ok(Created::Taken),
             _ => Err(odd()),
         }
     }
 
     pub(super) async fn spend_code(&self, session: &Session, most: u32) -> Result<Spent, StoreError> {
         let (code, by) = (self.keys.code(session.id), once()?);
-        match self.keep(session, &[code], &[by.as_bytes()]).await?.as_str() {
-            "now" => Ok(Spent::Now(self.supersede(session, most).await?)),
-            "taken" | "before" => Ok(Spent::Before),
-            "unknown" => Ok(Spent::Unknown),
+        match self.keep(session, most, &[code], &[by.as_bytes()]).await? {
+            (said, superseded) if said == "now" => Ok(Spent::Now(superseded)),
+            (said, _) if said == "taken" || said == "before" => Ok(Spent::Before),
+            (said, _) if said == "unknown" => Ok(Spent::Unknown),
             _ => Err(odd()),
         }
     }
 
-    /// What the script said, once the session can be found.
-    async fn keep(&self, session: &Session, keys: &[String], more: &[&[u8]]) -> Result<String, StoreError> {
-        let (id, granted) = (session.id, &session.granted);
-        let owner = sealed::owners(granted, &self.ring).next().unwrap_or_default();
+    /// What the script said, and which sessions had to go for this one.
+    async fn keep(
+        &self,
+        session: &Session,
+        most: u32,
+        keys: &[String],
+        more: &[&[u8]],
+    ) -> Result<(String, Vec<SessionId>), StoreError> {
+        let (id, granted, state) = (session.id, &session.granted, &session.state);
+        let owners: Vec<[u8; 16]> = sealed::owners(granted, &self.ring).collect();
+        let owner = owners.first().copied().unwrap_or_default();
         let users = sealed::users_of(granted, &self.ring);
-        let client = digest16(session.state.client.as_bytes());
+        let client = digest16(state.client.as_bytes());
         let held = match &session.held {
             Some(held) => sealed::held(id, held, &self.ring)?,
             None => Vec::new(),
         };
-        let mark = mark(session);
-        let state = json(&Control::new(&session.state))?;
-        let access = written_access(&session.state)?;
+        let (mark, control, access) = (mark(session), json(&Control::new(state))?, written_access(state)?);
         let granted = sealed::granted(id, granted, &self.ring)?;
         let arguments: [&[u8]; 8] =
-            [mark.as_bytes(), state.as_bytes(), access.as_bytes(), &granted, &held, &owner, &users.concat(), &client];
-        // Those that point to it first: a session that nobody finds could not be ended.
-        let mut pointing: Vec<Cmd> = Vec::new();
-        for key in users.iter().map(|user| self.keys.user(user)).chain([self.keys.client(&client)]) {
-            pointing.push(added(&key, 0, id));
-        }
-        self.link.ask_all(&pointing).await?;
-        for access in session.state.access.iter().filter(|access| access.foreign) {
+            [mark.as_bytes(), control.as_bytes(), access.as_bytes(), &granted, &held, &owner, &users.concat(), &client];
+        // First what points to it: a session that nobody finds could not be ended.
+        let mut pointing = vec![added(&self.keys.live_of(&owner), state.created.0, id)];
+        pointing.extend(users.iter().map(|user| added(&self.keys.user(user), 0, id)));
+        pointing.push(added(&self.keys.client(&client), 0, id));
+        let counted = number(self.link.ask_all(&pointing).await?.swap_remove(0))? == 1;
+        for access in state.access.iter().filter(|access| access.foreign) {
             self.point_at(id, access).await?;
         }
-        let mut reply = self.step_with(&self.scripts.create, id, keys, &[&arguments[..], more].concat()).await?;
-        reply.word()
+        let arguments = [&arguments[..], more].concat();
+        let kept = async { self.step_with(&self.scripts.create, id, keys, &arguments).await?.word() };
+        let (kept, too_many) = tokio::join!(kept, self.too_many(&owners, id, most));
+        let kept = kept?;
+        if kept != "now" {
+            if counted {
+                self.forget(&self.keys.live_of(&owner), id).await;
+            }
+            return Ok((kept, Vec::new()));
+        }
+        Ok((kept, self.supersede(too_many, id).await))
     }
 
-    /// Counts the session as one of its owner's, and ends the oldest of those that are too many.
-    async fn supersede(&self, session: &Session, most: u32) -> Result<Vec<SessionId>, StoreError> {
-        let most = most.max(1) as usize;
-        let owners: Vec<[u8; 16]> = sealed::owners(&session.granted, &self.ring).collect();
-        let mine = owners.first().copied().unwrap_or_default();
-        let mut commands = vec![added(&self.keys.live_of(&mine), session.state.created.0, session.id)];
-        commands.extend(owners.iter().map(|owner| one(cmd("ZCARD").arg(self.keys.live_of(owner)))));
-        let mut answers = self.link.ask_all(&commands).await?.into_iter().skip(1);
-        let live = answers.try_fold(0, |live, answer| Ok::<_, StoreError>(live + number(answer)?))?;
-        let superfluous = usize::try_from(live).unwrap_or(usize::MAX).saturating_sub(most);
+    /// The oldest sessions of `owners` that are more than `most`, `id` not among them; each with its owner.
+    async fn too_many(
+        &self,
+        owners: &[[u8; 16]],
+        id: SessionId,
+        most: u32,
+    ) -> Result<Vec<(SessionId, [u8; 16])>, StoreError> {
+        let counts: Vec<Cmd> = owners.iter().map(|owner| one(cmd("ZCARD").arg(self.keys.live_of(owner)))).collect();
+        let counts = self.link.ask_all(&counts).await?.into_iter();
+        let live = counts.map(number).sum::<Result<u64, StoreError>>()?;
+        let superfluous = usize::try_from(live.saturating_sub(most.max(1).into())).unwrap_or(usize::MAX);
         if superfluous == 0 {
             return Ok(Vec::new());
         }
-        let mut others = Vec::new();
-        for owner in &owners {
+        let mut others: Vec<(u64, SessionId, [u8; 16])> = Vec::new();
+        for owner in owners {
             // Of many sessions only the oldest are looked at, one more than go since one may be this session.
             let oldest = one(cmd("ZRANGE").arg(self.keys.live_of(owner)).arg(0).arg(superfluous).arg("WITHSCORES"));
             let oldest: Vec<(String, f64)> =
                 redis::from_redis_value(self.link.ask(&oldest).await?).map_err(|_| odd())?;
-            let ids = oldest.into_iter().filter_map(|(id, created)| Some((created as u64, id.parse().ok()?, *owner)));
-            others.extend(ids.filter(|(_, id, _): &(u64, SessionId, [u8; 16])| *id != session.id));
+            others.extend(
+                oldest.into_iter().filter_map(|(id, created)| Some((created as u64, id.parse().ok()?, *owner))),
+            );
         }
+        others.retain(|(_, other, _)| *other != id);
         others.sort_unstable();
         others.truncate(superfluous);
+        Ok(others.into_iter().map(|(_, id, owner)| (id, owner)).collect())
+    }
+
+    /// Ends those that are too many. What cannot be ended now is too many still at the next sign-in: the new session is
+    /// kept, and its owner must not hear otherwise.
+    async fn supersede(
+        &self,
+        too_many: Result<Vec<(SessionId, [u8; 16])>, StoreError>,
+        by: SessionId,
+    ) -> Vec<SessionId> {
+        let too_many = too_many.unwrap_or_else(|error| {
+            tracing::warn!(%by, %error, "whether its user has too many sessions is not known; the next sign-in asks again");
+            Vec::new()
+        });
         let mut superseded = Vec::new();
-        for (_, id, owner) in others {
+        for (id, owner) in too_many {
             match self.revoke(id, RevocationReason::Superseded).await {
                 Ok(true) => superseded.push(id),
                 Ok(false) => self.forget(&self.keys.live_of(&owner), id).await,
-                // One that cannot be read must not keep its owner from signing in.
-                Err(StoreError::Unreadable(error)) => {
-                    tracing::warn!(%id, error, "a session could not be superseded");
-                }
-                Err(error) => return Err(error),
+                Err(error) => tracing::warn!(%id, %error, "a session could not be superseded"),
             }
         }
-        Ok(superseded)
+        superseded
     }
 
     /// Takes a session that has ended out of those that its owner has; `reply` goes on with whose it was.
@@ -170,8 +196,9 @@ impl Shared {
     }
 }
 
+/// Answers 1 if it was not there.
 fn added(index: &str, score: u64, id: SessionId) -> Cmd {
-    one(cmd("ZADD").arg(index).arg(score).arg(id.to_string()))
+    one(cmd("ZADD").arg(index).arg("NX").arg(score).arg(id.to_string()))
 }
 
 /// As its own.
