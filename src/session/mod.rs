@@ -9,6 +9,7 @@ pub mod about;
 mod conformance;
 pub mod elsewhere;
 pub mod family;
+pub mod journal;
 pub mod lease;
 pub mod measured;
 pub mod memory;

@@ -2,6 +2,7 @@
 //!
 //! Handles are resolved once per configuration; a request only increments atomics.
 
+mod journal;
 mod oauth;
 mod remote;
 mod replay;
@@ -16,7 +17,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{oauth::*, remote::*, replay::*};
+pub use self::{journal::*, oauth::*, remote::*, replay::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -59,6 +60,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    pub journal: JournalMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -199,6 +201,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            journal: JournalMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,
