@@ -360,7 +360,7 @@ fn own(
     };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
-    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), None, metrics.clone())?;
     let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     let signing = &authority.settings().signing;

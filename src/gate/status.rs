@@ -222,8 +222,10 @@ impl Gate {
     }
 
     fn authority_status(&self, now: UnixTime) -> Option<AuthorityStatus> {
-        let keys = self.endpoints()?.grants.signing.shown();
-        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, self.remote_status(now), now))
+        let grants = &self.endpoints()?.grants;
+        let (keys, remote) = (grants.signing.shown(), self.remote_status(now));
+        // Keys are made, and have their turns, by the store's clock.
+        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, remote, grants.sessions.now()))
     }
 
     /// The authority outside alone, where one vouches: cheap enough for a probe.

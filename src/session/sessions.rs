@@ -118,6 +118,16 @@ impl Sessions {
         self.store.now()
     }
 
+    /// The moment on this process's clock, which requests are judged by, at which the store's says `at`.
+    pub fn on_our_clock(&self, at: UnixTime) -> UnixTime {
+        self.store.on_our_clock(at)
+    }
+
+    /// What the store's clock says when this process's says `at`.
+    pub fn on_its_clock(&self, at: UnixTime) -> UnixTime {
+        self.store.on_its_clock(at)
+    }
+
     /// Keeps a new session; `None` if its id is another's, which for a full one never happens.
     ///
     /// # Errors
@@ -285,8 +295,8 @@ impl Sessions {
         self.live.watch(id)
     }
 
-    /// Returns once the session is over: ended by somebody, or at its own time. The store is not asked before `good_until`,
-    /// which the session outlives if nobody ends it.
+    /// Returns once the session is over: ended by somebody, or at its own time. The store is not asked before `good_until` on
+    /// this process's clock, which is that of `time`: the session outlives it if nobody ends it.
     pub async fn over(&self, watched: &Watched, good_until: UnixTime, time: &Time) {
         let mut look_at = good_until;
         loop {
@@ -295,7 +305,9 @@ impl Sessions {
                 () = time.sleep_until(look_at) => {}
             }
             look_at = match self.find(watched.id()).await {
-                Ok(Some(session)) if session.is_alive(self.now()) => session.state.over_at().max(time.now().plus(1)),
+                Ok(Some(session)) if session.is_alive(self.now()) => {
+                    self.on_our_clock(session.state.over_at()).max(time.now().plus(1))
+                }
                 Ok(_) => return,
                 // Nothing is decided by that.
                 Err(_) => time.now().plus(ASK_AGAIN),

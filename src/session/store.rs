@@ -27,6 +27,16 @@ pub trait SessionStore: Send + Sync {
         0
     }
 
+    /// The moment on this process's clock at which the store's says `at`.
+    fn on_our_clock(&self, at: UnixTime) -> UnixTime {
+        UnixTime(at.0.saturating_add_signed(self.ahead().saturating_neg()))
+    }
+
+    /// What the store's clock says when this process's says `at`.
+    fn on_its_clock(&self, at: UnixTime) -> UnixTime {
+        UnixTime(at.0.saturating_add_signed(self.ahead()))
+    }
+
     /// What other processes do, from now on; `None`: there are none.
     fn news(&self) -> Option<broadcast::Receiver<News>> {
         None
