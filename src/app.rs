@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     auth::{Auth, Issuer, ask::Asker, own::Own},
     authority::{Authority, remote::Remote},
-    config::{self, Address, Config, Credential, MasterKeys, RedisStore, Store},
+    config::{self, Address, Config, Credential, MasterKeys, Store},
     endpoints::{
         Endpoints,
         pages::{Pages, ThemeError},
@@ -389,7 +389,9 @@ fn own(
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let mut sessions = Sessions::new(measured, ring.clone(), background.clone())?;
-    if let (Store::Redis(RedisStore { journal: Some(folder), .. }), false) = (&config.store, alone) {
+    if let Store::Redis(settings) = &config.store
+        && let Some(folder) = settings.journal.as_ref().filter(|_| !alone)
+    {
         sessions = sessions.with_journal(Journal::open(folder, ring, time.clone(), metrics.clone())?);
     }
     let sessions = Arc::new(sessions);
