@@ -29,7 +29,7 @@ use self::{
     folder::{Before, Folder},
     live::Shared,
     record::{Given, Key},
-    writer::{Job, Writer},
+    writer::{Job, Limits, Writer},
 };
 use super::{
     record::{Held, SessionId},
@@ -67,7 +67,7 @@ impl Journal {
     /// # Errors
     /// What is wrong with the folder, and what to do. A disk that is full is no error: it may have room later.
     pub fn open(folder: &Path, ring: Arc<KeyRing>, time: Time, metrics: Arc<Metrics>) -> Result<Journal, BoxError> {
-        Journal::start(folder, Box::new(|_| Ok(())), ring, time, metrics, KEPT_FOR)
+        Journal::start(folder, Box::new(|_| Ok(())), ring, time, metrics, LIMITS)
     }
 
     fn start(
@@ -76,11 +76,11 @@ impl Journal {
         ring: Arc<KeyRing>,
         time: Time,
         metrics: Arc<Metrics>,
-        kept_for: Duration,
+        limits: Limits,
     ) -> Result<Journal, BoxError> {
         let shared = Arc::new(Shared::new(metrics));
         let folder = Folder::new(folder, before);
-        let writer = Writer::open(folder, ring.clone(), time.clone(), shared.clone(), kept_for)?;
+        let writer = Writer::open(folder, ring.clone(), time.clone(), shared.clone(), limits)?;
         let (jobs, waiting) = sync_channel(MOST_WAITING);
         let thread = thread::Builder::new().name("sidegate-journal".to_owned());
         let thread = thread.spawn(move || writer.run(&waiting))?;
@@ -159,5 +159,5 @@ impl Drop for Journal {
 const MOST_WAITING: usize = 4096;
 /// How long anybody waits for the disk. A lease is longer, and is made longer meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long what the store has acknowledged stays: a replica that takes the place of a lost primary may not know of it.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+/// A replica that takes the place of a lost primary may not know of what was acknowledged last.
+const LIMITS: Limits = Limits { bytes: 64 * 1024 * 1024, kept_for: Duration::from_secs(60) };

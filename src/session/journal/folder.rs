@@ -188,5 +188,5 @@ pub(super) fn may_pass(error: &io::Error) -> bool {
 
 const PREFIX: &str = "sidegate-";
 const SUFFIX: &str = ".journal";
-/// Bytes: four times what one may grow to.
-const LARGEST: u64 = 4 * super::writer::MOST_BYTES as u64;
+/// Bytes of a file that is read.
+const LARGEST: u64 = 4 * super::LIMITS.bytes as u64;

@@ -21,8 +21,8 @@ use crate::{
 mod faults;
 
 fn open_with(scratch: &Scratch, keys: &[u32], kept_for: Duration) -> Journal {
-    let (folder, metrics) = (scratch.path("journal"), Arc::new(Metrics::new()));
-    Journal::start(&folder, Box::new(|_| Ok(())), ring(keys), Time::default(), metrics, kept_for).unwrap()
+    let (folder, metrics, limits) = (scratch.path("journal"), Arc::new(Metrics::new()), Limits { kept_for, ..LIMITS });
+    Journal::start(&folder, Box::new(|_| Ok(())), ring(keys), Time::default(), metrics, limits).unwrap()
 }
 
 fn open(scratch: &Scratch) -> Journal {

@@ -47,7 +47,15 @@ pub(super) struct Writer {
     /// After a failure: until when nothing is tried, and how many there were in a row.
     rest: Option<(Instant, u32)>,
     look_at: Instant,
-    kept_for: Duration,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Of one file.
+    pub bytes: usize,
+    /// How long what the store has acknowledged stays.
+    pub kept_for: Duration,
 }
 
 struct Adopted {
@@ -64,7 +72,7 @@ impl Writer {
         ring: Arc<KeyRing>,
         time: Time,
         shared: Arc<Shared>,
-        kept_for: Duration,
+        limits: Limits,
     ) -> Result<Writer, String> {
         folder.check()?;
         let mut writer = Writer {
@@ -79,7 +87,7 @@ impl Writer {
             foreign: HashSet::new(),
             rest: None,
             look_at: Instant::now(),
-            kept_for,
+            limits,
         };
         match writer.begin_anew() {
             Err(error) if !may_pass(&error) => return Err(explain(&error)),
@@ -159,7 +167,8 @@ impl Writer {
     }
 
     fn try_append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let is_full = |own: &Home| own.size + bytes.len() as u64 > MOST_BYTES as u64;
+        let most = self.limits.bytes as u64;
+        let is_full = |own: &Home| own.size + bytes.len() as u64 > most;
         if self.own.as_ref().is_none_or(is_full) {
             self.begin_anew()?;
         }
@@ -168,7 +177,7 @@ impl Writer {
             self.own = Some(own);
             let waiting = self.shared.live().waiting();
             return Err(io::Error::other(format!(
-                "the journal is full: {waiting} entries, {MOST_BYTES} bytes, wait for the session store to be back"
+                "the journal is full: {waiting} entries, {most} bytes, wait for the session store to be back"
             )));
         }
         match self.folder.append(&mut own, bytes).and_then(|()| self.folder.sync(&own)) {
@@ -219,7 +228,7 @@ impl Writer {
 
     /// What is to be done now and then.
     fn tidy(&mut self) {
-        self.shared.live().expire(self.kept_for, MOST_SETTLED_BYTES);
+        self.shared.live().expire(self.limits.kept_for, self.limits.bytes / 4);
         self.mend();
         self.shrink();
         let done = self.adopted.iter().filter(|(home, of)| !of.stays && self.is_done(**home)).map(|(home, _)| *home);
@@ -240,7 +249,7 @@ impl Writer {
         }
         let outcome = match &self.own {
             None => self.begin_anew(),
-            Some(own) if own.size < MOST_BYTES as u64 / 2 => self.folder.sync(own),
+            Some(own) if own.size < self.limits.bytes as u64 / 2 => self.folder.sync(own),
             // As full as it was.
             Some(_) => return,
         };
@@ -345,10 +354,6 @@ impl Writer {
 const OWN: u32 = 0;
 /// Jobs that one sync carries.
 const MOST_JOBS: usize = 256;
-/// Bytes of one file.
-pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes of what the store has said it knows: it is kept in case that the store forgets it.
-const MOST_SETTLED_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes up to which a file is not worth being written anew.
 const SMALL: u64 = 1024 * 1024;
 const TICK: Duration = Duration::from_secs(1);

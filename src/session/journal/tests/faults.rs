@@ -23,7 +23,11 @@ impl Disk {
         *self.fails.lock().unwrap() = doing.to_vec();
     }
 
-    fn open(self: &Arc<Disk>, scratch: &Scratch) -> Result<Journal, BoxError> {
+    fn open(self: &Arc<Disk>, scratch: &Scratch) -> Journal {
+        self.open_within(scratch, LIMITS.bytes)
+    }
+
+    fn open_within(self: &Arc<Disk>, scratch: &Scratch, bytes: usize) -> Journal {
         let disk = self.clone();
         let before = move |doing| {
             if doing == Doing::Sync {
@@ -36,14 +40,15 @@ impl Disk {
             if fails { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         };
         let (folder, metrics) = (scratch.path("journal"), Arc::new(Metrics::new()));
-        Journal::start(&folder, Box::new(before), ring(&[1]), Time::default(), metrics, Duration::ZERO)
+        let limits = Limits { bytes, kept_for: Duration::ZERO };
+        Journal::start(&folder, Box::new(before), ring(&[1]), Time::default(), metrics, limits).unwrap()
     }
 }
 
 /// The disk fails at `doing` while something is given; then it is well again.
 async fn fails_and_recovers(doing: &[Doing]) {
     let (scratch, disk, (store, id, epoch)) = (Scratch::new(), Arc::new(Disk::default()), store().await);
-    let journal = disk.open(&scratch).unwrap();
+    let journal = disk.open(&scratch);
     assert!(journal.keep(id, epoch, &held("second"), None).await);
     disk.fail(doing);
     for epoch in 10..13 {
@@ -59,7 +64,7 @@ async fn fails_and_recovers(doing: &[Doing]) {
     until(&journal, |journal| journal.standing().failing.is_none());
     assert!(journal.keep(SessionId([8; 16]), 1, &held("other"), None).await);
     drop(journal);
-    let next = disk.open(&scratch).unwrap();
+    let next = disk.open(&scratch);
     assert_eq!(next.standing(), Standing { waiting: 2, unreadable: 0, failing: None });
     next.replay(&store, &Watchlist::default()).await;
     assert_eq!(token(&store, id).await, "second", "what was durable before is there");
@@ -84,7 +89,7 @@ async fn a_disk_that_refuses_everything_is_tried_until_it_does_not() {
 async fn a_disk_that_is_full_at_the_start_is_used_once_it_has_room() {
     let (scratch, disk, (_, id, epoch)) = (Scratch::new(), Arc::new(Disk::default()), store().await);
     disk.fail(&[Doing::Write]);
-    let journal = disk.open(&scratch).unwrap();
+    let journal = disk.open(&scratch);
     assert!(journal.standing().failing.is_some());
     assert!(!journal.keep(id, epoch, &held("second"), None).await);
     disk.fail(&[]);
@@ -96,7 +101,7 @@ async fn a_disk_that_is_full_at_the_start_is_used_once_it_has_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_that_wait_together_share_a_sync_and_none_is_durable_before_it() {
     let (scratch, disk) = (Scratch::new(), Arc::new(Disk::default()));
-    let journal = Arc::new(disk.open(&scratch).unwrap());
+    let journal = Arc::new(disk.open(&scratch));
     disk.stopped.store(true, Ordering::SeqCst);
     let before = disk.syncs.load(Ordering::SeqCst);
     let kept: Vec<_> = (0..200)
@@ -119,7 +124,7 @@ async fn entries_that_wait_together_share_a_sync_and_none_is_durable_before_it()
 #[tokio::test]
 async fn a_disk_that_does_not_answer_is_waited_for_once_and_what_it_was_given_gets_there() {
     let (scratch, disk) = (Scratch::new(), Arc::new(Disk::default()));
-    let journal = disk.open(&scratch).unwrap();
+    let journal = disk.open(&scratch);
     disk.stopped.store(true, Ordering::SeqCst);
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
@@ -137,8 +142,8 @@ async fn a_disk_that_does_not_answer_is_waited_for_once_and_what_it_was_given_ge
 #[tokio::test]
 async fn a_journal_has_a_size_and_says_so_and_has_room_again_when_the_store_is_back() {
     let (scratch, disk) = (Scratch::new(), Arc::new(Disk::default()));
-    let journal = disk.open(&scratch).unwrap();
-    let large = held(&"x".repeat(writer::MOST_BYTES / 3));
+    let journal = disk.open_within(&scratch, 100_000);
+    let large = held(&"x".repeat(20_000));
     let id = SessionId([1; 16]);
     for epoch in 1..3 {
         assert!(journal.keep(id, epoch, &large, None).await);
@@ -150,4 +155,5 @@ async fn a_journal_has_a_size_and_says_so_and_has_room_again_when_the_store_is_b
     journal.settle(id, 2);
     until(&journal, |journal| journal.standing().failing.is_none());
     assert!(journal.keep(id, 3, &large, None).await);
+    assert_eq!(journal.standing().waiting, 1);
 }
