@@ -38,7 +38,7 @@ use crate::{
     },
     session::{
         SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, redb::Redb,
-        ring::KeyRing, ring_file,
+        redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -383,7 +383,7 @@ fn own(
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
+        Store::Redis(settings) => Arc::new(Redis::open(settings, ring.clone(), time.clone(), background)?),
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };

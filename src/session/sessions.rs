@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{
     Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
+    following::{Follower, Heard, Hearing, look},
     journal::{self, Journal},
     lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
@@ -34,6 +35,9 @@ pub struct Sessions {
     owner: Renewer,
     /// Where the store's own commit is not known to last; `None`: it is, or nobody gave a disk for it.
     journal: Option<Arc<Journal>>,
+    hearing: Arc<Hearing>,
+    /// Hears what other processes do; `None`: there are none.
+    follower: Option<AbortHandle>,
 }
 
 /// A session about to be kept.
@@ -80,24 +84,30 @@ impl Sessions {
         ring: Arc<KeyRing>,
         background: Handle,
     ) -> Result<Sessions, aws_lc_rs::error::Unspecified> {
-        let owner = Renewer::random()?;
-        Ok(Sessions {
-            store,
-            ring,
-            live: Arc::default(),
-            background,
-            one_at_a_time: tokio::sync::Mutex::default(),
-            owner,
-            journal: None,
-        })
+        let (owner, hearing) = (Renewer::random()?, Arc::<Hearing>::default());
+        // Before anything is read of the store: what is ended from then on is heard.
+        let news = store.news();
+        let live = Arc::new(Watchlist::new(news.is_some()));
+        let follower = news.map(|news| {
+            let follower = Follower { store: store.clone(), live: live.clone(), hearing: hearing.clone() };
+            background.spawn(follower.follow(news)).abort_handle()
+        });
+        let one_at_a_time = tokio::sync::Mutex::default();
+        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower, journal: None })
+    }
+
+    /// How well other processes are heard; `None`: there are none.
+    pub fn heard(&self) -> Option<Heard> {
+        self.follower.as_ref().map(|_| self.hearing.heard())
     }
 
     /// What an authority outside gives is durable in `journal` before the store is told; what stands there is told now, and
     /// whenever the store may have forgotten something.
-    pub fn with_journal(self, journal: Journal) -> Sessions {
+    pub fn with_journal(mut self, journal: Journal) -> Sessions {
         let journal = Arc::new(journal);
-        self.background.spawn(journal::tend(Arc::downgrade(&journal), self.store.clone(), self.live.clone()));
-        Sessions { journal: Some(journal), ..self }
+        self.background.spawn(journal::tend(Arc::downgrade(&journal), self.store.clone()));
+        self.journal = Some(journal);
+        self
     }
 
     pub fn journal(&self) -> Option<&Journal> {
@@ -138,7 +148,7 @@ impl Sessions {
         let created = self.detached(async move {
             let created = store.create(session, most).await?;
             if let Created::Now(superseded) = &created {
-                superseded.iter().for_each(|id| live.end(*id));
+                superseded.iter().for_each(|id| live.end_for_good(*id, Some(RevocationReason::Superseded)));
             }
             Ok(created)
         });
@@ -158,7 +168,7 @@ impl Sessions {
         let spent = self.detached(async move {
             let spent = store.spend_code(session, most).await?;
             if let Spent::Now(superseded) = &spent {
-                superseded.iter().for_each(|id| live.end(*id));
+                superseded.iter().for_each(|id| live.end_for_good(*id, Some(RevocationReason::Superseded)));
             }
             Ok(spent)
         });
@@ -235,13 +245,15 @@ impl Sessions {
         let (id, mut state) = (session.id, session.state.clone());
         let outcome = self.detached(async move {
             let outcome = store.rotate(id, step.clone()).await;
-            let reused = match &outcome {
-                Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
+            match &outcome {
+                Ok(Outcome::Reused { .. }) => live.end_for_good(id, Some(RevocationReason::Reuse)),
+                Ok(_) => {}
                 // Not known, but likely: no verdict may outlive a revocation that the store may have noted.
-                Err(_) => matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }),
-            };
-            if reused {
-                live.end(id);
+                Err(_) => {
+                    if matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }) {
+                        live.end(id);
+                    }
+                }
             }
             outcome
         });
@@ -264,15 +276,7 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let found = self.store.find(id).await?;
-        if found.as_ref().is_some_and(|session| session.state.revoked.is_some()) {
-            // Whoever ended it may not have known: the store answers late at times, and a process may not be alone.
-            self.live.end(id);
-        }
-        if let Some(session) = &found {
-            self.live.show(session);
-        }
-        Ok(found)
+        look(&*self.store, &self.live, &self.hearing, id).await
     }
 
     /// Ends a session, and every cached verdict that rests on it; false if it had ended before.
@@ -283,8 +287,11 @@ impl Sessions {
         let (store, live) = (self.store.clone(), self.live.clone());
         self.detached(async move {
             let revoked = store.revoke(id, reason).await;
-            // Also if the outcome is not known: then the store is asked again.
-            live.end(id);
+            match revoked {
+                Ok(true) => live.end_for_good(id, Some(reason)),
+                // Also if the outcome is not known: then the store is asked again.
+                Ok(false) | Err(_) => live.end(id),
+            }
             revoked
         })
         .await
@@ -337,12 +344,11 @@ impl Sessions {
             if let (Some(journal), Ok(_)) = (&journal, &exchanged) {
                 journal.settle(id, epoch);
             }
-            if match &exchanged {
-                Ok(exchanged) => *exchanged == Exchanged::Ended,
+            match &exchanged {
+                Ok(Exchanged::Ended) => live.end_for_good(id, Some(RevocationReason::Authority)),
                 // Not known: then the store is asked again.
-                Err(_) => ends,
-            } {
-                live.end(id);
+                Err(_) if ends => live.end(id),
+                Ok(_) | Err(_) => {}
             }
             exchanged
         })
@@ -468,6 +474,14 @@ impl Sessions {
     /// The store itself, for what is kept beside sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod journal;
 mod oauth;
 mod remote;
 mod replay;
+mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{journal::*, oauth::*, remote::*, replay::*};
+pub use self::{journal::*, oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -61,6 +62,7 @@ pub struct Metrics {
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
     pub journal: JournalMetrics,
+    replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -202,6 +204,7 @@ impl Metrics {
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
             journal: JournalMetrics::new(&family),
+            replicas: ReplicaMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,
@@ -312,6 +315,9 @@ impl Metrics {
             self.service_token_valid.with_label_values(&[service.upstream]).set(i64::from(service.valid));
             self.service_token_expires.with_label_values(&[service.upstream]).set(service.expires as f64);
         }
+        if let Some(replicas) = &snapshot.replicas {
+            self.observe_replicas(replicas);
+        }
     }
 
     /// The text exposition format 0.0.4.
@@ -363,6 +369,8 @@ pub struct Snapshot<'a> {
     pub listeners: Vec<ListenerSnapshot<'a>>,
     pub upstreams: Vec<UpstreamSnapshot<'a>>,
     pub services: Vec<ServiceSnapshot<'a>>,
+    /// `None`: there are no others.
+    pub replicas: Option<ReplicasSnapshot>,
 }
 
 pub struct ServiceSnapshot<'a> {

@@ -11,7 +11,7 @@ use super::{
     answer::{html, json, text},
 };
 use crate::{
-    gate::status::{JournalStatus, Status},
+    gate::status::{JournalStatus, ReplicasStatus, Status},
     server::Phase,
 };
 
@@ -44,6 +44,8 @@ struct SessionsStatus {
     alive: Option<u64>,
     error: Option<String>,
     journal: Option<JournalStatus>,
+    /// `None`: no other replica shares it.
+    replicas: Option<ReplicasStatus>,
 }
 
 impl Admin {
@@ -55,6 +57,7 @@ impl Admin {
             error: counted.as_ref().err().map(ToString::to_string),
             alive: counted.ok(),
             journal: gate.journal_status(now),
+            replicas: gate.replicas_status(),
         });
         let page = Page {
             version: env!("CARGO_PKG_VERSION"),

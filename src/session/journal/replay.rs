@@ -16,18 +16,17 @@ use crate::{
     session::{
         News, SessionStore, StoreError,
         vouched::{Answer, Exchanged, Renewed},
-        watched::Watchlist,
     },
     telemetry::metrics::Replayed,
 };
 
 /// Goes on as long as somebody has the journal.
-pub(in crate::session) async fn tend(journal: Weak<Journal>, store: Arc<dyn SessionStore>, live: Arc<Watchlist>) {
+pub(in crate::session) async fn tend(journal: Weak<Journal>, store: Arc<dyn SessionStore>) {
     let mut news = store.news();
     loop {
         {
             let Some(journal) = journal.upgrade() else { return };
-            journal.replay(&*store, &live).await;
+            journal.replay(&*store).await;
         }
         if missed(&mut news).await
             && let Some(journal) = journal.upgrade()
@@ -59,7 +58,7 @@ async fn missed(news: &mut Option<Receiver<News>>) -> bool {
 
 impl Journal {
     /// One round.
-    pub(super) async fn replay(&self, store: &dyn SessionStore, live: &Watchlist) {
+    pub(super) async fn replay(&self, store: &dyn SessionStore) {
         let due = self.shared.live().due(THEIRS);
         let mut kept = 0;
         for due in due {
@@ -72,10 +71,6 @@ impl Journal {
                     }
                     self.settle(key.session, key.epoch);
                     self.shared.live().told(&key);
-                    // Whoever is served here from now on is shown what is new.
-                    if let Ok(Some(session)) = store.find(key.session).await {
-                        live.show(&session);
-                    }
                 }
                 Err(StoreError::Unreadable(error)) => {
                     tracing::debug!(session = %key.session, error, "an entry of the journal cannot be replayed");

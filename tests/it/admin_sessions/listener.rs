@@ -194,7 +194,8 @@ async fn the_status_tells_of_the_authority_and_its_sessions() {
     let status = setup.ask_with("GET", "/status", "").await.json();
     let journal =
         json!({"state": "not_needed", "waiting": 0, "unreadable": 0, "failing_for": null, "last_error": null});
-    let sessions = json!({"store": "memory", "up": true, "alive": 1, "error": null, "journal": journal});
+    let sessions =
+        json!({"store": "memory", "up": true, "alive": 1, "error": null, "journal": journal, "replicas": null});
     assert_eq!(status["sessions"], sessions);
     let authority = &status["authority"];
     assert_eq!(
