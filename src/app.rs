@@ -383,7 +383,10 @@ fn own(
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(settings) => Arc::new(Redis::open(settings, ring.clone(), time.clone(), background)?),
+        Store::Redis(settings) => {
+            let link = metrics.link.store(config.store.kind());
+            Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?)
+        }
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };

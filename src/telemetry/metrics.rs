@@ -3,6 +3,7 @@
 //! Handles are resolved once per configuration; a request only increments atomics.
 
 mod journal;
+mod link;
 mod oauth;
 mod remote;
 mod replay;
@@ -18,7 +19,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{journal::*, oauth::*, remote::*, replay::*, replicas::*};
+pub use self::{journal::*, link::*, oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -62,6 +63,7 @@ pub struct Metrics {
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
     pub journal: JournalMetrics,
+    pub link: LinkFamilies,
     replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
@@ -204,6 +206,7 @@ impl Metrics {
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
             journal: JournalMetrics::new(&family),
+            link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
