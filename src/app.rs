@@ -37,8 +37,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, redis::Redis,
-        ring::KeyRing, ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, redb::Redb,
+        redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -391,7 +391,13 @@ fn own(
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
-    let sessions = Arc::new(Sessions::new(measured, ring, background.clone())?);
+    let mut sessions = Sessions::new(measured, ring.clone(), background.clone())?;
+    if let Store::Redis(settings) = &config.store
+        && let Some(folder) = settings.journal.as_ref().filter(|_| !alone)
+    {
+        sessions = sessions.with_journal(Journal::open(folder, ring, time.clone(), metrics.clone())?);
+    }
+    let sessions = Arc::new(sessions);
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
