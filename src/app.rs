@@ -38,8 +38,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, redis::Redis,
-        ring::KeyRing, ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, redb::Redb,
+        redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -396,7 +396,13 @@ fn own(
     };
     let Some(authority) = authority(None, counts)?.map(Arc::new) else { return Ok(None) };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
-    let sessions = Arc::new(Sessions::new(measured, ring, background.clone())?);
+    let mut sessions = Sessions::new(measured, ring.clone(), background.clone())?;
+    if let Store::Redis(settings) = &config.store
+        && let Some(folder) = settings.journal.as_ref().filter(|_| !alone)
+    {
+        sessions = sessions.with_journal(Journal::open(folder, ring, time.clone(), metrics.clone())?);
+    }
+    let sessions = Arc::new(sessions);
     let keys = Arc::new(KeyKeeper::start(&settings.signing, sessions.store(), time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
