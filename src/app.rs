@@ -37,8 +37,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, redb::Redb, ring::KeyRing,
-        ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, moving, redb::Redb,
+        ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -382,11 +382,15 @@ fn own(
     };
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
-        Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
-        Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
-        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
+        Store::Redb { .. } | Store::Redis(_) if alone => Arc::new(Elsewhere::new(time.clone())),
+        store => open_store(store, &ring, time)?,
     };
+    if !alone && config.store != Store::Memory {
+        // Whoever moves its sessions must not go on with what they read before.
+        if let Err(error) = background.block_on(moving::note_serving(store.as_ref())) {
+            tracing::warn!(%error, "an interrupted export of sessions may not notice that they are served again");
+        }
+    }
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let sessions = Arc::new(Sessions::new(measured, ring, background.clone())?);
     let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
@@ -396,6 +400,18 @@ fn own(
     }
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
+}
+
+/// Opens a store that is kept somewhere.
+///
+/// # Errors
+/// Why it cannot be used, and what to do.
+pub fn open_store(store: &Store, ring: &Arc<KeyRing>, time: &Time) -> Result<Arc<dyn SessionStore>, BoxError> {
+    Ok(match store {
+        Store::Memory => Arc::new(Memory::new(time.clone())),
+        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
+        Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
+    })
 }
 
 /// Who renews what an authority outside gives, if one vouches.

@@ -9,6 +9,7 @@ use tokio::sync::broadcast;
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     succeed::{Succeed, Succeeded},
@@ -103,6 +104,20 @@ pub trait SessionStore: Send + Sync {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>>;
 
+    /// Everything that is kept of the sessions behind `after`, tombstones among them, for whoever moves it elsewhere. What is
+    /// over is left out.
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        let _ = (after, most);
+        unmoved()
+    }
+
+    /// Keeps a session that another store kept, as [`Moved::joined`] says where it is there already. It makes no room for
+    /// itself: no other session is superseded.
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        let _ = moved;
+        unmoved()
+    }
+
     /// Sessions that are neither revoked nor over, as of the last purge or later.
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -114,6 +129,12 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces it if its version is still `expected` (0: there is none yet); false otherwise.
     fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>>;
+}
+
+/// For a kind of store that is not there yet.
+fn unmoved<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+    let error = "sessions cannot be moved from or to this kind of store yet";
+    Box::pin(std::future::ready(Err(StoreError::Unavailable(error.to_owned()))))
 }
 
 /// What another process did, or perhaps did.
