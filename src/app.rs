@@ -38,7 +38,7 @@ use crate::{
     },
     session::{
         SessionStore, Sessions, elsewhere::Elsewhere, measured::Measured, memory::Memory, moving, redb::Redb,
-        ring::KeyRing, ring_file,
+        redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -360,7 +360,7 @@ fn own(
     };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
-    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), metrics.clone())?;
+    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), None, metrics.clone())?;
     let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
     metrics.oauth.prepare(authority.settings(), &["oauth2"]);
     let signing = &authority.settings().signing;
@@ -382,8 +382,8 @@ fn own(
     };
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
-        Store::Redb { .. } | Store::Redis(_) if alone => Arc::new(Elsewhere::new(time.clone())),
-        store => open_store(store, &ring, time)?,
+        Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
+        store => open_store(store, &ring, time, background)?,
     };
     if !alone && config.store != Store::Memory {
         // Whoever moves its sessions must not go on with what they read before.
@@ -406,10 +406,15 @@ fn own(
 ///
 /// # Errors
 /// Why it cannot be used, and what to do.
-pub fn open_store(store: &Store, ring: &Arc<KeyRing>, time: &Time) -> Result<Arc<dyn SessionStore>, BoxError> {
+pub fn open_store(
+    store: &Store,
+    ring: &Arc<KeyRing>,
+    time: &Time,
+    background: &Handle,
+) -> Result<Arc<dyn SessionStore>, BoxError> {
     Ok(match store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(_) => return Err("sessions cannot be kept in Redis yet".into()),
+        Store::Redis(settings) => Arc::new(Redis::open(settings, ring.clone(), time.clone(), background)?),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     })
 }

@@ -51,6 +51,11 @@ impl UnixMillis {
     pub fn plus(self, duration: Duration) -> UnixMillis {
         UnixMillis(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
+
+    /// The second that it lies in.
+    pub fn whole(self) -> UnixTime {
+        UnixTime(self.0 / 1000)
+    }
 }
 
 /// The clock: the system's, plus an offset that only tests move.
@@ -198,6 +203,8 @@ pub struct HeadLimits {
 #[derive(Debug, Clone)]
 pub struct Context {
     pub now: UnixTime,
+    /// The same, for rates: whole seconds are too coarse for those.
+    pub moment: UnixMillis,
     pub started: std::time::Instant,
     pub id: RequestId,
     /// The trace that the request belongs to (W3C Trace Context).

@@ -3,6 +3,8 @@
 //! The generic cell rate algorithm: one number for each key, the moment at which it would be idle if requests
 //! came evenly. The keys live in a bounded cache (governor's own map grows until somebody sweeps it).
 
+pub mod shared;
+
 use std::{
     net::IpAddr,
     sync::{
@@ -85,19 +87,20 @@ impl Limiter {
         let known = self.idle_at.get(&key);
         let idle_at = known.unwrap_or_else(|| self.idle_at.get_with(key, Arc::default));
         let counted = idle_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| {
-            let idle = idle.max(now);
+            let idle = self.counted(idle, now);
             (idle - now <= self.tolerance).then(|| idle.saturating_add(self.interval))
         });
         match counted {
             Ok(_) => Ok(()),
-            Err(idle) => Err(self.wait(idle, now)),
+            Err(idle) => Err(self.wait(self.counted(idle, now), now)),
         }
     }
 
     /// What [`Limiter::check`] would say, without counting.
     pub fn look(&self, key: Key, now: Instant) -> Result<(), RetryAfter> {
         let now = nanos(now.saturating_duration_since(self.start));
-        let idle = self.idle_at.get(&key).map_or(0, |idle_at| idle_at.load(Ordering::Relaxed)).max(now);
+        let idle = self.idle_at.get(&key).map_or(0, |idle_at| idle_at.load(Ordering::Relaxed));
+        let idle = self.counted(idle, now);
         if idle - now <= self.tolerance { Ok(()) } else { Err(self.wait(idle, now)) }
     }
 
@@ -107,6 +110,11 @@ impl Limiter {
             let _ = idle_at
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| Some(idle.saturating_sub(self.interval)));
         }
+    }
+
+    /// Never more than what may have been counted by `now`: a clock that was set back keeps nobody out for longer.
+    fn counted(&self, idle: u64, now: u64) -> u64 {
+        idle.clamp(now, now.saturating_add(self.tolerance).saturating_add(self.interval))
     }
 
     fn wait(&self, idle: u64, now: u64) -> RetryAfter {
@@ -192,6 +200,18 @@ mod tests {
         }
         limiter.idle_at.run_pending_tasks();
         assert!(limiter.idle_at.entry_count() <= 100);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_out_for_longer() {
+        let (limiter, start) = limiter(1000, 2);
+        let late = start + Duration::from_secs(86_400);
+        for _ in 0..2 {
+            assert_eq!(limiter.check(Key::digest(1), late), Ok(()));
+        }
+        for limited in [limiter.look(Key::digest(1), start), limiter.check(Key::digest(1), start)] {
+            assert_eq!(limited, Err(RetryAfter(Duration::from_secs(1))));
+        }
     }
 
     #[test]

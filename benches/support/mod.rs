@@ -32,6 +32,7 @@ pub struct House {
 pub fn context() -> Context {
     Context {
         now: Time::default().now(),
+        moment: Time::default().now_millis(),
         started: Instant::now(),
         id: RequestId::new(7),
         trace: None,

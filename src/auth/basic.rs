@@ -210,7 +210,7 @@ impl Auth {
         let Found { session, live, outside } = found;
         let longest = if outside { LONGEST_OUTSIDE } else { LONGEST_LIFE };
         let life = client.access_lifetime.min(longest).as_secs();
-        let valid_until = cx.now.plus(life).min(session.state.absolute);
+        let valid_until = cx.now.plus(life).min(own.sessions.on_our_clock(session.state.absolute));
         Verdict {
             session: Some(live),
             ..self.verdict(

@@ -35,7 +35,7 @@ impl Auth {
             return Err(Refusal::new(Reason::TokenRevoked, "no_authority_token"));
         };
         if let Some(showing) = watched.showing()
-            && is_ready(&showing, watched, renewals, need, now)
+            && is_ready(&showing, watched, renewals, need, sessions.on_its_clock(now))
         {
             return Ok(showing);
         }
@@ -54,8 +54,11 @@ impl Auth {
         need: Duration,
         now: UnixTime,
     ) -> Result<Arc<Showing>, NoOther> {
-        let renewals = self.own.as_ref().and_then(|own| own.renewals.as_deref());
-        let (Some(renewals), Some(watched)) = (renewals, &principal.verdict.session) else { return Err(NoOther::None) };
+        let own = self.own.as_ref().and_then(|own| Some((&*own.sessions, own.renewals.as_deref()?)));
+        let (Some((sessions, renewals)), Some(watched)) = (own, &principal.verdict.session) else {
+            return Err(NoOther::None);
+        };
+        let now = sessions.on_its_clock(now);
         let newer = || {
             let showing = watched.showing().filter(|showing| showing.generation > seen.generation)?;
             // An authority may give the same one again.

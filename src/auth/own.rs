@@ -163,11 +163,12 @@ impl Auth {
         let Some(access) = session.state.access.iter().find(|access| access.digest == *kept) else {
             return Err(Refusal::new(Reason::TokenRevoked, "token_superseded"));
         };
-        let valid_until = access.expires.min(session.state.absolute);
-        if cx.now >= valid_until {
+        let expires = access.expires.min(session.state.absolute);
+        if own.sessions.now() >= expires {
             return Err(Refusal::new(Reason::TokenExpired, "expired"));
         }
         own.acknowledge(session, access);
+        let valid_until = own.sessions.on_our_clock(expires);
         let scope = access.scope.as_ref().unwrap_or(&session.granted.scope).to_string();
         let audiences = access.audiences.as_ref().unwrap_or(&session.granted.audiences);
         let verdict = Verdict {
@@ -208,16 +209,19 @@ impl Auth {
         late: Duration,
         cx: &Context,
     ) -> Result<Verdict, Refusal> {
-        let verified = peek.verify_late(&own.rules, &own.signing.keys(), cx.now, late).map_err(refusal_of)?;
+        // Another replica may have made it, by the store's clock as well.
+        let now = own.sessions.now();
+        let verified = peek.verify_late(&own.rules, &own.signing.keys(), now, late).map_err(refusal_of)?;
         let text = |name| verified.claims.text(name);
         let id = text("sid").and_then(|id| id.parse().ok());
         let id = id.ok_or(Refusal::new(Reason::TokenInvalid, "no_session"))?;
         let (session, live) = own.live_session(id).await?;
         // The leeway is for clocks that run ahead (`iat`); our own tokens end when they say so.
-        let valid_until = verified.expires.min(session.state.absolute);
-        if late.is_zero() && cx.now >= valid_until {
+        let expires = verified.expires.min(session.state.absolute);
+        if late.is_zero() && now >= expires {
             return Err(Refusal::new(Reason::TokenExpired, "expired"));
         }
+        let valid_until = own.sessions.on_our_clock(expires);
         let digest_of = text("jti").map(|jti| digest16(jti.as_bytes()));
         let access = session.state.access.iter().find(|access| Some(access.digest) == digest_of);
         if let Some(access) = access {

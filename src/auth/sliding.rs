@@ -13,7 +13,7 @@ use crate::{
     config::{LOCAL_ISSUER, Renewal},
     model::{Context, UnixTime},
     refresh::{NotRenewed, Renewals, Wanted, slides_from},
-    session::{Access, Session, Slid, Slide, tokens::Opaque},
+    session::{Access, Session, Sessions, Slid, Slide, tokens::Opaque},
     telemetry::{
         audit::{Entry, Event},
         metrics::{Metrics, Sliding},
@@ -30,7 +30,7 @@ pub struct Slides {
     slid: OnceLock<Prolonged>,
 }
 
-/// What came of one step.
+/// What came of one step, on our clock: that is what requests are held against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prolonged {
     pub(super) until: UnixTime,
@@ -38,9 +38,9 @@ pub(super) struct Prolonged {
 }
 
 impl Prolonged {
-    fn new(issued: UnixTime, until: UnixTime, session: &Session) -> Prolonged {
+    fn new(issued: UnixTime, until: UnixTime, session: &Session, sessions: &Sessions) -> Prolonged {
         let from = if until < session.state.absolute { slides_from(issued, until) } else { UnixTime(u64::MAX) };
-        Prolonged { until, from }
+        Prolonged { until: sessions.on_our_clock(until), from: sessions.on_our_clock(from) }
     }
 }
 
@@ -65,7 +65,7 @@ impl Own {
     pub(super) fn slides(&self, session: &Session, access: &Access) -> Option<Arc<Slides>> {
         let client = self.authority.client(&session.state.client)?;
         let slides = !access.foreign && client.renews(session.granted.grant) == Some(Renewal::Sliding);
-        slides.then(|| Arc::new(Slides::new(Prolonged::new(access.issued, access.expires, session))))
+        slides.then(|| Arc::new(Slides::new(Prolonged::new(access.issued, access.expires, session, &self.sessions))))
     }
 
     /// Moves the end of a token as far as its client may still have that. `None`: it may not, or no more.
@@ -110,10 +110,10 @@ impl Own {
                 entry.session = Some(&session.id);
                 entry.grant = Some(session.granted.grant);
                 entry.write();
-                (Some(Sliding::Slid), Some(Prolonged::new(self.sessions.now(), *until, session)))
+                (Some(Sliding::Slid), Some(Prolonged::new(self.sessions.now(), *until, session, &self.sessions)))
             }
             Ok(Some((session, Slid::Stands(until)))) => {
-                (None, Some(Prolonged::new(self.sessions.now(), *until, session)))
+                (None, Some(Prolonged::new(self.sessions.now(), *until, session, &self.sessions)))
             }
             Ok(Some((_, Slid::Gone)) | None) => (Some(Sliding::NotRenewable), None),
             Err(refusal) if refusal.reason == Reason::Undecided => (Some(Sliding::Unavailable), None),

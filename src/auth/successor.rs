@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// What the verdict on a token knows of its successor.
+/// What the verdict on a token knows of its successor; its times are on our clock, which requests are held against.
 #[derive(Debug)]
 pub struct Succession {
     /// The token that is presented: what the cache and its session know it by, and its own end.
@@ -267,8 +267,8 @@ impl Own {
     ) -> Option<Arc<Succession>> {
         let client = self.authority.client(&session.state.client)?;
         let succeeds = !access.foreign && client.renews(session.granted.grant) == Some(Renewal::Successor);
-        let from = begins_from(access.issued, access.expires, session);
-        let (presented, ends, signed) = (access.digest, access.expires, signed.clone());
+        let from = self.sessions.on_our_clock(begins_from(access.issued, access.expires, session));
+        let (presented, ends, signed) = (access.digest, self.sessions.on_our_clock(access.expires), signed.clone());
         succeeds.then(|| Arc::new(Succession { key, presented, ends, signed, from: from.0.into(), successor: None }))
     }
 }
@@ -308,7 +308,8 @@ impl Flight {
             }
             Err(refusal) => {
                 // Whoever comes next does not ask again at once.
-                succession.begins_from(self.own.sessions.now().plus(REST));
+                let sessions = &self.own.sessions;
+                succession.begins_from(sessions.on_our_clock(sessions.now().plus(REST)));
                 Err(refusal)
             }
         }
@@ -331,7 +332,8 @@ impl Flight {
         }
         let now = own.sessions.now();
         let expires = now.plus(client.access_lifetime.as_secs()).min(state.absolute);
-        let there = succession.successor().map_or(access.expires, |there| there.expires.max(access.expires));
+        let ends = |there: &Successor| own.sessions.on_its_clock(there.expires).max(access.expires);
+        let there = succession.successor().map_or(access.expires, ends);
         if expires <= there {
             return Ok(None);
         }
@@ -363,20 +365,21 @@ impl Flight {
             Succeeded::NoLonger | Succeeded::Gone => return Ok(None),
         }
         told(&session);
+        let ours = |at| own.sessions.on_our_clock(at);
         let next = Succession {
             key: succession.key,
             presented: succession.presented,
             ends: succession.ends,
             signed: succession.signed.clone(),
-            from: begins_from(now, expires, &session).0.into(),
-            successor: Some(Successor { token: header, issued: now, expires }),
+            from: ours(begins_from(now, expires, &session)).0.into(),
+            successor: Some(Successor { token: header, issued: ours(now), expires: ours(expires) }),
         };
-        Ok(Some(Arc::new(self.verdict_on(next, &verified, now, grace))))
+        Ok(Some(Arc::new(self.verdict_on(next, &verified, ours(now), grace))))
     }
 
     /// The verdict on the successor, for as long as the presented token is taken.
     fn verdict_on(&self, next: Succession, verified: &Verified, now: UnixTime, grace: u64) -> Verdict {
-        let valid_until = verified.expires;
+        let valid_until = self.own.sessions.on_our_clock(verified.expires);
         Verdict {
             created: now,
             valid_until,

@@ -78,7 +78,7 @@ impl Verdict {
             Standing::Ended
         } else if now >= self.valid_until {
             Standing::Expired
-        } else if now >= self.fresh_until {
+        } else if now >= self.fresh_until || !self.is_certain() {
             Standing::Stale
         } else {
             Standing::Good
@@ -90,6 +90,11 @@ impl Verdict {
         self.liveness.as_ref().is_none_or(|key| key.is_alive())
             && self.session.as_ref().is_none_or(|session| session.is_alive())
             && self.succession.as_ref().is_none_or(|succession| succession.is_alive())
+    }
+
+    /// Whether nothing may have become of its session that was not heard here.
+    fn is_certain(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.is_certain())
     }
 
     /// The same of a token whose end has moved.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{self, SecretHash},
     model::{Context, Secret},
-    rate::RetryAfter,
+    rate::{RetryAfter, shared::Shared},
     telemetry::metrics::{Hashed, Metrics},
 };
 
@@ -44,6 +44,7 @@ pub(super) struct Guard {
     questions: Arc<Line>,
     clients: Arc<Throttle>,
     users: Arc<Throttle>,
+    shared: Option<Arc<dyn Shared>>,
     metrics: Arc<Metrics>,
 }
 
@@ -54,14 +55,24 @@ struct Secrets {
 }
 
 impl Guard {
-    /// What is not set otherwise now is taken over from `old`: neither counts nor threads begin anew with a reload.
+    /// What is not set otherwise now is taken over from `old`: neither counts nor threads begin anew with a reload. Without
+    /// `old`, what `shared` counts together with other processes counts as well.
     ///
     /// # Errors
     /// If the system gives no thread or no randomness.
-    pub fn new(settings: &config::Throttle, old: Option<&Guard>, metrics: Arc<Metrics>) -> io::Result<Guard> {
+    pub fn new(
+        settings: &config::Throttle,
+        old: Option<&Guard>,
+        shared: Option<Arc<dyn Shared>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Guard> {
+        let shared = old.map_or(shared, |old| old.shared.clone());
         let (clients, users) = match old.filter(|old| old.clients.settings() == settings) {
             Some(old) => (old.clients.clone(), old.users.clone()),
-            None => (Arc::new(Throttle::new(settings)), Arc::new(Throttle::new(settings))),
+            None => {
+                let throttle = |kind| Arc::new(Throttle::new(kind, settings, shared.clone()));
+                (throttle("client"), throttle("user"))
+            }
         };
         let pool = match old.filter(|old| old.pool.line().at_once() == settings.password_checks) {
             Some(old) => old.pool.clone(),
@@ -75,7 +86,7 @@ impl Guard {
             }
         };
         let questions = old.map_or_else(|| Arc::new(Line::new(MOST_QUESTIONS)), |old| old.questions.clone());
-        Ok(Guard { secrets, pool, questions, clients, users, metrics })
+        Ok(Guard { secrets, pool, questions, clients, users, shared, metrics })
     }
 
     /// How many passwords are being hashed, and how many wait for that.
@@ -109,35 +120,36 @@ impl Guard {
             slow.extend(guess.decoy.cloned());
         }
         if slow.is_empty() {
-            attempt.take().map_err(|wait| self.throttled(wait))?;
-            return Err(Denied::Wrong);
+            return Err(self.wrong(&attempt).await);
         }
 
         let digest = self.digest(&guess);
         if self.secrets.remembered.holds(&digest, cx.now) {
-            return Ok(());
+            return attempt.confirm().await.map_err(|wait| self.throttled(wait));
         }
         loop {
             match self.secrets.flights.join(digest) {
                 Turn::Lead(lead) => {
-                    attempt.take().map_err(|wait| self.throttled(wait))?;
+                    let taken = attempt.take().await.map_err(|wait| self.throttled(wait))?;
                     let secret = guess.secret.clone();
                     let work = move || hashes::fits_slow(&slow, &secret) && real;
-                    let right = self.hash(work).await.inspect_err(|_| attempt.give_back())?;
+                    let right = match self.hash(work).await {
+                        Ok(right) => right,
+                        Err(denied) => {
+                            taken.give_back().await;
+                            return Err(denied);
+                        }
+                    };
                     if right {
-                        attempt.give_back();
-                        attempt.note_right();
+                        taken.got_in().await;
                         self.secrets.remembered.note(digest, cx.now);
                     }
                     lead.found(right);
                     return if right { Ok(()) } else { Err(Denied::Wrong) };
                 }
                 Turn::Follow(mut found) => match learn(&mut found).await {
-                    Some(true) => return Ok(()),
-                    Some(false) => {
-                        attempt.take().map_err(|wait| self.throttled(wait))?;
-                        return Err(Denied::Wrong);
-                    }
+                    Some(true) => return attempt.confirm().await.map_err(|wait| self.throttled(wait)),
+                    Some(false) => return Err(self.wrong(&attempt).await),
                     // The leader's client hung up, or there was no room for it.
                     None => attempt.look().map_err(|wait| self.throttled(wait))?,
                 },
@@ -157,15 +169,12 @@ impl Guard {
         question: impl Future<Output = Result<T, Denied>>,
     ) -> Result<T, Denied> {
         let attempt = self.attempt(Kind::User, name, cx);
-        attempt.take().map_err(|wait| self.throttled(wait))?;
+        let taken = attempt.take().await.map_err(|wait| self.throttled(wait))?;
         let answer = question.await;
         match &answer {
-            Ok(_) => {
-                attempt.give_back();
-                attempt.note_right();
-            }
+            Ok(_) => taken.got_in().await,
             Err(Denied::Wrong) => {}
-            Err(Denied::Throttled(_) | Denied::Unavailable(_)) => attempt.give_back(),
+            Err(Denied::Throttled(_) | Denied::Unavailable(_)) => taken.give_back().await,
         }
         answer
     }
@@ -207,6 +216,15 @@ impl Guard {
     fn busy(&self) -> Denied {
         self.metrics.rate_limited("sign_in");
         Denied::Throttled(LONGEST_WAIT.as_secs())
+    }
+
+    /// A wrong guess, which is counted; or one too many.
+    async fn wrong(&self, attempt: &Attempt<'_>) -> Denied {
+        match attempt.take().await {
+            // It stays counted.
+            Ok(_) => Denied::Wrong,
+            Err(wait) => self.throttled(wait),
+        }
     }
 
     fn throttled(&self, wait: RetryAfter) -> Denied {

@@ -20,6 +20,7 @@ use self::{
 use crate::{
     config::{self, Client, ClientAuthentication, SecretHash, User, Users},
     model::{Context, Secret},
+    rate::shared::Shared,
     telemetry::metrics::{Metrics, SignIn},
 };
 
@@ -58,17 +59,19 @@ pub enum Denied {
 }
 
 impl Authority {
-    /// `None` where the configuration has no authority. What was counted, remembered and begun by `old` goes on.
+    /// `None` where the configuration has no authority. What was counted, remembered and begun by `old` goes on; without
+    /// it, guesses are counted with those of other processes by `shared`.
     ///
     /// # Errors
     /// If the system gives no thread or no randomness.
     pub fn new(
         config: Arc<config::Config>,
         old: Option<&Authority>,
+        shared: Option<Arc<dyn Shared>>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Option<Authority>> {
         let Some(settings) = &config.authority else { return Ok(None) };
-        let guard = Guard::new(&settings.throttle, old.map(|old| &old.guard), metrics.clone())?;
+        let guard = Guard::new(&settings.throttle, old.map(|old| &old.guard), shared, metrics.clone())?;
         let client_decoy = hashes::decoy(settings.clients.values().flat_map(|client| secret_hashes(client)));
         let user_decoy = match &settings.users {
             Users::Listed(users) => hashes::decoy(users.values().filter_map(|user| user.password.as_ref())),

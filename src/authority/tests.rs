@@ -1,9 +1,11 @@
 //! Guesses, right and wrong, and what they cost. Times are the requests' own; hashes are counted, not timed.
 
+mod together;
+
 use std::{net::IpAddr, path::Path, time::Instant};
 
 use super::*;
-use crate::model::{Connection, HeadLimits, Peer, RequestId, UnixTime};
+use crate::model::{Connection, HeadLimits, Peer, RequestId, UnixMillis, UnixTime};
 
 /// A hash of `secret` whose parameters are far too low for anything but a test.
 pub(super) fn hashed(parameters: &str, secret: &str) -> String {
@@ -36,14 +38,19 @@ impl House {
 
     /// `ana` has the password of `hash`, `bea` is disabled; `app` has two secrets, `shop` a generated one.
     fn with(hash: &str, more: &str) -> House {
+        House::of(hash, more, None)
+    }
+
+    /// One of several that count together.
+    fn of(hash: &str, more: &str, shared: Option<Arc<dyn Shared>>) -> House {
         let metrics = Arc::new(Metrics::new());
-        let authority = Authority::new(config(hash, more), None, metrics.clone()).unwrap().unwrap();
+        let authority = Authority::new(config(hash, more), None, shared, metrics.clone()).unwrap().unwrap();
         House { authority, metrics }
     }
 
     /// The next generation.
     fn reload(self, hash: &str, more: &str) -> House {
-        let authority = Authority::new(config(hash, more), Some(&self.authority), self.metrics.clone());
+        let authority = Authority::new(config(hash, more), Some(&self.authority), None, self.metrics.clone());
         House { authority: authority.unwrap().unwrap(), metrics: self.metrics }
     }
 
@@ -101,6 +108,7 @@ fn at(address: &str, after: u64) -> Context {
     };
     Context {
         now: UnixTime(1_800_000_000 + after),
+        moment: UnixMillis((1_800_000_000 + after) * 1000),
         started: Instant::now(),
         id: RequestId::new(7),
         trace: None,

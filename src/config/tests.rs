@@ -14,6 +14,7 @@ mod files;
 mod issuers;
 mod listeners;
 mod outside;
+mod redis;
 mod remote;
 mod remote_client;
 mod renewal;

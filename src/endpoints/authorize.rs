@@ -32,7 +32,7 @@ use crate::{
         Grants,
         authorize::{Authorization, AuthorizeError, Failure, Parameters, Repeated, SignedIn, check, verify_intent},
     },
-    model::Context,
+    model::{Context, UnixTime},
     rate::{Key, Limiter},
     telemetry::metrics,
 };
@@ -101,6 +101,11 @@ struct Visited<'a> {
 }
 
 impl Visited<'_> {
+    /// What is sealed here may come back to another replica: its times are those of the store that they share.
+    fn now(&self) -> UnixTime {
+        self.grants.sessions.now()
+    }
+
     /// A request as the application made it.
     async fn begin(&self, request: &[u8]) -> Reply {
         let settings = self.grants.settings();
@@ -171,7 +176,7 @@ impl Visited<'_> {
             Ok(asked) => asked,
             Err(failure) => return self.fail(failure),
         };
-        if self.visit.cx.now >= form.expires {
+        if self.now() >= form.expires {
             return self.expired(&form.request);
         }
         match &form.user {
@@ -215,7 +220,7 @@ impl Visited<'_> {
             return None;
         }
         let cookie = self.own.cookies.read(Name::Remembered, self.visit.headers)?;
-        let now = self.visit.cx.now;
+        let now = self.now();
         let Remembered { mut user, .. } = Remembered::open(&cookie, self.grants.sessions.ring(), now)?;
         let age = user.auth_time.until(now).as_secs();
         if asked.max_age.is_some_and(|most| age >= most) {

@@ -30,7 +30,7 @@ pub(super) async fn tell(teller: &mut Teller<'_>, route: &Route, verdict: &Verdi
         Credential::AuthorityToken => match (teller.standing.take(), teller.gate.proxy().auth().own()) {
             (None, Some(own)) => {
                 let session = verdict.session.as_ref().map(|watched| watched.id());
-                of_authority(own, session, route.min_life, now).await
+                of_authority(own, session, route.min_life, own.sessions.now()).await
             }
             (standing, _) => standing,
         },

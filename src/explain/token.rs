@@ -50,7 +50,7 @@ pub(super) async fn tell(teller: &mut Teller<'_>, index: usize) -> ControlFlow<(
 
     let now = teller.rehearsal.cx.now;
     let told = match teller.gate.proxy().auth().own() {
-        Some(own) => own::tell(own, text, now).await,
+        Some(own) => own::tell(own, text, own.sessions.now()).await,
         None => None,
     };
     let (says, details) = told.unwrap_or_else(|| validation(teller.gate, text, policy, now));

@@ -7,20 +7,21 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::{
-    model::{Connection, Context, RequestId, TraceId, UnixTime},
+    model::{Connection, Context, RequestId, TraceId, UnixMillis},
     proxy::headers::{client_address, is_trusted},
 };
 
 pub(super) fn of(
     headers: &HeaderMap,
     connection: &Arc<Connection>,
-    now: UnixTime,
+    moment: UnixMillis,
     trusted_proxies: &[IpNet],
 ) -> Context {
     let peer = connection.peer.ip();
     let trusted = peer.is_some_and(|peer| is_trusted(peer, trusted_proxies));
     Context {
-        now,
+        now: moment.whole(),
+        moment,
         started: Instant::now(),
         id: request_id(headers, trusted),
         trace: headers.get(TRACEPARENT).and_then(TraceId::of),

@@ -82,7 +82,7 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let cx = context::of(request.headers(), connection, self.time.now(), &self.config.trusted_proxies);
+        let cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
         let mut response = match self.answer(request, &cx, &mut seen).await {

@@ -38,7 +38,7 @@ impl Gate {
     /// Decides as [`Gate::handle`] does. Key sets are fetched and issuers asked; the upstream hears nothing, and nothing
     /// is logged.
     pub async fn rehearse(&self, mut head: Parts, connection: &Arc<Connection>) -> Rehearsal {
-        let cx = context::of(&head.headers, connection, self.time.now(), &self.config.trusted_proxies);
+        let cx = context::of(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
         let mut seen = Seen::default();
         let outcome = self.decide(&mut head, &cx, &mut seen).await;
         Rehearsal { cx, seen, head, outcome }

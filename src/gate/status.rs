@@ -11,9 +11,27 @@ use crate::{
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     refresh::service::Keeper,
-    session::StoreError,
-    telemetry::metrics::{BreakerState, CacheSnapshot, IssuerSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot},
+    session::{Ear, StoreError},
+    telemetry::metrics::{
+        BreakerState, CacheSnapshot, IssuerSnapshot, ReplicasSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot,
+    },
 };
+
+/// How it stands with other replicas that share the store of sessions.
+#[derive(Debug, Serialize)]
+pub struct ReplicasStatus {
+    /// `hears`: what others do is heard at once. `deaf`: it may not be. `checks`: it is heard again, and what may have been
+    /// missed is looked up.
+    pub state: &'static str,
+    /// Seconds since that is so; `None`: from the start.
+    pub state_age: Option<u64>,
+    /// What that means for whoever relies on it; `None`: all is well.
+    pub degraded: Option<&'static str>,
+    /// Seconds that the store's clock is ahead of this process's.
+    pub clock_ahead: i64,
+    /// Revocations that the store had lost, and that were made once more.
+    pub repeated: u64,
+}
 
 /// One generation, as it stands now.
 #[derive(Debug, Serialize)]
@@ -197,8 +215,10 @@ impl Gate {
     }
 
     fn authority_status(&self, now: UnixTime) -> Option<AuthorityStatus> {
-        let keys = self.endpoints()?.grants.signing.shown();
-        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, self.remote_status(now), now))
+        let grants = &self.endpoints()?.grants;
+        let (keys, remote) = (grants.signing.shown(), self.remote_status(now));
+        // Keys are made, and have their turns, by the store's clock.
+        Some(AuthorityStatus::of(self.config.authority.as_ref()?, &keys, remote, grants.sessions.now()))
     }
 
     /// The authority outside alone, where one vouches: cheap enough for a probe.
@@ -246,6 +266,24 @@ impl Gate {
         Some((own.settings.store.kind(), counted.unwrap_or_else(late)))
     }
 
+    /// `None` where there are none: cheap enough for a probe.
+    pub fn replicas_status(&self) -> Option<ReplicasStatus> {
+        let sessions = &self.proxy.auth().own()?.sessions;
+        let heard = sessions.heard()?;
+        let (state, degraded) = match heard.ear {
+            Ear::Hears => ("hears", None),
+            Ear::Deaf => ("deaf", Some("what other replicas do is not heard: revocations may arrive late")),
+            Ear::Checks => ("checks", Some("revocations that may have been missed are looked up")),
+        };
+        Some(ReplicasStatus {
+            state,
+            state_age: (heard.since.0 > 0).then(|| heard.since.until(sessions.now()).as_secs()),
+            degraded,
+            clock_ahead: sessions.store().ahead(),
+            repeated: heard.repeated,
+        })
+    }
+
     /// The issuers alone: cheap enough for a probe.
     pub fn issuer_statuses(&self, now: UnixTime) -> Vec<IssuerStatus> {
         let issuers = self.proxy.auth().issuers();
@@ -278,6 +316,7 @@ impl Gate {
     /// Hands what is counted elsewhere to the metrics.
     pub fn fill<'a>(&'a self, snapshot: &mut Snapshot<'a>) {
         let now = self.time.now();
+        snapshot.replicas = self.replicas();
         snapshot.services.extend(self.proxy.auth().services().map(|keeper| {
             let seen = keeper.seen();
             ServiceSnapshot {
@@ -306,6 +345,22 @@ impl Gate {
                 errors: counted.errors.to_vec(),
             }
         }));
+    }
+}
+
+impl Gate {
+    fn replicas(&self) -> Option<ReplicasSnapshot> {
+        let own = self.proxy.auth().own()?;
+        let heard = own.sessions.heard()?;
+        Some(ReplicasSnapshot {
+            store: own.settings.store.kind(),
+            heard: heard.ear != Ear::Deaf,
+            ahead: own.sessions.store().ahead(),
+            kept: heard.kept,
+            ended: heard.ended,
+            doubted: heard.doubted,
+            repeated: heard.repeated,
+        })
     }
 }
 

@@ -155,7 +155,7 @@ impl Kept {
             let soon = self.store.now().plus(LOOK_AGAIN.as_secs());
             tokio::select! {
                 // Also when nothing is due here: another process may have rotated.
-                () = time.sleep_until(due.map_or(soon, |due| due.min(soon))) => {}
+                () = time.sleep_until(self.store.on_our_clock(due.map_or(soon, |due| due.min(soon)))) => {}
                 () = self.wake.notified() => {}
             }
             let plan = self.plan();

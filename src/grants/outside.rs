@@ -76,7 +76,7 @@ impl Grants {
     ) -> Result<SignedIn, Denied> {
         let Some(outside) = &self.outside else {
             let user = self.authority.verify_user(username, &password, &client.id, cx).await?;
-            return Ok(SignedIn::new(user, cx.now));
+            return Ok(SignedIn::new(user, self.sessions.now()));
         };
         let grant = Grant::Password { username: username.to_owned(), password, company: None };
         // The page writes lines of its own.
@@ -86,7 +86,7 @@ impl Grants {
                 ErrorCode::InvalidGrant => error.throttled.map_or(Denied::Wrong, Denied::Throttled),
                 _ => Denied::Unavailable(error.cause.unwrap_or_default()),
             })?;
-        Ok(SignedIn { held: Some(held), ..SignedIn::new(identity, cx.now) })
+        Ok(SignedIn { held: Some(held), ..SignedIn::new(identity, self.sessions.now()) })
     }
 
     /// Whether whoever vouched for `user` still does, as far as can be said here.

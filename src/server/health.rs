@@ -12,7 +12,10 @@ use serde::Serialize;
 use super::{Handler, ListenerStats, Phase, Shutdown};
 use crate::{
     authority::remote::State,
-    gate::{Gate, status::RemoteStatus},
+    gate::{
+        Gate,
+        status::{RemoteStatus, ReplicasStatus},
+    },
     model::{Connection, Time},
     telemetry::metrics::{BreakerState, ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
 };
@@ -51,6 +54,10 @@ enum Degraded {
     Service {
         upstream: String,
         reason: String,
+    },
+    Replicas {
+        replicas: &'static str,
+        reason: &'static str,
     },
 }
 
@@ -113,6 +120,9 @@ impl Health {
         for (upstream, service) in gate.service_statuses(now).filter(|(_, service)| service.degraded) {
             let reason = service.last_error.unwrap_or_else(|| "there is no service token yet".to_owned());
             degraded.push(Degraded::Service { upstream: upstream.to_owned(), reason });
+        }
+        if let Some(ReplicasStatus { state: replicas, degraded: Some(reason), .. }) = gate.replicas_status() {
+            degraded.push(Degraded::Replicas { replicas, reason });
         }
         let ready = !draining && waiting_for.is_empty();
         let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();

@@ -6,7 +6,9 @@ mod slides;
 mod successors;
 mod vouched;
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{any::Any, collections::BTreeSet, future::Future, sync::Arc};
+
+use tokio::runtime::Handle;
 
 use self::{lease::*, restored::*, slides::*, successors::*, vouched::*};
 use super::{
@@ -15,6 +17,7 @@ use super::{
     memory::Memory,
     record::{Revocation, RevocationReason, Session, SessionId, State},
     redb::Redb,
+    redis::{Redis, testing::Server},
     testing::{CLIENT, DAY, HOUR, Scratch, access, code, ring, rotate, session},
 };
 use crate::model::{RefreshForm, Time, UnixTime};
@@ -24,18 +27,19 @@ struct Bench {
     time: Time,
     store: Arc<dyn SessionStore>,
     reopen: Option<Box<dyn Fn() -> Arc<dyn SessionStore>>>,
-    _scratch: Option<Scratch>,
+    /// What the store lies in.
+    place: Option<Box<dyn Any>>,
 }
 
 fn memory() -> Bench {
     let time = Time::default();
-    Bench { store: Arc::new(Memory::new(time.clone())), time, reopen: None, _scratch: None }
+    Bench { store: Arc::new(Memory::new(time.clone())), time, reopen: None, place: None }
 }
 
 /// As several processes see it.
 fn shared() -> Bench {
     let time = Time::default();
-    Bench { store: Arc::new(Memory::shared(time.clone())), time, reopen: None, _scratch: None }
+    Bench { store: Arc::new(Memory::shared(time.clone())), time, reopen: None, place: None }
 }
 
 fn redb() -> Bench {
@@ -44,17 +48,30 @@ fn redb() -> Bench {
         let (time, path) = (time.clone(), scratch.path("sessions.redb"));
         move || Arc::new(Redb::open(&path, ring(&[1]), time.clone()).unwrap()) as Arc<dyn SessionStore>
     };
-    Bench { store: open(), time, reopen: Some(Box::new(open)), _scratch: Some(scratch) }
+    Bench { store: open(), time, reopen: Some(Box::new(open)), place: Some(Box::new(scratch)) }
+}
+
+fn redis() -> Bench {
+    let (time, server) = (Time::default(), Server::start());
+    let (settings, background) = (server.settings(), Handle::current());
+    let open = {
+        let time = time.clone();
+        move || {
+            Arc::new(Redis::open(&settings, ring(&[1]), time.clone(), &background).unwrap()) as Arc<dyn SessionStore>
+        }
+    };
+    Bench { store: open(), time, reopen: Some(Box::new(open)), place: Some(Box::new(server)) }
 }
 
 /// Each of these, for each store.
 macro_rules! conforms {
     ($($sentence:ident),* $(,)?) => {
-        conforms!(memory: $($sentence),*);
-        conforms!(redb: $($sentence),*);
+        conforms!(memory for memory: $($sentence),*);
+        conforms!(redb for redb: $($sentence),*);
+        conforms!(redis for redis: $($sentence),*);
     };
-    ($store:ident: $($sentence:ident),*) => {
-        mod $store {
+    ($suite:ident for $store:ident: $($sentence:ident),*) => {
+        mod $suite {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $sentence() {
@@ -102,7 +119,6 @@ conforms!(
     a_revoked_token_has_no_successor_and_a_revocation_ends_that_too,
     of_a_revocation_and_many_successors_at_once_nothing_is_left,
     a_session_without_a_refresh_token_lives_as_long_as_it_gets_successors,
-    a_process_that_is_alone_takes_over_at_once_what_another_left,
     what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
     what_comes_too_late_is_kept_aside_until_the_session_was_renewed_again,
     nothing_is_over_while_a_candidate_was_not_tried,
@@ -118,8 +134,11 @@ conforms!(
     records_are_everything_that_is_not_over_in_the_order_of_their_ids,
 );
 
+conforms!(memory_alone for memory: a_process_that_is_alone_takes_over_at_once_what_another_left);
+conforms!(redb_alone for redb: a_process_that_is_alone_takes_over_at_once_what_another_left);
+conforms!(redis_shared for redis: who_is_at_it_is_not_disturbed_by_another_process_until_the_lease_lapses);
 conforms!(
-    shared:
+    shared for shared:
     who_is_at_it_is_not_disturbed_by_another_process_until_the_lease_lapses,
     of_many_renewals_at_once_one_is_kept,
     what_the_authority_gave_is_replaced_only_by_who_saw_it,
@@ -529,7 +548,7 @@ async fn what_is_over_is_purged_and_nothing_else(bench: Bench) {
 }
 
 async fn what_was_answered_survives_a_restart(bench: Bench) {
-    let Bench { time, store, reopen: Some(reopen), _scratch } = bench else { return };
+    let Bench { time, store, reopen: Some(reopen), .. } = bench else { return };
     let (one, two) = (session("ada", time.now()), session("grace", time.now()));
     let waiting = session("ada", time.now());
     store.create(one.clone(), 10).await.unwrap();

@@ -161,6 +161,11 @@ impl SessionStore for Measured {
         self.step(StoreOperation::Open, self.inside.restore(moved))
     }
 
+    /// Not counted: nobody who serves asks.
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inside.listeners()
+    }
+
     /// Not counted: it is what a scrape of the counters asks.
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inside.count()

@@ -7,8 +7,10 @@
 pub mod about;
 #[cfg(test)]
 mod conformance;
+mod denied;
 pub mod elsewhere;
 pub mod family;
+mod following;
 pub mod lease;
 pub mod measured;
 pub mod memory;
@@ -20,6 +22,7 @@ pub mod redb;
 pub mod redis;
 pub mod ring;
 pub mod ring_file;
+mod sealed;
 mod sessions;
 mod slide;
 pub mod store;
@@ -32,6 +35,7 @@ mod watched;
 
 pub use self::{
     family::{Outcome, Rotate},
+    following::{Ear, Heard},
     lease::{Candidate, Intend, Intended, Intent, Left, Renewer},
     record::{Access, Code, Granted, Held, Revocation, Session, SessionId, State, Vouched},
     sessions::{Opening, Refreshed, Sessions, Tokens},

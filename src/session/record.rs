@@ -210,6 +210,8 @@ pub enum RevocationReason {
     AccountChanged,
     /// The authority outside says that it is over.
     Authority,
+    /// Another replica had ended it, and the store has lost that together with the reason.
+    Forgotten,
 }
 
 impl RevocationReason {
@@ -222,6 +224,7 @@ impl RevocationReason {
             RevocationReason::Superseded => "superseded",
             RevocationReason::AccountChanged => "account_changed",
             RevocationReason::Authority => "authority",
+            RevocationReason::Forgotten => "forgotten",
         }
     }
 }

@@ -34,6 +34,7 @@ use super::{
     moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId, State},
     ring::KeyRing,
+    sealed,
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
     succeed::{Succeed, Succeeded},
@@ -324,7 +325,7 @@ fn list(
     now: UnixTime,
 ) -> Result<Vec<Session>, Failure> {
     let indexes: Vec<Option<Index>> = match (&filter.user, &filter.client) {
-        (Some(user), _) => record::users(user, ring).map(|digest| Some(Index::User(digest))).collect(),
+        (Some(user), _) => sealed::users(user, ring).map(|digest| Some(Index::User(digest))).collect(),
         (None, Some(client)) => vec![Some(Index::Client(client.clone()))],
         (None, None) => vec![None],
     };

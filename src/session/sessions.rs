@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{
     Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
+    following::{Follower, Heard, Hearing, look},
     lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
@@ -28,6 +29,9 @@ pub struct Sessions {
     one_at_a_time: tokio::sync::Mutex<()>,
     /// Who renews here.
     owner: Renewer,
+    hearing: Arc<Hearing>,
+    /// Hears what other processes do; `None`: there are none.
+    follower: Option<AbortHandle>,
 }
 
 /// A session about to be kept.
@@ -74,15 +78,21 @@ impl Sessions {
         ring: Arc<KeyRing>,
         background: Handle,
     ) -> Result<Sessions, aws_lc_rs::error::Unspecified> {
-        let owner = Renewer::random()?;
-        Ok(Sessions {
-            store,
-            ring,
-            live: Arc::default(),
-            background,
-            one_at_a_time: tokio::sync::Mutex::default(),
-            owner,
-        })
+        let (owner, hearing) = (Renewer::random()?, Arc::<Hearing>::default());
+        // Before anything is read of the store: what is ended from then on is heard.
+        let news = store.news();
+        let live = Arc::new(Watchlist::new(news.is_some()));
+        let follower = news.map(|news| {
+            let follower = Follower { store: store.clone(), live: live.clone(), hearing: hearing.clone() };
+            background.spawn(follower.follow(news)).abort_handle()
+        });
+        let one_at_a_time = tokio::sync::Mutex::default();
+        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower })
+    }
+
+    /// How well other processes are heard; `None`: there are none.
+    pub fn heard(&self) -> Option<Heard> {
+        self.follower.as_ref().map(|_| self.hearing.heard())
     }
 
     /// Carries what must not end with a request.
@@ -99,6 +109,16 @@ impl Sessions {
         self.store.now()
     }
 
+    /// The moment on this process's clock, which requests are judged by, at which the store's says `at`.
+    pub fn on_our_clock(&self, at: UnixTime) -> UnixTime {
+        self.store.on_our_clock(at)
+    }
+
+    /// What the store's clock says when this process's says `at`.
+    pub fn on_its_clock(&self, at: UnixTime) -> UnixTime {
+        self.store.on_its_clock(at)
+    }
+
     /// Keeps a new session; `None` if its id is another's, which for a full one never happens.
     ///
     /// # Errors
@@ -109,7 +129,7 @@ impl Sessions {
         let created = self.detached(async move {
             let created = store.create(session, most).await?;
             if let Created::Now(superseded) = &created {
-                superseded.iter().for_each(|id| live.end(*id));
+                superseded.iter().for_each(|id| live.end_for_good(*id, Some(RevocationReason::Superseded)));
             }
             Ok(created)
         });
@@ -129,7 +149,7 @@ impl Sessions {
         let spent = self.detached(async move {
             let spent = store.spend_code(session, most).await?;
             if let Spent::Now(superseded) = &spent {
-                superseded.iter().for_each(|id| live.end(*id));
+                superseded.iter().for_each(|id| live.end_for_good(*id, Some(RevocationReason::Superseded)));
             }
             Ok(spent)
         });
@@ -206,13 +226,15 @@ impl Sessions {
         let (id, mut state) = (session.id, session.state.clone());
         let outcome = self.detached(async move {
             let outcome = store.rotate(id, step.clone()).await;
-            let reused = match &outcome {
-                Ok(outcome) => matches!(outcome, Outcome::Reused { .. }),
+            match &outcome {
+                Ok(Outcome::Reused { .. }) => live.end_for_good(id, Some(RevocationReason::Reuse)),
+                Ok(_) => {}
                 // Not known, but likely: no verdict may outlive a revocation that the store may have noted.
-                Err(_) => matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }),
-            };
-            if reused {
-                live.end(id);
+                Err(_) => {
+                    if matches!(state.rotate(&step, store.now()), Outcome::Reused { .. }) {
+                        live.end(id);
+                    }
+                }
             }
             outcome
         });
@@ -235,15 +257,7 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let found = self.store.find(id).await?;
-        if found.as_ref().is_some_and(|session| session.state.revoked.is_some()) {
-            // Whoever ended it may not have known: the store answers late at times, and a process may not be alone.
-            self.live.end(id);
-        }
-        if let Some(session) = &found {
-            self.live.show(session);
-        }
-        Ok(found)
+        look(&*self.store, &self.live, &self.hearing, id).await
     }
 
     /// Ends a session, and every cached verdict that rests on it; false if it had ended before.
@@ -254,8 +268,11 @@ impl Sessions {
         let (store, live) = (self.store.clone(), self.live.clone());
         self.detached(async move {
             let revoked = store.revoke(id, reason).await;
-            // Also if the outcome is not known: then the store is asked again.
-            live.end(id);
+            match revoked {
+                Ok(true) => live.end_for_good(id, Some(reason)),
+                // Also if the outcome is not known: then the store is asked again.
+                Ok(false) | Err(_) => live.end(id),
+            }
             revoked
         })
         .await
@@ -266,8 +283,8 @@ impl Sessions {
         self.live.watch(id)
     }
 
-    /// Returns once the session is over: ended by somebody, or at its own time. The store is not asked before `good_until`,
-    /// which the session outlives if nobody ends it.
+    /// Returns once the session is over: ended by somebody, or at its own time. The store is not asked before `good_until` on
+    /// this process's clock, which is that of `time`: the session outlives it if nobody ends it.
     pub async fn over(&self, watched: &Watched, good_until: UnixTime, time: &Time) {
         let mut look_at = good_until;
         loop {
@@ -276,7 +293,9 @@ impl Sessions {
                 () = time.sleep_until(look_at) => {}
             }
             look_at = match self.find(watched.id()).await {
-                Ok(Some(session)) if session.is_alive(self.now()) => session.state.over_at().max(time.now().plus(1)),
+                Ok(Some(session)) if session.is_alive(self.now()) => {
+                    self.on_our_clock(session.state.over_at()).max(time.now().plus(1))
+                }
                 Ok(_) => return,
                 // Nothing is decided by that.
                 Err(_) => time.now().plus(ASK_AGAIN),
@@ -294,12 +313,11 @@ impl Sessions {
         self.detached(async move {
             let ends = matches!(renewed.answer, Answer::Ended { .. });
             let exchanged = store.renew(id, renewed).await;
-            if match &exchanged {
-                Ok(exchanged) => *exchanged == Exchanged::Ended,
+            match &exchanged {
+                Ok(Exchanged::Ended) => live.end_for_good(id, Some(RevocationReason::Authority)),
                 // Not known: then the store is asked again.
-                Err(_) => ends,
-            } {
-                live.end(id);
+                Err(_) if ends => live.end(id),
+                Ok(_) | Err(_) => {}
             }
             exchanged
         })
@@ -425,6 +443,14 @@ impl Sessions {
     /// The store itself, for what is kept beside sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::broadcast;
 
 use super::{
@@ -26,6 +26,16 @@ pub trait SessionStore: Send + Sync {
     /// Seconds that the store's time is ahead of this process's clock, as far as that is known.
     fn ahead(&self) -> i64 {
         0
+    }
+
+    /// The moment on this process's clock at which the store's says `at`.
+    fn on_our_clock(&self, at: UnixTime) -> UnixTime {
+        UnixTime(at.0.saturating_add_signed(self.ahead().saturating_neg()))
+    }
+
+    /// What the store's clock says when this process's says `at`.
+    fn on_its_clock(&self, at: UnixTime) -> UnixTime {
+        UnixTime(at.0.saturating_add_signed(self.ahead()))
     }
 
     /// What other processes do, from now on; `None`: there are none.
@@ -106,16 +116,15 @@ pub trait SessionStore: Send + Sync {
 
     /// Everything that is kept of the sessions behind `after`, tombstones among them, for whoever moves it elsewhere. What is
     /// over is left out.
-    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
-        let _ = (after, most);
-        unmoved()
-    }
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>>;
 
     /// Keeps a session that another store kept, as [`Moved::joined`] says where it is there already. It makes no room for
     /// itself: no other session is superseded.
-    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
-        let _ = moved;
-        unmoved()
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>>;
+
+    /// How many processes hear of this store what others do in it, as far as it knows: they serve from it.
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(Ok(0)).boxed()
     }
 
     /// Sessions that are neither revoked nor over, as of the last purge or later.
@@ -129,12 +138,6 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces it if its version is still `expected` (0: there is none yet); false otherwise.
     fn save(&self, name: &'static str, expected: u64, content: Vec<u8>) -> BoxFuture<'_, Result<bool, StoreError>>;
-}
-
-/// For a kind of store that is not there yet.
-fn unmoved<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
-    let error = "sessions cannot be moved from or to this kind of store yet";
-    Box::pin(std::future::ready(Err(StoreError::Unavailable(error.to_owned()))))
 }
 
 /// What another process did, or perhaps did.

@@ -1,5 +1,7 @@
 //! What tests of sessions share.
 
+pub mod processes;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

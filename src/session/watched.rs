@@ -4,13 +4,19 @@
 use std::{
     array,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
-use super::record::{Session, SessionId};
+use super::{
+    denied::Denied,
+    record::{RevocationReason, Session, SessionId},
+};
 use crate::{
     jose::Liveness,
     model::{Secret, UnixTime},
@@ -21,6 +27,8 @@ use crate::{
 pub struct Watched {
     id: SessionId,
     live: Liveness,
+    /// The number of the doubt whether it lives; 0: there is none.
+    doubt: AtomicU64,
     showing: ArcSwapOption<Showing>,
 }
 
@@ -37,7 +45,7 @@ pub struct Showing {
 
 impl Watched {
     fn new(id: SessionId) -> Watched {
-        Watched { id, live: Liveness::default(), showing: ArcSwapOption::empty() }
+        Watched { id, live: Liveness::default(), doubt: AtomicU64::new(0), showing: ArcSwapOption::empty() }
     }
 
     pub fn id(&self) -> SessionId {
@@ -46,6 +54,11 @@ impl Watched {
 
     pub fn is_alive(&self) -> bool {
         self.live.is_alive()
+    }
+
+    /// Whether that can be trusted: otherwise another process may have ended it, and the store must be asked.
+    pub fn is_certain(&self) -> bool {
+        self.doubt.load(Ordering::Acquire) == 0
     }
 
     /// Returns once the session was ended.
@@ -84,6 +97,10 @@ impl Watched {
 pub(super) struct Watchlist {
     /// By the first byte of the id, which is random.
     shards: [Mutex<Shard>; SHARDS],
+    /// Where a store has servers that it may lose.
+    denied: Option<Denied>,
+    /// Counts the times that sessions were doubted.
+    doubts: AtomicU64,
 }
 
 #[derive(Default)]
@@ -93,13 +110,13 @@ struct Shard {
     clear_at: usize,
 }
 
-impl Default for Watchlist {
-    fn default() -> Watchlist {
-        Watchlist { shards: array::from_fn(|_| Mutex::default()) }
-    }
-}
-
 impl Watchlist {
+    /// `shared`: by processes that each remember for the store what has ended.
+    pub(super) fn new(shared: bool) -> Watchlist {
+        let denied = shared.then(Denied::default);
+        Watchlist { shards: array::from_fn(|_| Mutex::default()), denied, doubts: AtomicU64::new(0) }
+    }
+
     /// The flag of `id`. To be taken **before** the store is read: whatever ends the session from then on ends the flag,
     /// so a verdict that is written late cannot revive it.
     pub(super) fn watch(&self, id: SessionId) -> Arc<Watched> {
@@ -117,15 +134,71 @@ impl Watchlist {
         live
     }
 
-    /// Shows what `session` holds to the verdicts that rest on it, if there are any.
-    pub(super) fn show(&self, session: &Session) {
-        if session.held.is_none() {
+    /// Shows `session`, which lives, to the verdicts that rest on it, if there are any. It was read when there had been so
+    /// many `doubts`, and settles those.
+    pub(super) fn show(&self, session: &Session, doubts: u64) {
+        if session.held.is_none() && doubts == 0 {
             return;
         }
-        let watched = self.shard(session.id).known.get(&session.id).and_then(Weak::upgrade);
-        if let Some(watched) = watched {
-            watched.show(session);
+        let Some(watched) = self.known(session.id) else { return };
+        watched.show(session);
+        let doubt = watched.doubt.load(Ordering::Acquire);
+        if (1..=doubts).contains(&doubt) {
+            // Unless there is a new one.
+            let _ = watched.doubt.compare_exchange(doubt, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
+    }
+
+    /// The sessions that verdicts rest on.
+    pub(super) fn watched(&self) -> Vec<SessionId> {
+        let mut watched = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = shard.known.iter().filter(|(_, watched)| watched.strong_count() > 0);
+            watched.extend(held.map(|(id, _)| *id));
+        }
+        watched
+    }
+
+    pub(super) fn is_watched(&self, id: SessionId) -> bool {
+        self.known(id).is_some()
+    }
+
+    /// Whether verdicts rest on `id` that show a token of the authority outside.
+    pub(super) fn shows(&self, id: SessionId) -> bool {
+        self.known(id).is_some_and(|watched| watched.showing.load().is_some())
+    }
+
+    /// How many doubts there were.
+    pub(super) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Acquire)
+    }
+
+    /// Has the store asked before a verdict that rests on one of `ids` is used again; and says how many are watched. Streams
+    /// go on: only what is known ends them.
+    pub(super) fn doubt(&self, ids: &[SessionId]) -> u64 {
+        let number = self.doubts.fetch_add(1, Ordering::AcqRel) + 1;
+        let watched = ids.iter().filter_map(|id| self.known(*id));
+        watched.map(|watched| watched.doubt.store(number, Ordering::Release)).count() as u64
+    }
+
+    /// Why `id` has ended, as far as it is remembered.
+    pub(super) fn why_ended(&self, id: SessionId) -> Option<RevocationReason> {
+        self.denied.as_ref()?.why(id)
+    }
+
+    /// What is remembered to have ended.
+    pub(super) fn ended(&self) -> Vec<SessionId> {
+        self.denied.as_ref().map(Denied::ids).unwrap_or_default()
+    }
+
+    /// As [`Watchlist::end`] for what is known to have ended, and is remembered; `why`, if that is known.
+    pub(super) fn end_for_good(&self, id: SessionId, why: Option<RevocationReason>) {
+        // First: whoever looks at the store from now on finds it here.
+        if let Some(denied) = &self.denied {
+            denied.note(id, why);
+        }
+        self.end(id);
     }
 
     /// Ends every verdict that rests on `id`. To be called **after** the store knows of the end: who watches later reads
@@ -134,6 +207,10 @@ impl Watchlist {
         if let Some(live) = self.shard(id).known.remove(&id).and_then(|live| live.upgrade()) {
             live.live.end();
         }
+    }
+
+    fn known(&self, id: SessionId) -> Option<Arc<Watched>> {
+        self.shard(id).known.get(&id).and_then(Weak::upgrade)
     }
 
     fn shard(&self, id: SessionId) -> MutexGuard<'_, Shard> {
@@ -156,7 +233,7 @@ mod tests {
 
     #[test]
     fn all_verdicts_of_a_session_share_one_flag_and_end_with_it() {
-        let live = Watchlist::default();
+        let live = Watchlist::new(false);
         let (one, same, other) = (live.watch(id(1)), live.watch(id(1)), live.watch(id(2)));
         live.end(id(1));
         assert!(!one.is_alive() && !same.is_alive() && other.is_alive());
@@ -165,7 +242,7 @@ mod tests {
 
     #[test]
     fn flags_that_nobody_holds_are_cleared_away_and_held_ones_never() {
-        let live = Watchlist::default();
+        let live = Watchlist::new(false);
         let held: Vec<_> = (0..1000).map(|number| live.watch(id(number))).collect();
         for number in 1000..100_000 {
             live.watch(id(number));

@@ -5,6 +5,7 @@
 mod oauth;
 mod remote;
 mod replay;
+mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{oauth::*, remote::*, replay::*};
+pub use self::{oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -59,6 +60,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
 }
@@ -199,6 +201,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            replicas: ReplicaMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,
@@ -309,6 +312,9 @@ impl Metrics {
             self.service_token_valid.with_label_values(&[service.upstream]).set(i64::from(service.valid));
             self.service_token_expires.with_label_values(&[service.upstream]).set(service.expires as f64);
         }
+        if let Some(replicas) = &snapshot.replicas {
+            self.observe_replicas(replicas);
+        }
     }
 
     /// The text exposition format 0.0.4.
@@ -360,6 +366,8 @@ pub struct Snapshot<'a> {
     pub listeners: Vec<ListenerSnapshot<'a>>,
     pub upstreams: Vec<UpstreamSnapshot<'a>>,
     pub services: Vec<ServiceSnapshot<'a>>,
+    /// `None`: there are no others.
+    pub replicas: Option<ReplicasSnapshot>,
 }
 
 pub struct ServiceSnapshot<'a> {

@@ -191,7 +191,7 @@ def ask(port, path, method="GET", headers=None, body=None, connection=None):
 class Sidegate(Program):
     """A running sidegate with one listener and the health listener; `settings` is the rest of the configuration."""
 
-    def __init__(self, settings, ready=True, listener=None, more_listeners=(), binary=BINARY):
+    def __init__(self, settings, ready=True, listener=None, more_listeners=(), binary=BINARY, env=None):
         self.port, self.health_port = free_port(), free_port()
         self.base = {
             "listeners": [
@@ -205,7 +205,7 @@ class Sidegate(Program):
         }
         self.config = WORK / f"sidegate-{self.port}.yaml"
         self.write(settings)
-        super().__init__("sidegate", binary, "run", "-c", self.config)
+        super().__init__("sidegate", binary, "run", "-c", self.config, env=env)
         self.wait_open(self.port, self.health_port)
         if ready:
             eventually("sidegate is ready", lambda: ask(self.health_port, "/readyz").status == 200)

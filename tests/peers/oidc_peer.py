@@ -469,9 +469,17 @@ class Storm(Broker):
 
     @classmethod
     def serve(cls, client, **remote):
+        return cls.start(Sidegate(cls.settings(client, **remote)))
+
+    @classmethod
+    def settings(cls, client, **remote):
         settings = broker(cls.echo, cls.provider.port, client, scopes=["openid", "offline_access"], **remote)
         settings["authority"]["sessions_per_user"] = 2 * cls.sessions
-        return cls.start(Sidegate(settings))
+        return settings
+
+    def port(self, number):
+        """Where the request of this number goes."""
+        return self.sidegate.port
 
     def test_two_hundred_sessions_are_renewed_once_each_and_none_of_a_thousand_requests_is_refused(self):
         with ThreadPoolExecutor(8) as pool:
@@ -495,7 +503,8 @@ class Storm(Broker):
 
     async def all_at_once(self, tokens):
         """Status and body of as many requests, all of them sent before any is answered."""
-        lines = [await asyncio.open_connection("127.0.0.1", self.sidegate.port, limit=2**20) for _ in tokens]
+        ports = [self.port(number) for number in range(len(tokens))]
+        lines = [await asyncio.open_connection("127.0.0.1", port, limit=2**20) for port in ports]
         for (_, writer), token in zip(lines, tokens, strict=True):
             head = ["GET /things HTTP/1.1", "Host: api.test", "Connection: close", f"Authorization: Bearer {token}"]
             writer.write("\r\n".join([*head, "", ""]).encode())

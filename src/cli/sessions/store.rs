@@ -65,7 +65,7 @@ fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
             return Err(format!("{}: there is no such store", path.display()).into());
         }
         Store::Redb { path } if purpose == Purpose::DryRun && !path.exists() => Arc::new(Memory::new(time)),
-        store => app::open_store(store, &ring, &time)?,
+        store => app::open_store(store, &ring, &time, runtime.handle())?,
     };
     let signs_from_folder = authority.signing.folder.is_some();
     Ok(Opened { store, ring, named, signs_from_folder, runtime })

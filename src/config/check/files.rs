@@ -79,7 +79,13 @@ pub(super) fn key_set(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
 
 /// A file of certificates that others are checked against.
 pub(super) fn authorities(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
-    let chain = certificates(file, section)?;
+    authorities_pem(file, section).map(|_| section.resolve(file))
+}
+
+/// The same, for who reads it only once.
+pub(super) fn authorities_pem(file: &Path, section: &Section<'_>) -> Option<Vec<u8>> {
+    let mut content = read(file, LONGEST_FILE, section)?;
+    let chain = certificates(&content, section)?;
     let mut roots = RootCertStore::empty();
     for certificate in chain {
         if roots.add(certificate).is_err() {
@@ -87,30 +93,41 @@ pub(super) fn authorities(file: &Path, section: &Section<'_>) -> Option<PathBuf>
             return None;
         }
     }
-    Some(section.resolve(file))
+    Some(std::mem::take(&mut *content))
 }
 
 /// A certificate chain and its key, which must fit; `section` holds the keys `certificate_file` and `key_file`.
 pub(super) fn identity(certificate_file: &Path, key_file: &Path, section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
-    let key_section = section.key("key_file");
-    let chain = certificates(certificate_file, &section.key("certificate_file"));
+    let files = || (section.resolve(certificate_file), section.resolve(key_file));
+    identity_pem(certificate_file, key_file, section).map(|_| files())
+}
+
+/// The same, for who reads them only once.
+pub(super) fn identity_pem(
+    certificate_file: &Path,
+    key_file: &Path,
+    section: &Section<'_>,
+) -> Option<(Vec<u8>, Secret<Vec<u8>>)> {
+    let (chain_section, key_section) = (section.key("certificate_file"), section.key("key_file"));
+    let chain = read(certificate_file, LONGEST_FILE, &chain_section)
+        .and_then(|content| certificates(&content, &chain_section).map(|chain| (content, chain)));
     let key = read(key_file, LONGEST_FILE, &key_section).and_then(|content| {
         warn_if_open(key_file, &key_section);
         let key = PrivateKeyDer::from_pem_slice(&content).ok();
         if key.is_none() {
             key_section.problem("the file holds no private key in PEM", "it starts with -----BEGIN PRIVATE KEY-----");
         }
-        key
+        key.map(|key| (content, key))
     });
-    let (chain, key) = (chain?, key?);
+    let ((mut chain_pem, chain), (mut key_pem, key)) = (chain?, key?);
     match CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()) {
-        Ok(_) => Some((section.resolve(certificate_file), section.resolve(key_file))),
+        Ok(_) => Some((std::mem::take(&mut *chain_pem), Secret::new(std::mem::take(&mut *key_pem)))),
         Err(rustls::Error::InconsistentKeys(_)) => {
             key_section.problem("the key does not belong to the certificate", "");
             None
         }
         Err(rustls::Error::InvalidCertificate(_)) => {
-            section.key("certificate_file").problem("the certificate cannot be read", "");
+            chain_section.problem("the certificate cannot be read", "");
             None
         }
         Err(_) => {
@@ -120,9 +137,8 @@ pub(super) fn identity(certificate_file: &Path, key_file: &Path, section: &Secti
     }
 }
 
-fn certificates(file: &Path, section: &Section<'_>) -> Option<Vec<CertificateDer<'static>>> {
-    let content = read(file, LONGEST_FILE, section)?;
-    match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
+fn certificates(content: &[u8], section: &Section<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
         Ok(chain) if !chain.is_empty() => Some(chain),
         _ => {
             section.problem("the file holds no certificate in PEM", "it starts with -----BEGIN CERTIFICATE-----");

@@ -75,7 +75,8 @@ pub(super) fn find(name: &str, names: &[Option<&str>], list: &'static str, secti
 /// A header that passes from one connection to the other.
 pub(super) fn header(name: &str, section: &Section<'_>) -> Option<HeaderName> {
     let Ok(header) = name.parse::<HeaderName>() else {
-        section.problem(format!("{} is not the name of a header", section.shown(name)), "");
+        let remedy = "use letters, digits and \"-\", for example X-Request-Id";
+        section.problem(format!("{} is not the name of a header", section.shown(name)), remedy);
         return None;
     };
     if HOP_BY_HOP.contains(&header.as_str()) || header == "trailer" {

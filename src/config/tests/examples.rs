@@ -5,10 +5,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::super::{
-    Environment, Inquiry, KeyPath, KeySource, Way,
+    Environment, Inquiry, KeyPath, KeySource, Store, Way,
     decode::{RENAMED, decode},
     load, schema,
     settings::Settings,
@@ -51,7 +52,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
             "quickstart.yaml" => &["authority.clients[0].grants[1]", "keys.generate"],
             // The login of `consinco` is a password, as it was published.
             "reference.yaml" => &["authority.clients[1].grants[0]"],
-            "consinco.yaml" => &["authority.clients[0].grants[0]"],
+            "consinco.yaml" | "replicas.yaml" => &["authority.clients[0].grants[0]"],
             "old-server.yaml" => &["authority.clients[0].grants[0]", "authority.clients[1].grants[0]"],
             _ => &[],
         };
@@ -73,6 +74,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "redex",
         "reference",
         "renewal",
+        "replicas",
         "service",
         "sidecar",
         "tls",
@@ -162,6 +164,22 @@ fn the_hash_of_the_reference_is_of_the_password_that_stands_beside_it() {
         hash,
     );
     assert_eq!(verified, Ok(()));
+}
+
+#[test]
+fn what_the_reference_says_of_redis_is_the_default() {
+    let text = reference();
+    for (key, value) in [("database", "0"), ("prefix", "sidegate"), ("connections", "4"), ("timeout", "1s")] {
+        assert!(text.contains(&format!("  #   {key}: {value} ")), "{key}");
+    }
+    let made = Folder::new();
+    made.write("master", format!("1:{}\n", "A".repeat(43)));
+    let environment: Environment = [("SIDEGATE_SECRETS_DIR", made.path().to_str().unwrap())].into_iter().collect();
+    let Store::Redis(store) = load(&folder().join("replicas.yaml"), &environment).unwrap().config.store else {
+        panic!()
+    };
+    let said = (store.database, store.prefix.as_str(), store.connections, store.timeout);
+    assert_eq!(said, (0, "sidegate", 4, Duration::from_secs(1)));
 }
 
 /// The reference with everything that stands in it as a comment.

@@ -103,7 +103,8 @@ fn identity_headers_keep_their_order_and_cannot_be_confused() {
     assert_eq!(
         problems(&upstream("identity_headers: {'a b': x, Connection: x, Authorization: x, X-A: a, X_a: b, X-B: ''}")),
         [
-            "1:51: upstreams[0].identity_headers.\"a b\": \"a b\" is not the name of a header",
+            "1:51: upstreams[0].identity_headers.\"a b\": \"a b\" is not the name of a header; use letters, digits and \"-\", \
+             for example X-Request-Id",
             "1:66: upstreams[0].identity_headers.Connection: connection belongs to a single connection or frames the \
              message",
             "1:84: upstreams[0].identity_headers.Authorization: what stands in Authorization is the choice of credential",

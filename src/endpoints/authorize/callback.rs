@@ -45,10 +45,10 @@ impl Visited<'_> {
             Err(refusal) => return self.refuse(&asked.target, refusal, Some(asked)),
         };
         let seconds = self.grants.settings().pages.form_lifetime.as_secs();
-        let trip = Trip { request: request.to_owned(), expires: self.visit.cx.now.plus(seconds), away };
+        let trip = Trip { request: request.to_owned(), expires: self.now().plus(seconds), away };
         let Ok(sealed) = trip.seal(&state, self.grants.sessions.ring()) else { return self.failed() };
         let mut reply = self.redirect(&location, "away", Some(asked));
-        let (cookies, now) = (self.own.cookies, self.visit.cx.now);
+        let (cookies, now) = (self.own.cookies, self.now());
         if cookies.send_away(&tab(&state), &sealed, (now, seconds), self.visit.headers, reply.response.headers_mut()) {
             return reply;
         }
@@ -76,7 +76,7 @@ impl Visited<'_> {
             Ok(asked) => asked,
             Err(failure) => return self.fail(failure),
         };
-        if self.visit.cx.now >= trip.expires {
+        if self.now() >= trip.expires {
             return self.expired(&trip.request);
         }
         if self.is_flooded(&self.own.returns) {

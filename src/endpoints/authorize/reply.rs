@@ -115,7 +115,7 @@ impl Visited<'_> {
                 (browser.clone(), Some(browser))
             }
         };
-        let expires = self.visit.cx.now.plus(self.grants.settings().pages.form_lifetime.as_secs());
+        let expires = self.now().plus(self.grants.settings().pages.form_lifetime.as_secs());
         let form = Form { request: request.to_owned(), expires, browser: digest16(browser.as_bytes()), user };
         Some((form.seal(self.grants.sessions.ring()).ok()?, planted))
     }

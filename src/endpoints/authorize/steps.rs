@@ -101,7 +101,7 @@ impl Visited<'_> {
                 // They are looked up anew, and cookies are small.
                 user.claims.clear();
             }
-            let remembered = Remembered { user, expires: self.visit.cx.now.plus(seconds) };
+            let remembered = Remembered { user, expires: self.now().plus(seconds) };
             match remembered.seal(self.grants.sessions.ring()) {
                 Ok(sealed) if sealed.len() <= LARGEST_COOKIE => {
                     return self.own.cookies.set(Name::Remembered, &sealed, Some(seconds), headers);

@@ -10,7 +10,10 @@ use super::{
     Admin, Reloads,
     answer::{html, json, text},
 };
-use crate::{gate::status::Status, server::Phase};
+use crate::{
+    gate::status::{ReplicasStatus, Status},
+    server::Phase,
+};
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -40,6 +43,8 @@ struct SessionsStatus {
     /// Sessions that are neither revoked nor over.
     alive: Option<u64>,
     error: Option<String>,
+    /// `None`: no other replica shares it.
+    replicas: Option<ReplicasStatus>,
 }
 
 impl Admin {
@@ -50,6 +55,7 @@ impl Admin {
             up: counted.is_ok(),
             error: counted.as_ref().err().map(ToString::to_string),
             alive: counted.ok(),
+            replicas: gate.replicas_status(),
         });
         let page = Page {
             version: env!("CARGO_PKG_VERSION"),

@@ -182,7 +182,7 @@ pub(super) async fn what_the_authority_gave_survives_a_restart(bench: Bench) {
     let epoch = bench.lease(id, 1).await;
     bench.renew(id, given(epoch, 2, None, now)).await;
     let epoch = bench.lease(id, 2).await;
-    let Bench { store, reopen: Some(reopen), _scratch, .. } = bench else { return };
+    let Bench { store, reopen: Some(reopen), .. } = bench else { return };
     drop(store);
     let store = reopen();
     assert_eq!(store.find(id).await.unwrap().unwrap().held, Some(held(2, now)));

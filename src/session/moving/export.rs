@@ -52,6 +52,7 @@ struct Part {
 /// # Errors
 /// If something cannot be read or written: then the same export may be asked for again.
 pub async fn export(asked: &Export<'_>, tell: &mut dyn FnMut(Progress)) -> Result<Exported, MoveError> {
+    refuse_if_served(asked).await?;
     let part = Part::open(asked.to)?;
     let served_before = served(asked.store).await?;
     let mut exported = Exported { counts: Counts::default(), resumed: 0, anew: false, unreadable: Vec::new() };
@@ -95,6 +96,20 @@ pub async fn export(asked: &Export<'_>, tell: &mut dyn FnMut(Progress)) -> Resul
     }
     part.finish(asked.to)?;
     Ok(exported)
+}
+
+async fn refuse_if_served(asked: &Export<'_>) -> Result<(), MoveError> {
+    if asked.while_serving {
+        return Ok(());
+    }
+    match asked.store.listeners().await? {
+        0 => Ok(()),
+        processes => Err(MoveError::Refused(format!(
+            "{processes} process(es) serve from {}, and what they change after it was read would be lost: stop them first; \
+             --while-serving makes a copy all the same",
+            asked.from
+        ))),
+    }
 }
 
 fn header(asked: &Export<'_>, served: u64) -> Result<Header, MoveError> {

@@ -21,6 +21,7 @@ use crate::{
         memory::Memory,
         record::RevocationReason,
         redb::Redb,
+        redis::{Redis, testing::Server},
         ring::KeyRing,
         testing::{HOUR, Scratch, access, ring, rotate, session},
     },
@@ -167,6 +168,57 @@ async fn sessions_move_from_one_kind_of_store_to_another_and_back_with_everythin
     let third = Memory::new(setup.time.clone());
     setup.import(&third, &back).await.unwrap();
     assert_eq!(all(&third).await, all(&redb).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_move_to_redis_to_another_prefix_and_from_it() {
+    let (setup, server) = (Setup::new(), Server::start());
+    let open = |prefix: &str| {
+        let settings = crate::config::RedisStore { prefix: prefix.to_owned(), ..server.settings() };
+        Redis::open(&settings, setup.ring.clone(), setup.time.clone(), &tokio::runtime::Handle::current()).unwrap()
+    };
+    let (first, second, redb) = (open("one"), open("two"), setup.redb("new.redb"));
+    let old = setup.filled(603).await;
+    let stores: [&dyn SessionStore; 4] = [&old, &first, &second, &redb];
+    for (number, pair) in stores.windows(2).enumerate() {
+        let file = setup.path(&format!("moved-{number}"));
+        assert_eq!(setup.export(pair[0], &file).await.unwrap().counts.revoked, 201);
+        assert_eq!(setup.import(pair[1], &file).await.unwrap().kept, 603);
+        assert_eq!(setup.import(pair[1], &file).await.unwrap().there, 603);
+        assert_eq!(setup.try_out(pair[1], &file).await.there, 603);
+        assert_eq!(all(pair[1]).await, lapsed(all(&old).await));
+        let documents = (pair[1].load(rotation::DOCUMENT).await, old.load(rotation::DOCUMENT).await);
+        assert_eq!(documents.0.unwrap(), documents.1.unwrap());
+        assert_eq!(pair[1].count().await.unwrap(), 402);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_that_is_used_while_it_is_brought_to_redis_loses_nothing() {
+    let (setup, server) = (Setup::new(), Server::start());
+    let handle = tokio::runtime::Handle::current();
+    let store = Redis::open(&server.settings(), setup.ring.clone(), setup.time.clone(), &handle).unwrap();
+    let store = Arc::new(store);
+    let moved = setup.moved(0);
+    let id = moved.session.id;
+    store.restore(moved.clone()).await.unwrap();
+    let mut ahead = moved.clone();
+    let running = {
+        let (store, now) = (store.clone(), setup.time.now());
+        tokio::spawn(async move {
+            for generation in 1..=40 {
+                store.rotate(id, rotate(generation, now)).await.unwrap();
+            }
+        })
+    };
+    for _ in 0..40 {
+        ahead.session.state.access.push(access(setup.time.now()));
+        store.restore(ahead.clone()).await.unwrap();
+        store.restore(moved.clone()).await.unwrap();
+    }
+    running.await.unwrap();
+    let state = store.find(id).await.unwrap().unwrap().state;
+    assert_eq!((state.generation, state.access.len()), (41, 1 + 40 + 40));
 }
 
 #[tokio::test]

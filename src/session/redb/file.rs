@@ -9,11 +9,11 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadableTable, StorageError, backends::FileBackend};
 
-use super::{
-    record::FORMAT,
-    tables::{META, Tables},
+use super::tables::{META, Tables};
+use crate::session::{
+    ring::{KeyRing, SealError},
+    sealed::FORMAT,
 };
-use crate::session::ring::{KeyRing, SealError};
 
 /// Why the file cannot be used: what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@ use crate::{
         family::{Outcome, Refused, Rotate},
         record::{Code, RevocationReason, Session, SessionId},
         ring::KeyRing,
+        sealed,
         slide::{Slid, Slide},
         store::{Created, Spent},
         succeed::{Succeed, Succeeded},
@@ -28,7 +29,7 @@ pub(super) fn create(
     now: UnixTime,
 ) -> Result<Created, Failure> {
     let new = Kept::new(session, ring)?;
-    let owners: Vec<[u8; 16]> = record::owners(&session.granted, ring).collect();
+    let owners: Vec<[u8; 16]> = sealed::owners(&session.granted, ring).collect();
     let old = match tables.find(session.id) {
         Ok(None) => None,
         Ok(Some(old)) if is_same(&old, session, ring)? => Some(old),

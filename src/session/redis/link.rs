@@ -14,7 +14,7 @@ use super::script::Script;
 use crate::{
     config::{RedisAddress, RedisServers, RedisStore},
     model::{BoxError, Time, UnixMillis},
-    session::StoreError,
+    session::{StoreError, sealed},
 };
 
 /// Connections that are made when they are needed, and made anew when they break.
@@ -60,7 +60,7 @@ impl Link {
         }
         match self.attempt(&call).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {}
-            done => return done.map_err(unavailable),
+            done => return done.map_err(failed),
         }
         let mut call = redis::cmd("EVAL");
         call.arg(script.code()).arg(keys.len());
@@ -75,7 +75,7 @@ impl Link {
 
     /// One command, where its key is.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.attempt(command).await.map_err(unavailable)
+        self.attempt(command).await.map_err(failed)
     }
 
     /// Many commands at once, each where its key is; the answers in the same order.
@@ -92,7 +92,7 @@ impl Link {
             }
         };
         connection.set_response_timeout(self.timeout);
-        connection.send_packed_command(command).await
+        connection.send_packed_command(command).await?.extract_error()
     }
 
     /// Milliseconds that the servers' clock is ahead of ours, as far as that is known.
@@ -108,6 +108,10 @@ impl Link {
     }
 }
 
-fn unavailable(error: RedisError) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+fn failed(error: RedisError) -> StoreError {
+    match error.code() {
+        // Said by our scripts.
+        Some("FORMAT") => sealed::later("record", error.detail().unwrap_or_default()).into(),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
         Exchanged, Intend, Renewed,
         memory::Memory,
         store::Document,
-        testing::{CLIENT, DAY, HOUR, access, granted, ring, session},
+        testing::{CLIENT, DAY, HOUR, access, granted, processes::Shared, ring, session},
     },
 };
 
@@ -205,6 +205,19 @@ impl SessionStore for Gated {
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.through(move |inside| inside.list(filter, after, most))
     }
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Records, StoreError>> {
+        self.through(move |inside| inside.records(after, most))
+    }
+    fn restore(
+        &self,
+        moved: crate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Restored, StoreError>> {
+        self.through(move |inside| inside.restore(moved))
+    }
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.through(|inside| inside.count())
     }
@@ -286,4 +299,79 @@ async fn a_refresh_that_fails_in_the_store_leaves_the_verdict_alone_unless_it_wa
     let rotated = Session { state: State { generation: 3, ..session.state.clone() }, ..session };
     sessions.refresh(&rotated, step(1)).await.unwrap_err();
     assert!(!live.is_alive());
+}
+
+/// Sessions of two processes that share a store: the clock of the first is 45 seconds ahead of it, that of the second as much
+/// behind; with those clocks, and the store's.
+fn apart() -> ([(Arc<Sessions>, Time); 2], Time) {
+    let time = Time::default();
+    let shared = Shared::new(&time);
+    let process = |wrong_by| {
+        let process = shared.process(wrong_by);
+        (Arc::new(Sessions::new(process.clone(), ring(&[1]), Handle::current()).unwrap()), process.ours().clone())
+    };
+    ([process(45), process(-45)], time)
+}
+
+#[tokio::test]
+async fn moments_of_the_store_are_told_by_clocks_that_are_wrong() {
+    let ([(ahead, ours), (behind, theirs)], time) = apart();
+    let now = time.now();
+    assert_eq!((ahead.now(), behind.now()), (now, now));
+    assert_eq!((ahead.on_our_clock(now), behind.on_our_clock(now)), (now.plus(45), now.minus(45)));
+    assert_eq!((ahead.on_its_clock(ours.now()), behind.on_its_clock(theirs.now())), (now, now));
+    for never in [ahead.on_our_clock(UnixTime(u64::MAX)), behind.on_our_clock(UnixTime(u64::MAX))] {
+        assert!(never > now.plus(1 << 60));
+    }
+}
+
+#[tokio::test]
+async fn the_windows_of_a_refresh_are_the_same_whichever_process_is_asked() {
+    let ([(one, _), (other, _)], time) = apart();
+    let opening = opening(10);
+    let id = opening.id;
+    let first = one.open(opening).await.unwrap().unwrap().refresh.unwrap();
+    let Refreshed::Good { token: second, .. } = refresh(&one, &first).await else { panic!("refused") };
+    // A lost answer, in time for it.
+    time.advance(59);
+    let retried = refresh(&other, &first).await;
+    let Refreshed::Good { token, outcome: Outcome::Retried { generation: 2 } } = retried else { panic!("{retried:?}") };
+    assert_eq!(token, second);
+    let Refreshed::Good { token: third, .. } = refresh(&other, &second).await else { panic!("refused") };
+    // At the idle end, from both sides.
+    time.advance(HOUR as i64 - 1);
+    let Refreshed::Good { token: fourth, .. } = refresh(&one, &third).await else { panic!("refused") };
+    time.advance(HOUR as i64);
+    let over = refresh(&other, &fourth).await;
+    assert!(matches!(over, Refreshed::Refused(Outcome::Refused(Refused::Expired))), "{over:?}");
+    assert!(one.find(id).await.unwrap().is_some_and(|session| !session.is_alive(one.now())));
+}
+
+#[tokio::test]
+async fn a_use_after_its_time_is_one_whichever_process_sees_it() {
+    let ([(one, _), (other, _)], time) = apart();
+    let first = one.open(opening(10)).await.unwrap().unwrap().refresh.unwrap();
+    refresh(&one, &first).await;
+    time.advance(61);
+    let reused = refresh(&other, &first).await;
+    assert!(matches!(reused, Refreshed::Refused(Outcome::Reused { current: 2, age: 61 })), "{reused:?}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_whatever_the_clock_of_its_process_says() {
+    let (processes, time) = apart();
+    for (sessions, ours) in processes {
+        let opening = Opening { refresh: None, absolute: 100, ..opening(10) };
+        let id = opening.id;
+        sessions.open(opening).await.unwrap();
+        let (watched, good_until) = (sessions.watch(id), sessions.on_our_clock(time.now().plus(50)));
+        let stream = tokio::spawn(async move { sessions.over(&watched, good_until, &ours).await });
+        time.advance(99);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!stream.is_finished());
+        time.advance(1);
+        tokio::time::timeout(Duration::from_secs(10), stream).await.unwrap().unwrap();
+    }
 }

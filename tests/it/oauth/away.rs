@@ -17,7 +17,7 @@ use sidegate::{
     app::App,
     endpoints::Endpoints,
     grants::Grants,
-    model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixTime},
+    model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixMillis, UnixTime},
     session::{
         Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
         Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory,
@@ -87,6 +87,7 @@ pub fn context(now: UnixTime) -> Context {
     };
     Context {
         now,
+        moment: UnixMillis(now.0 * 1000),
         started: std::time::Instant::now(),
         id: RequestId::new(1),
         trace: None,
@@ -228,6 +229,21 @@ impl SessionStore for Store {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.step(self.inside.list(filter, after, most))
+    }
+
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Records, StoreError>> {
+        self.step(self.inside.records(after, most))
+    }
+
+    fn restore(
+        &self,
+        moved: sidegate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Restored, StoreError>> {
+        self.step(self.inside.restore(moved))
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -152,6 +152,21 @@ impl SessionStore for Slow {
         self.inside.list(filter, after, most)
     }
 
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Records, StoreError>> {
+        self.inside.records(after, most)
+    }
+
+    fn restore(
+        &self,
+        moved: sidegate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Restored, StoreError>> {
+        self.inside.restore(moved)
+    }
+
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inside.count()
     }
@@ -204,7 +219,7 @@ impl House {
         let ring = Arc::new(KeyRing::ephemeral().unwrap());
         let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()).unwrap());
         let metrics = Arc::new(Metrics::new());
-        let authority = Arc::new(Authority::new(config.clone(), None, metrics.clone()).unwrap().unwrap());
+        let authority = Arc::new(Authority::new(config.clone(), None, None, metrics.clone()).unwrap().unwrap());
         let signing = Arc::new(SigningKeys::generated(jsonwebtoken::Algorithm::ES256).unwrap());
         let own = Own::new(config.clone(), sessions.clone(), signing, authority, None);
         let auth = Auth::new(&config, Vec::new(), Some(own), None, metrics).unwrap();
@@ -260,6 +275,7 @@ impl House {
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
         let cx = Context {
             now: self.time.now(),
+            moment: self.time.now_millis(),
             started: std::time::Instant::now(),
             id: RequestId::new(1),
             trace: None,
