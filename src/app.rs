@@ -383,7 +383,7 @@ fn own(
     let ring = Arc::new(ring);
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
-        store => open_store(store, &ring, time, background)?,
+        store => open_store(store, &ring, time, metrics, background)?,
     };
     if !alone && config.store != Store::Memory {
         // Whoever moves its sessions must not go on with what they read before.
@@ -410,11 +410,15 @@ pub fn open_store(
     store: &Store,
     ring: &Arc<KeyRing>,
     time: &Time,
+    metrics: &Metrics,
     background: &Handle,
 ) -> Result<Arc<dyn SessionStore>, BoxError> {
     Ok(match store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
-        Store::Redis(settings) => Arc::new(Redis::open(settings, ring.clone(), time.clone(), background)?),
+        Store::Redis(settings) => {
+            let link = metrics.link.store(store.kind());
+            Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?)
+        }
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     })
 }

@@ -17,7 +17,10 @@ use super::{
     memory::Memory,
     record::{Revocation, RevocationReason, Session, SessionId, State},
     redb::Redb,
-    redis::{Redis, testing::Server},
+    redis::{
+        Redis,
+        testing::{Server, metrics},
+    },
     testing::{CLIENT, DAY, HOUR, Scratch, access, code, ring, rotate, session},
 };
 use crate::model::{RefreshForm, Time, UnixTime};
@@ -57,7 +60,8 @@ fn redis() -> Bench {
     let open = {
         let time = time.clone();
         move || {
-            Arc::new(Redis::open(&settings, ring(&[1]), time.clone(), &background).unwrap()) as Arc<dyn SessionStore>
+            Arc::new(Redis::open(&settings, ring(&[1]), time.clone(), &background, metrics()).unwrap())
+                as Arc<dyn SessionStore>
         }
     };
     Bench { store: open(), time, reopen: Some(Box::new(open)), place: Some(Box::new(server)) }

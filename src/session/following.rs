@@ -18,7 +18,7 @@ use futures_util::{
 };
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use super::{
@@ -143,6 +143,8 @@ impl Follower {
         let mut looks = FuturesUnordered::new();
         let mut check: Pin<Box<dyn Future<Output = ()> + Send + '_>> = Box::pin(pending());
         let mut trust = Trust::new();
+        let (mut ahead, mut seconds) = (self.store.ahead(), interval(A_SECOND));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while looks.len() < AT_ONCE
                 && let Some(id) = newer.next()
@@ -175,6 +177,10 @@ impl Follower {
                     check = Box::pin(pending());
                     false
                 }
+                _ = seconds.tick() => {
+                    self.compare(&mut ahead);
+                    false
+                }
             };
             if missed {
                 self.hearing.becomes(Ear::Checks, self.store.now());
@@ -183,6 +189,25 @@ impl Follower {
                 // From the beginning: what was looked at before may have changed unheard.
                 check = Box::pin(self.check(trust.begin()));
             }
+        }
+    }
+
+    /// Has everything judged anew once this process's clock was set, or the store's: ends were told by another clock.
+    fn compare(&self, ahead: &mut i64) {
+        let now = self.store.ahead();
+        if now.abs_diff(*ahead) <= SET {
+            return;
+        }
+        let doubted = self.live.doubt(&self.live.watched());
+        self.hearing.doubted.fetch_add(doubted, Ordering::Relaxed);
+        let before = std::mem::replace(ahead, now);
+        // At the beginning nothing is known of the store's clock, and nothing is cached.
+        if doubted > 0 {
+            tracing::warn!(
+                before,
+                now,
+                "the store's clock is not as far ahead as it was: what is cached is judged anew"
+            );
         }
     }
 
@@ -326,6 +351,9 @@ const A_PAUSE: Duration = Duration::from_millis(100);
 /// In which everything is looked at once the store can be heard again.
 const TRUSTED: Duration = Duration::from_secs(30);
 const MOST_NEWER: usize = 10_000;
+const A_SECOND: Duration = Duration::from_secs(1);
+/// Seconds by which clocks drift apart, and answers are late, without anything being wrong.
+const SET: u64 = 5;
 
 #[cfg(test)]
 mod tests;

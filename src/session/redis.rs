@@ -7,6 +7,7 @@ mod keys;
 mod link;
 mod lists;
 mod moving;
+mod news;
 mod opening;
 mod purge;
 mod record;
@@ -19,11 +20,12 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::rand;
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::cmd;
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
 use self::{
     keys::Keys,
     link::Link,
+    news::{Listener, Pace},
     record::{FIELDS, Kept},
     reply::Reply,
     script::{Script, Scripts},
@@ -36,7 +38,7 @@ use super::{
     ring::KeyRing,
     sealed,
     slide::{Slid, Slide},
-    store::{Created, Document, Filter, SessionStore, Spent, StoreError},
+    store::{Created, Document, Filter, News, SessionStore, Spent, StoreError},
     succeed::{Succeed, Succeeded},
     vouched::{Exchanged, Renewed},
 };
@@ -44,17 +46,19 @@ use crate::{
     config::RedisStore,
     crash::{self, Point},
     model::{BoxError, Time, UnixMillis, UnixTime},
+    telemetry::metrics::LinkMetrics,
 };
 
 /// A handle on the servers; nothing of a session is kept here.
 pub struct Redis {
     shared: Arc<Shared>,
+    listener: Listener,
     /// Clears away what is over.
     purging: AbortHandle,
 }
 
 struct Shared {
-    link: Link,
+    link: Arc<Link>,
     keys: Keys,
     scripts: Scripts,
     ring: Arc<KeyRing>,
@@ -69,8 +73,15 @@ impl Redis {
     ///
     /// # Errors
     /// If the settings fit no client.
-    pub fn open(settings: &RedisStore, ring: Arc<KeyRing>, time: Time, background: &Handle) -> Result<Redis, BoxError> {
-        let link = Link::new(settings, time.clone())?;
+    pub fn open(
+        settings: &RedisStore,
+        ring: Arc<KeyRing>,
+        time: Time,
+        background: &Handle,
+        metrics: LinkMetrics,
+    ) -> Result<Redis, BoxError> {
+        let link = Arc::new(Link::new(settings, time.clone(), background, metrics)?);
+        let listener = Listener::start(link.clone(), background, &settings.prefix, Pace::default())?;
         let shared = Arc::new(Shared {
             link,
             keys: Keys::new(&settings.prefix),
@@ -81,7 +92,7 @@ impl Redis {
             taken: std::sync::atomic::AtomicU64::new(0),
         });
         let purging = background.spawn(purge::now_and_then(shared.clone())).abort_handle();
-        Ok(Redis { shared, purging })
+        Ok(Redis { shared, listener, purging })
     }
 }
 
@@ -138,6 +149,10 @@ impl SessionStore for Redis {
 
     fn ahead(&self) -> i64 {
         self.shared.link.ahead().div_euclid(1000)
+    }
+
+    fn news(&self) -> Option<broadcast::Receiver<News>> {
+        Some(self.listener.subscribe())
     }
 
     fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
@@ -251,7 +266,7 @@ impl SessionStore for Redis {
     }
 
     fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.shared.listeners().boxed()
+        async move { self.listener.others().await.map_err(StoreError::Unavailable) }.boxed()
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

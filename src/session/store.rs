@@ -122,7 +122,7 @@ pub trait SessionStore: Send + Sync {
     /// itself: no other session is superseded.
     fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>>;
 
-    /// How many processes hear of this store what others do in it, as far as it knows: they serve from it.
+    /// How many other processes are at this store.
     fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         ready(Ok(0)).boxed()
     }

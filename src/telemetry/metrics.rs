@@ -2,6 +2,7 @@
 //!
 //! Handles are resolved once per configuration; a request only increments atomics.
 
+mod link;
 mod oauth;
 mod remote;
 mod replay;
@@ -17,7 +18,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{oauth::*, remote::*, replay::*, replicas::*};
+pub use self::{link::*, oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -60,6 +61,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    pub link: LinkFamilies,
     replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
@@ -201,6 +203,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),

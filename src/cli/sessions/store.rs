@@ -10,6 +10,7 @@ use crate::{
     config::{Config, MasterKeys, RedisAddress, RedisServers, Store},
     model::{BoxError, Time},
     session::{SessionStore, memory::Memory, ring::KeyRing},
+    telemetry::metrics::Metrics,
 };
 
 /// What moving sessions needs. The store is closed before the runtime.
@@ -65,7 +66,7 @@ fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
             return Err(format!("{}: there is no such store", path.display()).into());
         }
         Store::Redb { path } if purpose == Purpose::DryRun && !path.exists() => Arc::new(Memory::new(time)),
-        store => app::open_store(store, &ring, &time, runtime.handle())?,
+        store => app::open_store(store, &ring, &time, &Metrics::new(), runtime.handle())?,
     };
     let signs_from_folder = authority.signing.folder.is_some();
     Ok(Opened { store, ring, named, signs_from_folder, runtime })

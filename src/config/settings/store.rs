@@ -57,8 +57,9 @@ pub struct RedisStore {
     pub connections: Option<usize>,
     /// For one step, connecting included. Default: 1s.
     pub timeout: Option<Span>,
-    /// A folder of this process alone, on a disk that outlives it: what the authority outside gave is written there before
-    /// it is sent to the servers, so that neither they nor this process can lose it. Default: none.
+    /// A folder on a disk of this machine that outlives the process; several processes may use the same. What the authority
+    /// outside gave is written there before it is sent to the servers, so that neither they nor this process can lose it.
+    /// Default: none.
     pub journal: Option<PathBuf>,
 }
 

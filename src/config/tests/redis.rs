@@ -307,12 +307,14 @@ fn a_journal_is_missed_where_an_authority_outside_vouches() {
         ]
     );
     assert_eq!(
-        journal(", journal: gone"),
+        journal(", journal: gone/journal"),
         [
-            "store.redis.journal: there is no folder \"HERE/gone\"; make it, and let the user that sidegate runs as write in it"
+            "store.redis.journal: there is no folder for \"HERE/gone/journal\"; make it, and let the user that sidegate runs as write in it"
         ]
     );
-    assert_eq!(journal(", journal: ."), NOTHING);
+    for there in [".", "journal"] {
+        assert_eq!(journal(&format!(", journal: {there}")), NOTHING);
+    }
 }
 
 #[test]

@@ -240,3 +240,19 @@ async fn what_was_told_too_fast_to_be_heard_is_looked_up() {
     two.settled().await;
     assert!(!watched.is_alive());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_has_what_is_cached_judged_anew() {
+    let two = Two::new();
+    let (ada, watched) = two.opened(None).await;
+    let wait = || sleep(2 * A_SECOND);
+    two.ears[1].set(SET as i64);
+    wait().await;
+    assert!(watched.is_certain(), "so much is no wonder");
+    two.ears[1].set(90);
+    wait().await;
+    assert!(watched.is_alive() && !watched.is_certain());
+    two.other.find(ada.id).await.unwrap();
+    wait().await;
+    assert!(watched.is_certain());
+}

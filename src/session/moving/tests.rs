@@ -21,7 +21,10 @@ use crate::{
         memory::Memory,
         record::RevocationReason,
         redb::Redb,
-        redis::{Redis, testing::Server},
+        redis::{
+            Redis,
+            testing::{Server, metrics},
+        },
         ring::KeyRing,
         testing::{HOUR, Scratch, access, ring, rotate, session},
     },
@@ -175,14 +178,17 @@ async fn sessions_move_to_redis_to_another_prefix_and_from_it() {
     let (setup, server) = (Setup::new(), Server::start());
     let open = |prefix: &str| {
         let settings = crate::config::RedisStore { prefix: prefix.to_owned(), ..server.settings() };
-        Redis::open(&settings, setup.ring.clone(), setup.time.clone(), &tokio::runtime::Handle::current()).unwrap()
+        Redis::open(&settings, setup.ring.clone(), setup.time.clone(), &tokio::runtime::Handle::current(), metrics())
+            .unwrap()
     };
     let (first, second, redb) = (open("one"), open("two"), setup.redb("new.redb"));
     let old = setup.filled(603).await;
     let stores: [&dyn SessionStore; 4] = [&old, &first, &second, &redb];
     for (number, pair) in stores.windows(2).enumerate() {
         let file = setup.path(&format!("moved-{number}"));
-        assert_eq!(setup.export(pair[0], &file).await.unwrap().counts.revoked, 201);
+        let asked =
+            Export { store: pair[0], ring: &setup.ring, from: number.to_string(), to: &file, while_serving: true };
+        assert_eq!(export(&asked, &mut |_| ()).await.unwrap().counts.revoked, 201);
         assert_eq!(setup.import(pair[1], &file).await.unwrap().kept, 603);
         assert_eq!(setup.import(pair[1], &file).await.unwrap().there, 603);
         assert_eq!(setup.try_out(pair[1], &file).await.there, 603);
@@ -193,11 +199,24 @@ async fn sessions_move_to_redis_to_another_prefix_and_from_it() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_others_serve_from_is_exported_only_where_that_is_agreed_to() {
+    let (setup, server) = (Setup::new(), Server::start());
+    let handle = tokio::runtime::Handle::current();
+    let open = || Redis::open(&server.settings(), setup.ring.clone(), setup.time.clone(), &handle, metrics()).unwrap();
+    let (store, replica, file) = (open(), open(), setup.path("moved"));
+    store.restore(setup.moved(0)).await.unwrap();
+    let refused = setup.export(&store, &file).await.unwrap_err().to_string();
+    assert!(refused.contains("1 process(es) serve from a store") && refused.contains("--while-serving"), "{refused}");
+    drop(replica);
+    assert_eq!(setup.export(&store, &file).await.unwrap().counts.sessions, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_session_that_is_used_while_it_is_brought_to_redis_loses_nothing() {
     let (setup, server) = (Setup::new(), Server::start());
     let handle = tokio::runtime::Handle::current();
-    let store = Redis::open(&server.settings(), setup.ring.clone(), setup.time.clone(), &handle).unwrap();
+    let store = Redis::open(&server.settings(), setup.ring.clone(), setup.time.clone(), &handle, metrics()).unwrap();
     let store = Arc::new(store);
     let moved = setup.moved(0);
     let id = moved.session.id;
@@ -229,17 +248,18 @@ async fn what_has_gone_on_in_the_target_stays_and_what_is_over_or_anothers_is_co
     let brief = Session { state: State { idle_until: setup.time.now().plus(5), ..brief.state.clone() }, ..brief };
     old.create(brief, 10).await.unwrap();
     setup.export(&old, &file).await.unwrap();
-    let ids: Vec<SessionId> = all(&old).await.iter().map(|moved| moved.session.id).collect();
-    let mut other = Session { id: ids[3], ..session("grace", setup.time.now()) };
+    let lasting = all(&old).await.into_iter().filter(|moved| moved.session.granted.username.as_deref() != Some("ada"));
+    let taken = lasting.map(|moved| moved.session.id).next().unwrap();
+    let mut other = Session { id: taken, ..session("grace", setup.time.now()) };
     other.granted.salt = [9; 16];
     new.create(other.clone(), 10).await.unwrap();
     setup.time.advance(5);
     let imported = setup.import(&new, &file).await.unwrap();
-    assert_eq!((imported.kept, imported.over, imported.conflicts), (11, 1, vec![ids[3]]));
-    assert_eq!(new.find(ids[3]).await.unwrap(), Some(other));
+    assert_eq!((imported.kept, imported.over, imported.conflicts), (11, 1, vec![taken]));
+    assert_eq!(new.find(taken).await.unwrap(), Some(other));
 
     let live =
-        all(&new).await.into_iter().find(|moved| moved.session.state.revoked.is_none() && moved.session.id != ids[3]);
+        all(&new).await.into_iter().find(|moved| moved.session.state.revoked.is_none() && moved.session.id != taken);
     let id = live.unwrap().session.id;
     new.rotate(id, rotate(1, setup.time.now())).await.unwrap();
     let before = all(&new).await;

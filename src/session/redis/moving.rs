@@ -117,14 +117,6 @@ impl Shared {
         }
         Ok(kept)
     }
-
-    /// Of one server: what is told in a cluster is heard at any of its nodes, and there only those are known.
-    pub(super) async fn listeners(&self) -> Result<u64, StoreError> {
-        let channel = format!("{}:ended", self.keys.prefix());
-        let told = self.link.ask(cmd("PUBSUB").arg("NUMSUB").arg(channel)).await?;
-        let (_, listeners): (String, u64) = redis::from_redis_value(told).map_err(|_| odd())?;
-        Ok(listeners)
-    }
 }
 
 /// Records that are read together.

@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::{testing::Server, *};
+use super::{
+    testing::{Server, metrics},
+    *,
+};
 use crate::{
     model::{RefreshForm, Secret, UnixMillis},
     session::{
@@ -214,7 +217,7 @@ async fn begin(store: &Redis, compact: bool, generation: u64) -> (SessionId, Mod
 fn a_script_comes_to_what_the_step_in_rust_comes_to() {
     let server = Server::start();
     let runtime = Runtime::new().unwrap();
-    let open = || Redis::open(&server.settings(), ring(&[1]), Time::default(), runtime.handle()).unwrap();
+    let open = || Redis::open(&server.settings(), ring(&[1]), Time::default(), runtime.handle(), metrics()).unwrap();
     let generation = prop_oneof![Just(0), Just(1), Just(2), Just(65_534), Just(99_999_999_999_990)];
     proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() },
         |(steps in steps(), compact in any::<bool>(), generation in generation)| {
@@ -244,7 +247,7 @@ fn a_script_comes_to_what_the_step_in_rust_comes_to() {
 #[tokio::test]
 async fn what_a_later_version_has_written_is_refused_and_never_changed() {
     let server = Server::start();
-    let store = Redis::open(&server.settings(), ring(&[1]), Time::default(), &Handle::current()).unwrap();
+    let store = Redis::open(&server.settings(), ring(&[1]), Time::default(), &Handle::current(), metrics()).unwrap();
     let (id, _) = begin(&store, false, 1).await;
     let key = store.shared.keys.session(id);
     store.shared.link.ask(cmd("HSET").arg(&key).arg("v").arg(2).arg("s").arg("later")).await.unwrap();
@@ -269,7 +272,7 @@ async fn what_a_later_version_has_written_is_refused_and_never_changed() {
 #[tokio::test]
 async fn nothing_is_left_of_sessions_that_are_over() {
     let server = Server::start();
-    let store = Redis::open(&server.settings(), ring(&[1]), Time::default(), &Handle::current()).unwrap();
+    let store = Redis::open(&server.settings(), ring(&[1]), Time::default(), &Handle::current(), metrics()).unwrap();
     for number in 0..20 {
         let (id, _) = begin(&store, false, 1).await;
         if number % 2 == 0 {

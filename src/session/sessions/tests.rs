@@ -308,7 +308,7 @@ fn apart() -> ([(Arc<Sessions>, Time); 2], Time) {
     let shared = Shared::new(&time);
     let process = |wrong_by| {
         let process = shared.process(wrong_by);
-        (Arc::new(Sessions::new(process.clone(), ring(&[1]), Handle::current()).unwrap()), process.ours().clone())
+        (Arc::new(Sessions::new(process.clone(), ring(&[1]), Handle::current()).unwrap()), process.ours())
     };
     ([process(45), process(-45)], time)
 }

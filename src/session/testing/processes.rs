@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -35,7 +35,7 @@ pub struct Shared {
 /// The same as one process has it.
 pub struct Process {
     pub shared: Arc<Shared>,
-    ours: Time,
+    wrong_by: AtomicI64,
     news: broadcast::Sender<News>,
     deaf: Arc<AtomicBool>,
 }
@@ -57,7 +57,7 @@ impl Shared {
     pub fn process(self: &Arc<Shared>, wrong_by: i64) -> Arc<Process> {
         let (news, deaf) = (broadcast::Sender::new(64), Arc::new(AtomicBool::new(false)));
         self.ears.lock().unwrap().push((news.clone(), deaf.clone()));
-        Arc::new(Process { shared: self.clone(), ours: self.time.wrong_by(wrong_by), news, deaf })
+        Arc::new(Process { shared: self.clone(), wrong_by: wrong_by.into(), news, deaf })
     }
 
     fn tell(&self, what: News) {
@@ -71,8 +71,13 @@ impl Shared {
 
 impl Process {
     /// The clock of the process.
-    pub fn ours(&self) -> &Time {
-        &self.ours
+    pub fn ours(&self) -> Time {
+        self.shared.time.wrong_by(self.wrong_by.load(Ordering::SeqCst))
+    }
+
+    /// Sets it.
+    pub fn set(&self, wrong_by: i64) {
+        self.wrong_by.store(wrong_by, Ordering::SeqCst);
     }
 
     /// Nothing is heard from now on.
@@ -125,7 +130,7 @@ impl SessionStore for Process {
         self.shared.time.now()
     }
     fn ahead(&self) -> i64 {
-        self.shared.time.now().0.cast_signed() - self.ours.now().0.cast_signed()
+        -self.wrong_by.load(Ordering::SeqCst)
     }
     fn news(&self) -> Option<broadcast::Receiver<News>> {
         Some(self.news.subscribe())

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -21,23 +21,26 @@ use sidegate::{
     },
     model::{Connection, Context, GrantType, HeadLimits, Peer, RequestId, Time, UnixTime},
     session::{
-        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
+        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, News, Outcome, Renewed, Renewer, Rotate,
         Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, about::About,
         memory::Memory, record::RevocationReason, ring::KeyRing,
     },
     telemetry::{metrics::Metrics, reason::Reason},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::session;
 
-/// A store in memory whose answers to `find` the test holds back, or that is away.
-struct Slow {
+/// A store in memory whose answers to `find` the test holds back, or that is away, or that others share.
+pub(super) struct Slow {
     inside: Memory,
     held: watch::Sender<bool>,
     /// How many look-ups have read and wait to answer.
-    read: watch::Sender<usize>,
-    away: AtomicBool,
+    pub(super) read: watch::Sender<usize>,
+    pub(super) away: AtomicBool,
+    /// Seconds that its clock is ahead of the process's.
+    pub(super) ahead: AtomicI64,
+    news: Option<broadcast::Sender<News>>,
 }
 
 impl Slow {
@@ -52,6 +55,14 @@ impl Slow {
 impl SessionStore for Slow {
     fn now(&self) -> UnixTime {
         self.inside.now()
+    }
+
+    fn ahead(&self) -> i64 {
+        self.ahead.load(Ordering::SeqCst)
+    }
+
+    fn news(&self) -> Option<broadcast::Receiver<News>> {
+        self.news.as_ref().map(broadcast::Sender::subscribe)
     }
 
     fn find(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
@@ -184,12 +195,13 @@ impl SessionStore for Slow {
     }
 }
 
-struct House {
-    store: Arc<Slow>,
-    sessions: Arc<Sessions>,
+pub(super) struct House {
+    pub store: Arc<Slow>,
+    pub sessions: Arc<Sessions>,
     auth: Auth,
     policy: Policy,
-    time: Time,
+    /// The store's; what requests are judged by is behind it by as much as the store is ahead.
+    pub time: Time,
 }
 
 impl House {
@@ -199,6 +211,15 @@ impl House {
 
     /// Its client is like this.
     fn of(client: &str) -> House {
+        House::sharing(client, 0, None)
+    }
+
+    /// The same with a store that is so many seconds ahead, and that is shared with processes that are heard.
+    pub fn apart(client: &str, ahead: i64) -> House {
+        House::sharing(client, ahead, Some(broadcast::Sender::new(64)))
+    }
+
+    fn sharing(client: &str, ahead: i64, news: Option<broadcast::Sender<News>>) -> House {
         sidegate::app::install_crypto();
         let yaml = format!(
             "listeners: [{{ name: main, address: \"127.0.0.1:0\" }}]\nauthority:\n  issuer: http://127.0.0.1:8080\n  \
@@ -215,6 +236,8 @@ impl House {
             held: watch::Sender::new(false),
             read: watch::Sender::new(0),
             away: AtomicBool::new(false),
+            ahead: AtomicI64::new(ahead),
+            news,
         });
         let ring = Arc::new(KeyRing::ephemeral().unwrap());
         let sessions = Arc::new(Sessions::new(store.clone(), ring, tokio::runtime::Handle::current()).unwrap());
@@ -227,7 +250,7 @@ impl House {
         House { store, sessions, auth, policy, time }
     }
 
-    async fn open(&self) -> (SessionId, String) {
+    pub async fn open(&self) -> (SessionId, String) {
         let mut session = session(&self.sessions);
         let made = self.sessions.ring().make_access(session.id).unwrap();
         session.state.access[0].digest = made.digest;
@@ -237,7 +260,7 @@ impl House {
     }
 
     /// A JWT of a user's session.
-    async fn open_jwt(&self) -> String {
+    pub async fn open_jwt(&self) -> String {
         let mut session = session(&self.sessions);
         session.granted.grant = GrantType::Password;
         let (own, access) = (self.auth.own().unwrap(), &mut session.state.access[0]);
@@ -256,13 +279,13 @@ impl House {
         made.token.expose().clone()
     }
 
-    async fn judge(&self, token: &str) -> Result<Arc<Verdict>, Refusal> {
+    pub async fn judge(&self, token: &str) -> Result<Arc<Verdict>, Refusal> {
         let (headers, cx) = self.presented(token);
         self.auth.judge(bearer::extract(&headers, &PLACE, None).unwrap(), &self.policy, &cx).await
     }
 
     /// As a request goes: what its answer would carry.
-    async fn successor(&self, token: &str) -> Result<Option<HeaderValue>, Refusal> {
+    pub async fn successor(&self, token: &str) -> Result<Option<HeaderValue>, Refusal> {
         let (headers, cx) = self.presented(token);
         let token = bearer::extract(&headers, &PLACE, None).unwrap();
         let mut principal = self.auth.authenticate(token, &self.policy, &cx).await?;
@@ -273,9 +296,10 @@ impl House {
     fn presented(&self, token: &str) -> (HeaderMap, Context) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        let ours = self.time.wrong_by(-self.store.ahead());
         let cx = Context {
-            now: self.time.now(),
-            moment: self.time.now_millis(),
+            now: ours.now(),
+            moment: ours.now_millis(),
             started: std::time::Instant::now(),
             id: RequestId::new(1),
             trace: None,
@@ -348,7 +372,7 @@ async fn a_store_that_is_away_leaves_what_is_cached_and_decides_nothing_else() {
     house.judge(&new).await.unwrap();
 }
 
-const SUCCEEDS: &str = "grants: [password], scopes: [orders, admin], \
+pub(super) const SUCCEEDS: &str = "grants: [password], scopes: [orders, admin], \
                         access_token: { renewal: successor, format: jwt, lifetime: 10m }";
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Tokens of our own on the forwarding path: the same cache, and the session behind it.
 
 mod accepted;
+mod apart;
 mod late;
 mod refused;
 mod revoked;

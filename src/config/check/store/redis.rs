@@ -2,7 +2,10 @@
 
 mod address;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use self::address::{Found, Kind};
 use super::{Section, files};
@@ -174,9 +177,12 @@ fn journal(settings: &settings::RedisStore, all: &Settings, section: &Section<'_
         section.problem(format!("{shown} is not a folder"), format!("name one, for example {EXAMPLE}"));
         return None;
     }
-    if !folder.is_dir() {
-        section
-            .warn(format!("there is no folder {shown}"), "make it, and let the user that sidegate runs as write in it");
+    // The folder itself is made where it is not there.
+    if !folder.exists() && !folder.parent().is_some_and(Path::is_dir) {
+        section.warn(
+            format!("there is no folder for {shown}"),
+            "make it, and let the user that sidegate runs as write in it",
+        );
     }
     Some(Some(folder))
 }

@@ -1,0 +1,338 @@
+//! One connection: made, greeted, and asked about the server at its other end.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::select_ok;
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisResult, Value,
+    aio::{MultiplexedConnection, PubSub, PubSubStream},
+    cmd,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream, lookup_host},
+    runtime::Handle,
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    about,
+    clock::Clock,
+    trouble::{explain, shown},
+};
+use crate::{
+    config::{RedisAddress, RedisServers, RedisStore, RedisTls},
+    model::{BoxError, Secret, Time, UnixMillis},
+    telemetry::metrics::LinkMetrics,
+};
+
+/// What all connections share.
+pub(super) struct Way {
+    tls: Option<TlsConnector>,
+    servers: RedisConnectionInfo,
+    sentinels: RedisConnectionInfo,
+    cluster: bool,
+    /// For making one connection, and for one step.
+    pub timeout: Duration,
+    pub clock: Clock,
+    pub metrics: LinkMetrics,
+    /// Carries every connection, whoever uses it.
+    pub background: Handle,
+    started: Instant,
+    made: AtomicU64,
+}
+
+/// A connection that many use at once. It is closed when the last of them lets go.
+#[derive(Clone)]
+pub(super) struct Open {
+    connection: MultiplexedConnection,
+    pub number: u64,
+    pub since: Instant,
+    driver: Arc<Driver>,
+}
+
+struct Driver {
+    task: JoinHandle<()>,
+    metrics: LinkMetrics,
+    /// Milliseconds after the start of the way when the last answer came.
+    answered: AtomicU64,
+    /// Its other end goes with the connection.
+    closed: watch::Receiver<()>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // On its own it would wait for answers that nobody wants any more.
+        self.task.abort();
+        self.metrics.connections.dec();
+    }
+}
+
+/// What has to be known of a server before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// Replicas are not.
+    pub master: bool,
+    /// For the log.
+    pub about: bool,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Way {
+    pub fn new(settings: &RedisStore, time: Time, background: &Handle, metrics: LinkMetrics) -> Result<Way, BoxError> {
+        let tls = settings.tls.as_ref().map(tls).transpose()?;
+        let sentinels = match &settings.servers {
+            RedisServers::Sentinel { username, password, .. } => user(username.as_deref(), password.as_ref()),
+            RedisServers::One(_) | RedisServers::Cluster(_) => RedisConnectionInfo::default(),
+        };
+        Ok(Way {
+            tls,
+            servers: user(settings.username.as_deref(), settings.password.as_ref()).set_db(settings.database.into()),
+            sentinels,
+            cluster: matches!(settings.servers, RedisServers::Cluster(_)),
+            timeout: settings.timeout,
+            clock: Clock::new(time),
+            metrics,
+            background: background.clone(),
+            started: Instant::now(),
+            made: AtomicU64::new(0),
+        })
+    }
+
+    /// A connection to a server that is ready to be asked.
+    pub async fn open(&self, address: &RedisAddress, greeting: Greeting) -> Result<Open, String> {
+        let opened = match self.reach(address, &self.servers).await {
+            Ok(mut open) => self.greet(address, &mut open, greeting).await.map(|()| open),
+            Err(error) => Err(error),
+        };
+        match &opened {
+            Ok(_) => self.metrics.connected.inc(),
+            Err(_) => self.metrics.failed.inc(),
+        }
+        opened.map_err(|error| format!("{}: {error}", shown(address)))
+    }
+
+    /// Where the master of this name is, as one sentinel sees it.
+    pub async fn ask_sentinel(&self, sentinel: &RedisAddress, master: &str) -> Result<RedisAddress, String> {
+        let asked = async {
+            let mut open = self.reach(sentinel, &self.sentinels).await?;
+            let mut question = cmd("SENTINEL");
+            question.arg("get-master-addr-by-name").arg(master);
+            let answer = open.ask(&question).await.map_err(|error| explain(&error))?;
+            match redis::from_redis_value::<Option<(String, u16)>>(answer) {
+                Ok(Some((host, port))) => Ok(RedisAddress::Tcp { host, port }),
+                Ok(None) => Err(format!("knows no master {master:?}: compare `master` with its configuration")),
+                Err(_) => Err("gives no address".to_owned()),
+            }
+        };
+        asked.await.map_err(|error: String| format!("sentinel {}: {error}", shown(sentinel)))
+    }
+
+    /// A connection that hears what is published.
+    pub async fn listen(&self, address: &RedisAddress, channels: &[String]) -> Result<PubSubStream, String> {
+        let opened = async {
+            let stream = self.stream(address).await.map_err(|error| error.to_string())?;
+            let mut ear = PubSub::new(&self.servers, stream).await.map_err(|error| explain(&error))?;
+            ear.subscribe(channels).await.map_err(|error| explain(&error))?;
+            Ok(ear.into_on_message())
+        };
+        opened.await.map_err(|error: String| format!("{}: {error}", shown(address)))
+    }
+
+    /// RESP2: what scripts answer looks the same in both, and HELLO, which the other begins with, is not let through by
+    /// every proxy.
+    async fn reach(&self, address: &RedisAddress, user: &RedisConnectionInfo) -> Result<Open, String> {
+        let stream = self.stream(address).await.map_err(|error| error.to_string())?;
+        // Whoever asks waits by a clock of his own.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(user, stream, config).await.map_err(|error| explain(&error))?;
+        self.metrics.connections.inc();
+        let (end, closed) = watch::channel(());
+        let driver = Arc::new(Driver {
+            task: self.background.spawn(async move {
+                driver.await;
+                drop(end);
+            }),
+            closed,
+            metrics: self.metrics.clone(),
+            answered: AtomicU64::new(self.elapsed()),
+        });
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Open { connection, number, since: Instant::now(), driver })
+    }
+
+    async fn stream(&self, address: &RedisAddress) -> io::Result<Box<dyn Stream>> {
+        let (host, port) = match address {
+            RedisAddress::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+            RedisAddress::Tcp { host, port } => (host.trim_start_matches('[').trim_end_matches(']'), *port),
+        };
+        let attempts: Vec<_> = lookup_host((host, port)).await?.map(|to| Box::pin(TcpStream::connect(to))).collect();
+        if attempts.is_empty() {
+            return Err(io::Error::other("the name has no address"));
+        }
+        let (socket, _) = select_ok(attempts).await?;
+        socket.set_nodelay(true)?;
+        let options = SockRef::from(&socket);
+        options
+            .set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3).with_retries(3))?;
+        #[cfg(target_os = "linux")]
+        options.set_tcp_user_timeout(Some(SILENCE * 2))?;
+        match &self.tls {
+            None => Ok(Box::new(socket)),
+            Some(tls) => {
+                let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                Ok(Box::new(tls.connect(name, socket).await?))
+            }
+        }
+    }
+
+    async fn greet(&self, address: &RedisAddress, open: &mut Open, greeting: Greeting) -> Result<(), String> {
+        let mut questions = Pipeline::new();
+        questions.cmd("PING").cmd("TIME").cmd("ROLE");
+        if greeting.about {
+            questions.cmd("INFO").arg("server").cmd("INFO").arg("memory");
+        }
+        let count = questions.len();
+        let answers = open.connection.send_packed_commands(&questions, 0, count).await;
+        let mut answers = answers.map_err(|error| explain(&error))?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
+        let forbidden = |error: &redis::RedisError| error.code() == Some("NOPERM");
+        match next() {
+            Err(error) if !forbidden(&error) => return Err(explain(&error)),
+            // A user that may not ask this may still take steps.
+            Ok(_) | Err(_) => {}
+        }
+        if let Ok((seconds, micros)) = next().and_then(|time| Ok(redis::from_redis_value::<(u64, u64)>(time)?)) {
+            self.clock.shown(UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)));
+        }
+        match next() {
+            Ok(Value::Array(role)) if greeting.master => {
+                if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
+                    return Err("is not the master yet, or no more".to_owned());
+                }
+            }
+            // Else a replica would refuse every change.
+            Ok(_) | Err(_) => {}
+        }
+        if greeting.about {
+            let mut info = || next().and_then(|info| Ok(redis::from_redis_value::<String>(info)?)).unwrap_or_default();
+            about::judge(&shown(address), &(info() + &info()), self.cluster);
+        }
+        Ok(())
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Within the time that making a connection may take.
+    pub async fn within<T>(&self, attempt: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        match timeout(self.timeout, attempt).await {
+            Ok(done) => done,
+            Err(_) => Err(format!("no answer within {}", humantime::format_duration(self.timeout))),
+        }
+    }
+}
+
+impl Open {
+    pub async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.connection.send_packed_command(command).await?.extract_error()
+    }
+
+    /// Also if the slot of the key is still another server's.
+    pub async fn ask_beforehand(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let mut both = Pipeline::new();
+        both.cmd("ASKING").add_command(command.clone());
+        let mut answers = self.connection.send_packed_commands(&both, 0, 2).await?;
+        answers.pop().unwrap_or(Value::Nil).extract_error()
+    }
+
+    /// When the connection breaks or is closed, used or not. It does not keep it open.
+    pub fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let mut closed = self.driver.closed.clone();
+        async move {
+            // Nothing but the end comes.
+            let _ = closed.changed().await;
+        }
+    }
+
+    pub fn answered(&self, way: &Way) {
+        self.driver.answered.store(way.elapsed(), Ordering::Relaxed);
+    }
+
+    /// Whether no answer has come in the last `time`, to nobody.
+    pub fn silent_for(&self, time: Duration, way: &Way) -> bool {
+        let silent = way.elapsed().saturating_sub(self.driver.answered.load(Ordering::Relaxed));
+        u128::from(silent) >= time.as_millis()
+    }
+}
+
+fn user(name: Option<&str>, password: Option<&Secret<String>>) -> RedisConnectionInfo {
+    let mut user = RedisConnectionInfo::default().set_skip_set_lib_name();
+    if let Some(name) = name {
+        user = user.set_username(name);
+    }
+    if let Some(password) = password {
+        user = user.set_password(password.expose());
+    }
+    user
+}
+
+fn tls(settings: &RedisTls) -> Result<TlsConnector, BoxError> {
+    let mut roots = RootCertStore::empty();
+    match &settings.ca {
+        Some(pem) => {
+            for certificate in certificates(pem)? {
+                roots.add(certificate)?;
+            }
+        }
+        None => {
+            // A single bad certificate among the system's is no reason to trust none.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err("store.redis.tls: no certificate authority to trust: set `ca_file`".into());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let config = match &settings.client {
+        Some(client) => builder
+            .with_client_auth_cert(certificates(&client.chain)?, PrivateKeyDer::from_pem_slice(client.key.expose())?)?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
+}
+
+/// Commands that wait to be written to one connection, before whoever asks waits himself.
+const QUEUE: usize = 1024;
+/// A connection on which nothing comes for so long is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(9);
