@@ -7,7 +7,7 @@ pub enum Point {
     AfterIntent,
     /// The answer has been read and nothing was done with it.
     AfterReceive,
-    /// The transaction is durable, and nobody knows yet.
+    /// It is durable on this machine, and nobody knows yet: in the journal, or in a store of one file.
     AfterJournal,
     AfterCommit,
     /// Everything is done, and whoever asked has not heard.

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::Gate;
 use crate::{
     authority::remote::{Standing, State},
-    config::{self, Authority, Users, Way},
+    config::{self, Authority, Store, Users, Way},
     jose::{ring::Shown, rotation::Stage},
     model::UnixTime,
     refresh::service::Keeper,
-    session::{Ear, StoreError},
+    session::{Ear, StoreError, journal::Journal},
     telemetry::metrics::{
         BreakerState, CacheSnapshot, IssuerSnapshot, ReplicasSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot,
     },
@@ -42,6 +42,31 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     pub routes: Vec<RouteStatus>,
     pub authority: Option<AuthorityStatus>,
+}
+
+/// What makes an answer of the authority outside outlive a crash before the store has it.
+#[derive(Debug, Serialize)]
+pub struct JournalStatus {
+    pub state: JournalState,
+    /// Entries that the store has not spoken of.
+    pub waiting: usize,
+    /// Entries and files that are kept and cannot be read here.
+    pub unreadable: usize,
+    /// Seconds since it cannot be written.
+    pub failing_for: Option<u64>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalState {
+    /// The store's own commit is durable, or the store ends with the process.
+    NotNeeded,
+    /// No disk is configured for it.
+    Off,
+    On,
+    /// Renewals go on without it.
+    Failing,
 }
 
 /// The token endpoints of this generation.
@@ -266,6 +291,12 @@ impl Gate {
         Some((own.settings.store.kind(), counted.unwrap_or_else(late)))
     }
 
+    /// The journal beside the session store; `None` without an authority.
+    pub fn journal_status(&self, now: UnixTime) -> Option<JournalStatus> {
+        let own = self.proxy.auth().own()?;
+        Some(JournalStatus::of(&own.settings.store, own.sessions.journal(), now))
+    }
+
     /// `None` where there are none: cheap enough for a probe.
     pub fn replicas_status(&self) -> Option<ReplicasStatus> {
         let sessions = &self.proxy.auth().own()?.sessions;
@@ -381,6 +412,25 @@ impl AuthorityStatus {
             endpoints: settings.endpoints.paths().map(str::to_owned).collect(),
             signing_keys: keys.iter().map(|key| SigningKeyStatus::of(key, now)).collect(),
             remote,
+        }
+    }
+}
+
+impl JournalStatus {
+    fn of(store: &Store, journal: Option<&Journal>, now: UnixTime) -> JournalStatus {
+        let standing = journal.map(Journal::standing);
+        let failing = standing.as_ref().and_then(|standing| standing.failing.as_ref());
+        JournalStatus {
+            state: match (store, &standing) {
+                (_, Some(_)) if failing.is_some() => JournalState::Failing,
+                (_, Some(_)) => JournalState::On,
+                (Store::Memory | Store::Redb { .. }, None) => JournalState::NotNeeded,
+                (Store::Redis(_), None) => JournalState::Off,
+            },
+            waiting: standing.as_ref().map_or(0, |standing| standing.waiting),
+            unreadable: standing.as_ref().map_or(0, |standing| standing.unreadable),
+            failing_for: failing.map(|failing| failing.since.until(now).as_secs()),
+            last_error: failing.map(|failing| failing.error.clone()),
         }
     }
 }

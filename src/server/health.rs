@@ -139,6 +139,10 @@ impl Health {
             let (running, waiting) = own.authority.hashing();
             self.metrics.oauth.observe_passwords(running, waiting);
         }
+        if let Some(journal) = gate.proxy().auth().own().and_then(|own| own.sessions.journal()) {
+            let standing = journal.standing();
+            self.metrics.journal.observe(standing.waiting, standing.unreadable);
+        }
         self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);

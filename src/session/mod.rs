@@ -11,6 +11,7 @@ mod denied;
 pub mod elsewhere;
 pub mod family;
 mod following;
+pub mod journal;
 pub mod lease;
 pub mod measured;
 pub mod memory;

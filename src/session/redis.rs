@@ -3,6 +3,7 @@
 //! A session is one hash; every change of it is one script, which the server runs alone and in its own time (`lua/`). The
 //! scripts say what [`super::State`] says, and a test holds them to it.
 
+mod counts;
 mod keys;
 mod link;
 mod lists;
@@ -23,6 +24,7 @@ use redis::cmd;
 use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
 use self::{
+    counts::Counts,
     keys::Keys,
     link::Link,
     news::{Listener, Pace},
@@ -46,7 +48,7 @@ use crate::{
     config::RedisStore,
     crash::{self, Point},
     model::{BoxError, Time, UnixMillis, UnixTime},
-    telemetry::metrics::LinkMetrics,
+    telemetry::metrics::{LinkMetrics, StoreMetrics},
 };
 
 /// A handle on the servers; nothing of a session is kept here.
@@ -93,6 +95,11 @@ impl Redis {
         });
         let purging = background.spawn(purge::now_and_then(shared.clone())).abort_handle();
         Ok(Redis { shared, listener, purging })
+    }
+
+    /// What replicas count together; no step takes longer than `timeout`.
+    pub fn counts(&self, timeout: Duration, metrics: StoreMetrics) -> Counts {
+        Counts::new(self.shared.clone(), timeout, metrics)
     }
 }
 

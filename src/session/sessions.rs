@@ -8,6 +8,7 @@ use super::{
     Created, Filter, SessionStore, Spent, StoreError,
     family::{Outcome, Refused, Rotate},
     following::{Follower, Heard, Hearing, look},
+    journal::{self, Journal},
     lease::{Candidate, Intend, Intended, Left, Renewer},
     record::{Access, Code, Granted, Held, RevocationReason, Session, SessionId, State, Vouched},
     ring::{KeyRing, digest16},
@@ -17,7 +18,10 @@ use super::{
     vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
 };
-use crate::model::{RefreshForm, Secret, Time, UnixTime};
+use crate::{
+    crash::{self, Point},
+    model::{RefreshForm, Secret, Time, UnixTime},
+};
 
 /// Shared by all generations of the configuration.
 pub struct Sessions {
@@ -29,6 +33,8 @@ pub struct Sessions {
     one_at_a_time: tokio::sync::Mutex<()>,
     /// Who renews here.
     owner: Renewer,
+    /// Where the store's own commit is not known to last; `None`: it is, or nobody gave a disk for it.
+    journal: Option<Arc<Journal>>,
     hearing: Arc<Hearing>,
     /// Hears what other processes do; `None`: there are none.
     follower: Option<AbortHandle>,
@@ -87,12 +93,25 @@ impl Sessions {
             background.spawn(follower.follow(news)).abort_handle()
         });
         let one_at_a_time = tokio::sync::Mutex::default();
-        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower })
+        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower, journal: None })
     }
 
     /// How well other processes are heard; `None`: there are none.
     pub fn heard(&self) -> Option<Heard> {
         self.follower.as_ref().map(|_| self.hearing.heard())
+    }
+
+    /// What an authority outside gives is durable in `journal` before the store is told; what stands there is told now, and
+    /// whenever the store may have forgotten something.
+    pub fn with_journal(mut self, journal: Journal) -> Sessions {
+        let journal = Arc::new(journal);
+        self.background.spawn(journal::tend(Arc::downgrade(&journal), self.store.clone()));
+        self.journal = Some(journal);
+        self
+    }
+
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_deref()
     }
 
     /// Carries what must not end with a request.
@@ -309,10 +328,22 @@ impl Sessions {
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
-        let (store, live) = (self.store.clone(), self.live.clone());
+        let (store, live, journal) = (self.store.clone(), self.live.clone(), self.journal.clone());
         self.detached(async move {
             let ends = matches!(renewed.answer, Answer::Ended { .. });
+            let epoch = renewed.epoch;
+            if let Some(journal) = &journal
+                && let Answer::Given { held, renewed_for } = &renewed.answer
+                // Without a refresh token nothing is spent: the authority can be asked again.
+                && held.refresh_token.is_some()
+            {
+                journal.keep(id, epoch, held, *renewed_for).await;
+                crash::point(Point::AfterJournal).await;
+            }
             let exchanged = store.renew(id, renewed).await;
+            if let (Some(journal), Ok(_)) = (&journal, &exchanged) {
+                journal.settle(id, epoch);
+            }
             match &exchanged {
                 Ok(Exchanged::Ended) => live.end_for_good(id, Some(RevocationReason::Authority)),
                 // Not known: then the store is asked again.

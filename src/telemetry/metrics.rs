@@ -2,6 +2,7 @@
 //!
 //! Handles are resolved once per configuration; a request only increments atomics.
 
+mod journal;
 mod link;
 mod oauth;
 mod remote;
@@ -18,7 +19,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{link::*, oauth::*, remote::*, replay::*, replicas::*};
+pub use self::{journal::*, link::*, oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -61,6 +62,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    pub journal: JournalMetrics,
     pub link: LinkFamilies,
     replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
@@ -203,6 +205,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
             seen: Mutex::default(),

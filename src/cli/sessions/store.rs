@@ -10,7 +10,6 @@ use crate::{
     config::{Config, MasterKeys, RedisAddress, RedisServers, Store},
     model::{BoxError, Time},
     session::{SessionStore, memory::Memory, ring::KeyRing},
-    telemetry::metrics::Metrics,
 };
 
 /// What moving sessions needs. The store is closed before the runtime.
@@ -47,10 +46,7 @@ fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
     let Some(authority) = &config.authority else {
         return Err("without `authority` in the configuration no sessions are kept".into());
     };
-    let named = named(&config.store).ok_or(
-        "the sessions of `store: memory` live in the process that serves, and end with it: there is nothing to move, and \
-         nowhere to move to",
-    )?;
+    let named = named(&config.store).ok_or(IN_A_PROCESS)?;
     let ring = match &config.keys {
         MasterKeys::Given(ring) => Arc::new(KeyRing::new(ring)),
         MasterKeys::Generate(path) => {
@@ -66,7 +62,7 @@ fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
             return Err(format!("{}: there is no such store", path.display()).into());
         }
         Store::Redb { path } if purpose == Purpose::DryRun && !path.exists() => Arc::new(Memory::new(time)),
-        store => app::open_store(store, &ring, &time, &Metrics::new(), runtime.handle())?,
+        store => app::open_store(store, &ring, &time, runtime.handle())?.ok_or(IN_A_PROCESS)?,
     };
     let signs_from_folder = authority.signing.folder.is_some();
     Ok(Opened { store, ring, named, signs_from_folder, runtime })
@@ -94,3 +90,6 @@ fn said(address: &RedisAddress) -> String {
         RedisAddress::Unix(path) => path.display().to_string(),
     }
 }
+
+const IN_A_PROCESS: &str = "the sessions of `store: memory` live in the process that serves, and end with it: there is \
+                            nothing to move, and nowhere to move to";

@@ -11,7 +11,7 @@ use super::{
     answer::{html, json, text},
 };
 use crate::{
-    gate::status::{ReplicasStatus, Status},
+    gate::status::{JournalStatus, ReplicasStatus, Status},
     server::Phase,
 };
 
@@ -43,6 +43,7 @@ struct SessionsStatus {
     /// Sessions that are neither revoked nor over.
     alive: Option<u64>,
     error: Option<String>,
+    journal: Option<JournalStatus>,
     /// `None`: no other replica shares it.
     replicas: Option<ReplicasStatus>,
 }
@@ -55,6 +56,7 @@ impl Admin {
             up: counted.is_ok(),
             error: counted.as_ref().err().map(ToString::to_string),
             alive: counted.ok(),
+            journal: gate.journal_status(now),
             replicas: gate.replicas_status(),
         });
         let page = Page {

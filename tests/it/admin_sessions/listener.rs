@@ -192,7 +192,11 @@ async fn the_status_tells_of_the_authority_and_its_sessions() {
     let setup = Setup::new().await;
     setup.open("ana", "shop").await;
     let status = setup.ask_with("GET", "/status", "").await.json();
-    assert_eq!(status["sessions"], json!({"store": "memory", "up": true, "alive": 1, "error": null}));
+    let journal =
+        json!({"state": "not_needed", "waiting": 0, "unreadable": 0, "failing_for": null, "last_error": null});
+    let sessions =
+        json!({"store": "memory", "up": true, "alive": 1, "error": null, "journal": journal, "replicas": null});
+    assert_eq!(status["sessions"], sessions);
     let authority = &status["authority"];
     assert_eq!(
         (&authority["clients"], &authority["users"], &authority["users_by"]),
@@ -203,7 +207,9 @@ async fn the_status_tells_of_the_authority_and_its_sessions() {
     assert_eq!(authority["signing_keys"][0]["stage"], "current");
     assert!(authority["signing_keys"][0]["age"].as_u64().unwrap() < 60, "{authority}");
     let page = setup.sidegate.status_page("localhost", "text/html").await;
-    for part in ["Signing keys", "Token endpoints", "oauth20", "<h2>Sessions</h2>", "memory"] {
+    for part in
+        ["Signing keys", "Token endpoints", "oauth20", "<h2>Sessions</h2>", "memory", "the store ends with the process"]
+    {
         assert!(page.text().contains(part), "{part}");
     }
     assert_eq!(setup.sidegate.series("sidegate_sessions{store=\"memory\"}").await, 1.0);

@@ -1,0 +1,122 @@
+//! Tells the store what it was not told, or has forgotten.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::{
+    Journal,
+    live::Due,
+    record::{Given, Key},
+};
+use crate::{
+    session::{
+        News, SessionStore, StoreError,
+        vouched::{Answer, Exchanged, Renewed},
+    },
+    telemetry::metrics::Replayed,
+};
+
+/// Goes on as long as somebody has the journal.
+pub(in crate::session) async fn tend(journal: Weak<Journal>, store: Arc<dyn SessionStore>) {
+    let mut news = store.news();
+    loop {
+        {
+            let Some(journal) = journal.upgrade() else { return };
+            journal.replay(&*store).await;
+        }
+        if missed(&mut news).await
+            && let Some(journal) = journal.upgrade()
+        {
+            journal.shared.live().doubt();
+        }
+    }
+}
+
+/// Waits for the next look; true if the store may be another one by now.
+async fn missed(news: &mut Option<Receiver<News>>) -> bool {
+    let look = tokio::time::sleep(LOOK_EVERY);
+    tokio::pin!(look);
+    loop {
+        let Some(receiver) = news else {
+            look.await;
+            return false;
+        };
+        tokio::select! {
+            () = &mut look => return false,
+            told = receiver.recv() => match told {
+                Ok(News::Missed) | Err(RecvError::Lagged(_)) => return true,
+                Ok(_) => {}
+                Err(RecvError::Closed) => *news = None,
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// One round.
+    pub(super) async fn replay(&self, store: &dyn SessionStore) {
+        let due = self.shared.live().due(THEIRS);
+        let mut kept = 0;
+        for due in due {
+            let key = due.key;
+            match self.replay_one(due, store).await {
+                Ok(exchanged) => {
+                    if let Some(exchanged) = exchanged {
+                        self.shared.metrics.journal.replayed(replayed(exchanged));
+                        kept += usize::from(matches!(exchanged, Exchanged::Kept { .. } | Exchanged::Aside));
+                    }
+                    self.settle(key.session, key.epoch);
+                    self.shared.live().told(&key);
+                }
+                Err(StoreError::Unreadable(error)) => {
+                    tracing::debug!(session = %key.session, error, "an entry of the journal cannot be replayed");
+                    self.shared.live().told(&key);
+                }
+                // The others would wait as long; all of them are tried again.
+                Err(StoreError::Unavailable(_)) => break,
+            }
+        }
+        if kept > 0 {
+            tracing::warn!(
+                sessions = kept,
+                "the store did not have what an authority gave, and was told from the journal"
+            );
+        }
+    }
+
+    /// `None`: the store has it still, or something newer.
+    async fn replay_one(&self, due: Due, store: &dyn SessionStore) -> Result<Option<Exchanged>, StoreError> {
+        let Key { session, epoch } = due.key;
+        if due.settled && !is_forgotten(store, due.key).await? {
+            return Ok(None);
+        }
+        let given = Given::open(due.key, &due.sealed, &self.ring);
+        let Given { held, renewed_for } = given.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let answer = Answer::Given { held, renewed_for };
+        store.renew(session, Renewed { epoch, answer }).await.map(Some)
+    }
+}
+
+/// Whether the store has gone back to before it kept what was given under this lease.
+async fn is_forgotten(store: &dyn SessionStore, key: Key) -> Result<bool, StoreError> {
+    let vouched = store.find(key.session).await?.and_then(|session| session.state.vouched);
+    Ok(vouched
+        .is_some_and(|vouched| vouched.epoch < key.epoch || (vouched.epoch == key.epoch && vouched.intent.is_some())))
+}
+
+fn replayed(exchanged: Exchanged) -> Replayed {
+    match exchanged {
+        Exchanged::Kept { .. } => Replayed::Kept,
+        Exchanged::Aside => Replayed::Aside,
+        Exchanged::Moved | Exchanged::Untried => Replayed::Known,
+        Exchanged::Gone | Exchanged::Ended => Replayed::Gone,
+    }
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Whoever renews tells the store by themselves, over and over, at least so often.
+const THEIRS: Duration = Duration::from_secs(15);
