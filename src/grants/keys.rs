@@ -15,7 +15,7 @@ use crate::{
     jose::{
         SigningKeys, folder,
         mint::MintError,
-        rotation::{Begun, Plan, Ring},
+        rotation::{Begun, DOCUMENT, Plan, Ring},
     },
     model::{BoxError, Time, UnixTime},
     session::{SessionStore, StoreError},
@@ -237,8 +237,6 @@ fn plan_of(settings: &Signing) -> Plan {
     }
 }
 
-/// The name of the document in the store.
-const DOCUMENT: &str = "signing-keys";
 /// How often the store is asked what other processes did.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 8;

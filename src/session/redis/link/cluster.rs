@@ -150,19 +150,19 @@ impl Cluster {
         }
         let (cluster, way) = (Arc::downgrade(self), self.way.clone());
         self.way.background.spawn(async move {
-            let mut failures = 0;
+            let mut rounds = 0;
             loop {
                 let Some(candidates) = cluster.upgrade().map(|cluster| cluster.candidates()) else { return };
                 let seen = way.within(see(&way, &candidates)).await;
                 let Some(known) = cluster.upgrade() else { return };
-                failures = if seen.is_ok() { 0 } else { failures + 1 };
                 let done = known.seen(seen);
                 drop(known);
                 if done {
                     return;
                 }
-                // Also after a success: those who want to know at once have been told by the servers.
-                sleep(pause(failures.max(2))).await;
+                // Also after a success: who wants to know at once was told by the server that does not have the key.
+                rounds += 1;
+                sleep(pause(rounds)).await;
             }
         });
     }

@@ -78,7 +78,7 @@ enum State {
 
 impl Server {
     pub fn new(way: Arc<Way>, whereabouts: Whereabouts, connections: usize) -> Arc<Server> {
-        Arc::new(Server {
+        let server = Arc::new(Server {
             way,
             whereabouts,
             seats: (0..connections.max(1)).map(|_| Mutex::default()).collect(),
@@ -86,7 +86,28 @@ impl Server {
             changes: watch::Sender::new(()),
             away: Mutex::default(),
             looked_at: AtomicBool::new(false),
-        })
+        });
+        server.watch();
+        server
+    }
+
+    /// Asks the sentinels now and then whether the master is another one.
+    fn watch(self: &Arc<Self>) {
+        let Whereabouts::Master { sentinels, name } = self.whereabouts.clone() else { return };
+        let (weak, way) = (Arc::downgrade(self), self.way.clone());
+        self.way.background.spawn(async move {
+            loop {
+                sleep(NOW_AND_THEN).await;
+                if weak.strong_count() == 0 {
+                    return;
+                }
+                let greeting = Greeting { master: true, about: false };
+                // If there is none to be found, those who have a connection may still be served.
+                let Ok((now, _)) = way.within(master(&way, &sentinels, &name, greeting)).await else { continue };
+                let Some(server) = weak.upgrade() else { return };
+                server.replace_all(&format!("{} is the master now", shown(&now)), |address| *address != now);
+            }
+        });
     }
 
     /// Sends one command on one connection. What is wrong with the connection afterwards has been seen to.
@@ -115,10 +136,14 @@ impl Server {
 
     /// Has every connection made anew: it may lead to a server that is not the right one any more.
     pub fn doubt(self: &Arc<Self>, why: &str) {
+        self.replace_all(why, |_| true);
+    }
+
+    fn replace_all(self: &Arc<Self>, why: &str, those_to: impl Fn(&RedisAddress) -> bool) {
         for index in 0..self.seats.len() {
             let number = match &self.seat(index).state {
-                State::Open(_, open) => open.number,
-                State::Unused | State::Opening | State::Away(_) => continue,
+                State::Open(address, open) if those_to(address) => open.number,
+                State::Open(..) | State::Unused | State::Opening | State::Away(_) => continue,
             };
             self.replace(index, number, why);
         }
@@ -285,8 +310,8 @@ impl Server {
     }
 }
 
-/// All sentinels are asked at once, so that one that is stuck stops nobody. What one says is believed when the server says
-/// so too: after a failover some still tell of the old master.
+/// All sentinels are asked at once, so that one that is stuck stops nobody. The one whose master was elected last is
+/// believed, once that server says so too: after a failover some still tell of the old one, which may not know either.
 async fn master(
     way: &Way,
     sentinels: &[RedisAddress],
@@ -294,21 +319,30 @@ async fn master(
     greeting: Greeting,
 ) -> Result<(RedisAddress, Open), String> {
     let mut asked: FuturesUnordered<_> = sentinels.iter().map(|sentinel| way.ask_sentinel(sentinel, name)).collect();
-    let mut tried = Vec::new();
-    let mut errors = Vec::new();
-    while let Some(told) = asked.next().await {
-        match told {
-            Ok(address) if tried.contains(&address) => {}
-            Ok(address) => {
-                // Not all of the time: the next sentinel may know better.
-                match timeout(way.timeout / 2, way.open(&address, greeting)).await {
-                    Ok(Ok(open)) => return Ok((address, open)),
-                    Ok(Err(error)) => errors.push(error),
-                    Err(_) => errors.push(format!("{}: no answer in time", shown(&address))),
-                }
-                tried.push(address);
-            }
+    let (mut told, mut tried, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(answer) = asked.next().await {
+        let mut note = |answer| match answer {
+            Ok(master) => told.push(master),
             Err(error) => errors.push(error),
+        };
+        note(answer);
+        // The others are not far behind, if they answer at all.
+        let soon = Deadline::now() + BEHIND;
+        while let Ok(Some(answer)) = timeout_at(soon, asked.next()).await {
+            note(answer);
+        }
+        let Some(&(newest, _)) = told.iter().max_by_key(|(epoch, _)| *epoch) else { continue };
+        for (_, address) in told.iter().filter(|(epoch, _)| *epoch == newest) {
+            if tried.contains(address) {
+                continue;
+            }
+            // Not all of the time: a sentinel that answers later may know better.
+            match timeout(way.timeout / 2, way.open(address, greeting)).await {
+                Ok(Ok(open)) => return Ok((address.clone(), open)),
+                Ok(Err(error)) => errors.push(error),
+                Err(_) => errors.push(format!("{}: no answer in time", shown(address))),
+            }
+            tried.push(address.clone());
         }
     }
     Err(errors.join("; "))
@@ -318,5 +352,9 @@ pub(super) fn pause(failures: u32) -> Duration {
     if failures == 0 { Duration::ZERO } else { between(failures, SHORTEST_PAUSE, LONGEST_PAUSE, chance()) }
 }
 
+/// How long to wait for other sentinels when one has answered.
+const BEHIND: Duration = Duration::from_millis(50);
+/// How often sentinels are asked although all is well: a master that was cut off from them answers us as before.
+const NOW_AND_THEN: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! One connection: made, greeted, and asked about the server at its other end.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{
         Arc,
@@ -130,18 +131,23 @@ impl Way {
         opened.map_err(|error| format!("{}: {error}", shown(address)))
     }
 
-    /// Where the master of this name is, as one sentinel sees it.
-    pub async fn ask_sentinel(&self, sentinel: &RedisAddress, master: &str) -> Result<RedisAddress, String> {
+    /// Where the master of this name is, as one sentinel sees it, and how new what it knows is: the one that was elected
+    /// last has the highest number.
+    pub async fn ask_sentinel(&self, sentinel: &RedisAddress, master: &str) -> Result<(u64, RedisAddress), String> {
         let asked = async {
             let mut open = self.reach(sentinel, &self.sentinels).await?;
             let mut question = cmd("SENTINEL");
-            question.arg("get-master-addr-by-name").arg(master);
-            let answer = open.ask(&question).await.map_err(|error| explain(&error))?;
-            match redis::from_redis_value::<Option<(String, u16)>>(answer) {
-                Ok(Some((host, port))) => Ok(RedisAddress::Tcp { host, port }),
-                Ok(None) => Err(format!("knows no master {master:?}: compare `master` with its configuration")),
-                Err(_) => Err("gives no address".to_owned()),
-            }
+            question.arg("MASTER").arg(master);
+            let answer = open.ask(&question).await.map_err(|error| match error.code() {
+                Some("ERR") => format!("knows no master {master:?}: compare `master` with its configuration"),
+                _ => explain(&error),
+            })?;
+            let mut fields = redis::from_redis_value::<HashMap<String, String>>(answer).unwrap_or_default();
+            let host = fields.remove("ip").filter(|host| !host.is_empty());
+            let port = fields.get("port").and_then(|port| port.parse().ok());
+            let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+            let (host, port) = host.zip(port).ok_or("gives no address")?;
+            Ok((epoch, RedisAddress::Tcp { host, port }))
         };
         asked.await.map_err(|error: String| format!("sentinel {}: {error}", shown(sentinel)))
     }

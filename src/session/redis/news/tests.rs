@@ -9,7 +9,15 @@ use super::*;
 use crate::{
     config::{RedisServers, RedisStore},
     model::Time,
-    session::redis::testing::{Proxy, Server, metrics, settings},
+    session::{
+        SessionStore,
+        record::RevocationReason,
+        redis::{
+            Redis,
+            testing::{Proxy, Server, cluster, metrics, settings},
+        },
+        testing::{ring, session},
+    },
 };
 
 fn listener(settings: &RedisStore) -> Listener {
@@ -50,6 +58,34 @@ async fn what_others_publish_is_heard_and_what_makes_no_sense_is_not() {
     assert_eq!(news.try_recv(), Err(TryRecvError::Empty));
     drop(listener);
     assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap(), Err(broadcast::error::RecvError::Closed));
+}
+
+#[tokio::test]
+async fn what_one_process_does_with_the_store_is_news_to_another() {
+    let server = Server::start();
+    let open = || Redis::open(&server.settings(), ring(&[1]), Time::default(), &Handle::current(), metrics()).unwrap();
+    let (here, there) = (open(), open());
+    let mut news = there.news().unwrap();
+    assert_eq!(next(&mut news).await, News::Missed);
+    let session = session("ada", here.now());
+    here.create(session.clone(), 10).await.unwrap();
+    here.revoke(session.id, RevocationReason::Operator).await.unwrap();
+    assert_eq!(next(&mut news).await, News::Ended(session.id));
+    assert!(here.save("signing keys", 0, b"keys".to_vec()).await.unwrap());
+    assert_eq!(next(&mut news).await, News::Document);
+}
+
+#[tokio::test]
+async fn in_a_cluster_it_does_not_matter_where_something_is_published() {
+    let servers = cluster(&[]);
+    let listener = listener(&settings(RedisServers::Cluster(vec![servers[1].at()])));
+    let mut news = listener.subscribe();
+    assert_eq!(next(&mut news).await, News::Missed);
+    for server in &servers {
+        let ended = SessionId::random().unwrap();
+        server.ask::<u32>(&["PUBLISH", "sidegate:ended", &ended.to_string()]);
+        assert_eq!(next(&mut news).await, News::Ended(ended));
+    }
 }
 
 #[tokio::test]

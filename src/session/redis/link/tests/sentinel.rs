@@ -98,6 +98,48 @@ async fn a_sentinel_that_tells_of_a_replica_is_not_believed() {
     assert!(error.contains("is not the master yet, or no more"), "{error}");
 }
 
+/// A sentinel that watches nobody but this server, and knows of the election with this number.
+fn sentinel_of(server: &TestServer, epoch: u32) -> TestServer {
+    TestServer::start_with(|_, folder| {
+        let port = server.port();
+        let settings =
+            format!("sentinel monitor sidegate 127.0.0.1 {port} 2\nsentinel config-epoch sidegate {epoch}\n");
+        fs::write(folder.path("sentinel.conf"), settings).unwrap();
+        vec![folder.path("sentinel.conf").to_str().unwrap().to_owned(), "--sentinel".to_owned()]
+    })
+}
+
+#[tokio::test]
+async fn of_two_masters_the_one_that_was_elected_last_is_asked_also_if_the_other_answers_as_before() {
+    let (old, new) = (TestServer::start(), TestServer::start());
+    // Cut off from the others: it knows of no election, and neither does the old master.
+    let cut_off = sentinel_of(&old, 0);
+    let elected = sentinel_of(&new, 1);
+    let open = |sentinels| RedisStore {
+        servers: RedisServers::Sentinel { sentinels, master: "sidegate".to_owned(), username: None, password: None },
+        ..one(&old)
+    };
+    let both = link(&open(vec![cut_off.at(), elected.at()]));
+    for _ in 0..10 {
+        ask::<Value>(&both, &["INCR", "count"]).await.unwrap();
+    }
+    assert_eq!(new.ask::<u32>(&["GET", "count"]), 10);
+
+    // The same for who was there before the election.
+    let sentinel = sentinel_of(&old, 0);
+    let before = link(&open(vec![sentinel.at()]));
+    ask::<Value>(&before, &["SET", "key", "1"]).await.unwrap();
+    assert_eq!(old.ask::<u32>(&["GET", "key"]), 1);
+    sentinel.ask::<()>(&["SENTINEL", "REMOVE", "sidegate"]);
+    sentinel.ask::<()>(&["SENTINEL", "MONITOR", "sidegate", "127.0.0.1", &new.port().to_string(), "2"]);
+    let start = Clock::now();
+    while new.ask::<Option<u32>>(&["GET", "key"]) != Some(2) {
+        assert!(start.elapsed() < Duration::from_secs(15), "the new master is not found");
+        ask::<Value>(&before, &["SET", "key", "2"]).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn what_sentinels_refuse_or_do_not_know_is_told() {
     let sentinel = TestServer::start_with(|_, folder| {
