@@ -38,8 +38,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, redb::Redb,
-        redis::Redis, ring::KeyRing, ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, moving,
+        redb::Redb, redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -394,6 +394,12 @@ fn own(
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
+    if !alone && config.store != Store::Memory {
+        // Whoever moves its sessions must not go on with what they read before.
+        if let Err(error) = background.block_on(moving::note_serving(store.as_ref())) {
+            tracing::warn!(%error, "an interrupted export of sessions may not notice that they are served again");
+        }
+    }
     let Some(authority) = authority(None, counts)?.map(Arc::new) else { return Ok(None) };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let mut sessions = Sessions::new(measured, ring.clone(), background.clone())?;
@@ -411,6 +417,26 @@ fn own(
     }
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
+}
+
+/// Opens a store beside those who serve from it; `None`: its sessions are in the process that serves.
+///
+/// # Errors
+/// Why it cannot be used, and what to do.
+pub fn open_store(
+    store: &Store,
+    ring: &Arc<KeyRing>,
+    time: &Time,
+    background: &Handle,
+) -> Result<Option<Arc<dyn SessionStore>>, BoxError> {
+    Ok(match store {
+        Store::Memory => None,
+        Store::Redis(settings) => {
+            let link = Metrics::new().link.store(store.kind());
+            Some(Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?))
+        }
+        Store::Redb { path } => Some(Arc::new(Redb::open(path, ring.clone(), time.clone())?)),
+    })
 }
 
 /// Who renews what an authority outside gives, if one vouches.

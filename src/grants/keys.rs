@@ -23,7 +23,7 @@ use crate::{
     jose::{
         SigningKeys, folder,
         mint::MintError,
-        rotation::{Begun, Plan, Ring},
+        rotation::{Begun, DOCUMENT, Plan, Ring},
     },
     model::{BoxError, Time, UnixTime},
     session::{News, SessionStore, StoreError},
@@ -298,8 +298,6 @@ fn plan_of(settings: &Signing) -> Plan {
     }
 }
 
-/// The name of the document in the store.
-const DOCUMENT: &str = "signing-keys";
 /// How often the store is asked what other processes did, whatever is heard of them.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The same while nothing is heard of them, or there are no keys yet.

@@ -17,6 +17,7 @@ pub mod measured;
 pub mod memory;
 #[cfg(test)]
 mod model_test;
+pub mod moving;
 pub mod record;
 pub mod redb;
 pub mod redis;

@@ -7,6 +7,7 @@ mod counts;
 mod keys;
 mod link;
 mod lists;
+mod moving;
 mod news;
 mod opening;
 mod purge;
@@ -34,6 +35,7 @@ use self::{
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
     sealed,
@@ -260,6 +262,18 @@ impl SessionStore for Redis {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         async move { self.shared.list(&filter, after, most).await }.boxed()
+    }
+
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.shared.records(after, most).boxed()
+    }
+
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        async move { self.shared.restore(&moved).await }.boxed()
+    }
+
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move { self.listener.others().await.map_err(StoreError::Unavailable) }.boxed()
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -45,6 +45,11 @@ impl KeyRing {
         self.keys.first().map_or(0, |key| key.id)
     }
 
+    /// The ids of its keys, the current one first, each with what tells it from another one of the same id.
+    pub(super) fn checks(&self) -> impl Iterator<Item = (u32, [u8; 16])> {
+        self.keys.iter().map(|key| key.id).zip(self.index(b"which key", ""))
+    }
+
     /// The key of the refresh tokens of one family; `None` if the ring has lost its master key.
     pub(super) fn refresh_key(&self, form: RefreshForm, master: u32, salt: &[u8; 16]) -> Option<hmac::Key> {
         let key = self.keys.iter().find(|key| key.id == master)?;
