@@ -30,6 +30,7 @@ use crate::{
         routes::{Conflict, Gap, Routes},
         upstream::Upstream,
     },
+    rate::shared::Shared,
     refresh::{Renewals, service::Keeper},
     server::{
         self, Listeners, PlainServer, Shutdown, Summary,
@@ -37,8 +38,8 @@ use crate::{
         health::Health,
     },
     session::{
-        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, redb::Redb,
-        redis::Redis, ring::KeyRing, ring_file,
+        SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, moving,
+        redb::Redb, redis::Redis, ring::KeyRing, ring_file,
     },
     telemetry::metrics::Metrics,
 };
@@ -360,12 +361,12 @@ fn own(
     };
     let keys = old.and_then(|old| old.endpoints()).map(|endpoints| endpoints.grants.keys.clone());
     let old = old.and_then(|old| old.proxy().auth().own());
-    let authority = Authority::new(config.clone(), old.map(|old| &*old.authority), None, metrics.clone())?;
-    let Some(authority) = authority.map(Arc::new) else { return Ok(None) };
-    metrics.oauth.prepare(authority.settings(), &["oauth2"]);
-    let signing = &authority.settings().signing;
+    let Some(settings) = &config.authority else { return Ok(None) };
+    metrics.oauth.prepare(settings, &["oauth2"]);
+    let authority = |old, counts| Authority::new(config.clone(), old, counts, metrics.clone());
     if let Some((old, keys)) = old.zip(keys) {
         keys.check()?;
+        let Some(authority) = authority(Some(&old.authority), None)?.map(Arc::new) else { return Ok(None) };
         let last = old.renewals.as_deref();
         let renewals = renewals(config, &old.sessions, &authority, last, time, metrics, background)?;
         if let Some(renewals) = &renewals {
@@ -381,15 +382,25 @@ fn own(
         MasterKeys::Ephemeral | MasterKeys::Generate(_) => KeyRing::ephemeral()?,
     };
     let ring = Arc::new(ring);
+    let mut counts: Option<Arc<dyn Shared>> = None;
     let store: Arc<dyn SessionStore> = match &config.store {
         Store::Memory => Arc::new(Memory::new(time.clone())),
         Store::Redis(settings) => {
             let link = metrics.link.store(config.store.kind());
-            Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?)
+            let redis = Redis::open(settings, ring.clone(), time.clone(), background, link)?;
+            counts = Some(Arc::new(redis.counts(settings.timeout, metrics.oauth.store(config.store.kind()))));
+            Arc::new(redis)
         }
         Store::Redb { .. } if alone => Arc::new(Elsewhere::new(time.clone())),
         Store::Redb { path } => Arc::new(Redb::open(path, ring.clone(), time.clone())?),
     };
+    if !alone && config.store != Store::Memory {
+        // Whoever moves its sessions must not go on with what they read before.
+        if let Err(error) = background.block_on(moving::note_serving(store.as_ref())) {
+            tracing::warn!(%error, "an interrupted export of sessions may not notice that they are served again");
+        }
+    }
+    let Some(authority) = authority(None, counts)?.map(Arc::new) else { return Ok(None) };
     let measured = Arc::new(Measured::new(store, metrics.oauth.store(config.store.kind())));
     let mut sessions = Sessions::new(measured, ring.clone(), background.clone())?;
     if let Store::Redis(settings) = &config.store
@@ -398,13 +409,34 @@ fn own(
         sessions = sessions.with_journal(Journal::open(folder, ring, time.clone(), metrics.clone())?);
     }
     let sessions = Arc::new(sessions);
-    let keys = Arc::new(KeyKeeper::start(signing, sessions.store(), time, background)?);
+    let shared = matches!(config.store, Store::Redis(_));
+    let keys = Arc::new(KeyKeeper::start(&settings.signing, sessions.store(), shared, time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
         renewals.sweep();
     }
     let own = Own::new(config.clone(), sessions, keys.signing().clone(), authority, renewals);
     Ok(Some((own, keys)))
+}
+
+/// Opens a store beside those who serve from it; `None`: its sessions are in the process that serves.
+///
+/// # Errors
+/// Why it cannot be used, and what to do.
+pub fn open_store(
+    store: &Store,
+    ring: &Arc<KeyRing>,
+    time: &Time,
+    background: &Handle,
+) -> Result<Option<Arc<dyn SessionStore>>, BoxError> {
+    Ok(match store {
+        Store::Memory => None,
+        Store::Redis(settings) => {
+            let link = Metrics::new().link.store(store.kind());
+            Some(Arc::new(Redis::open(settings, ring.clone(), time.clone(), background, link)?))
+        }
+        Store::Redb { path } => Some(Arc::new(Redb::open(path, ring.clone(), time.clone())?)),
+    })
 }
 
 /// Who renews what an authority outside gives, if one vouches.

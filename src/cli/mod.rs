@@ -86,11 +86,14 @@ enum Command {
         (umask 077; sidegate keys master > master.keys)\n\n\
         Without authority.signing.folder, sidegate makes and rotates its signing keys itself, in the session store.")]
     Keys(keys::Keys),
-    /// List, show and end the sessions of a running sidegate.
+    /// List, show and end the sessions of a running sidegate; move them from one store to another.
     #[command(after_help = "Examples:\n  sidegate sessions list --token-file admin.token\n  \
-        sidegate sessions revoke --user ana --token-file admin.token\n\n\
-        The running process needs `admin.token_file` in its configuration.\n\n\
-        Exit codes: 0 done, 1 no answer or refused, 2 there is no such session, 64 wrong command line or token file.")]
+        sidegate sessions revoke --user ana --token-file admin.token\n  \
+        sidegate sessions export -c redb.yaml --to sessions.moved\n  \
+        sidegate sessions import -c redis.yaml --from sessions.moved\n\n\
+        To be asked, the running process needs `admin.token_file` in its configuration.\n\n\
+        Exit codes: 0 done, 1 no answer, refused or failed, 2 there is no such session, 3 something was left behind, \n\
+        64 wrong command line, token file or settings.")]
     Sessions(sessions::Sessions),
 }
 

@@ -1,6 +1,11 @@
-//! `sidegate sessions`: who is signed in, asked of the admin listener of a running sidegate.
+//! `sidegate sessions`: who is signed in, asked of the admin listener of a running sidegate; and the way of sessions from one
+//! store to another, past it.
 
 mod client;
+mod export;
+mod import;
+mod progress;
+mod store;
 mod table;
 
 use std::{
@@ -44,6 +49,20 @@ enum What {
         Exit codes: 0 ended (or had ended), 1 no answer or refused, 2 there is no such session."
     )]
     Revoke(Revoke),
+    /// Write every session of the configured store into a file, sealed: to move to another store.
+    #[command(after_help = "Examples:\n  sidegate sessions export -c redb.yaml --to sessions.moved\n  \
+        sidegate sessions export -c replicas.yaml --to sessions.moved --while-serving --json\n\n\
+        Stop every sidegate that uses the store before (redb is locked by a running one). An export that was interrupted \n\
+        goes on where it stood when it is asked for again. Codes and used assertions, which live for minutes, stay behind.\n\n\
+        Exit codes: 0 done, 1 failed (ask again), 3 done, but records that cannot be read are missing, 64 wrong settings.")]
+    Export(export::Options),
+    /// Bring the sessions of such a file into the configured store; what is there already in a newer state stays as it is.
+    #[command(after_help = "Examples:\n  sidegate sessions import -c redis.yaml --from sessions.moved --dry-run\n  \
+        sidegate sessions import -c redis.yaml --from sessions.moved\n\n\
+        The ring in keys.master_file must hold every master key of the old configuration. Nothing of a file that is not \n\
+        whole is used. An import that was interrupted is asked for again: nothing comes twice.\n\n\
+        Exit codes: 0 done, 1 failed (ask again), 3 done, but ids were other sessions' there, 64 wrong settings.")]
+    Import(import::Options),
 }
 
 #[derive(Args)]
@@ -110,6 +129,8 @@ pub fn sessions(asked: &Sessions) -> ExitCode {
         What::List(list) => &list.common,
         What::Show(show) => &show.common,
         What::Revoke(revoke) => &revoke.common,
+        What::Export(options) => return export::export(options),
+        What::Import(options) => return import::import(options),
     };
     let client = match Client::new(&common.admin, &common.token_file) {
         Ok(client) => client,
@@ -122,6 +143,8 @@ pub fn sessions(asked: &Sessions) -> ExitCode {
         What::List(list) => print_all(&client, list),
         What::Show(show) => print_one(&client, show),
         What::Revoke(revoke) => end(&client, revoke),
+        // Asked of no running process, and answered above.
+        What::Export(_) | What::Import(_) => Ok(()),
     };
     match done {
         Err(error) if error.downcast_ref::<Refused>().is_some_and(Refused::is_unknown) => {
@@ -205,3 +228,5 @@ const PAGE: &str = "500";
 
 /// The exit code for a session that is not there.
 const UNKNOWN: u8 = 2;
+/// The exit code for a move that left something behind.
+const INCOMPLETE: u8 = 3;

@@ -111,6 +111,32 @@ impl Ring {
         Ok(begun)
     }
 
+    /// Takes over from `other`, as previous ones, the keys that it has not itself, so that what they have signed stays good;
+    /// says how many.
+    ///
+    /// # Errors
+    /// If those are more than it may hold; then nothing has changed.
+    pub fn adopt(&mut self, other: &Ring, now: UnixTime) -> Result<usize, MintError> {
+        let mut adopted = Vec::new();
+        for key in &other.keys {
+            let until = match key.stage {
+                Stage::Previous { until } => until,
+                // Also one that did not sign yet: it may have begun since.
+                Stage::Current { .. } | Stage::Next { .. } => now.plus(KEPT),
+            };
+            let known = self.keys.iter().any(|known| known.document.expose() == key.document.expose());
+            if !known && now < until {
+                adopted.push(RingKey { stage: Stage::Previous { until }, ..key.clone() });
+            }
+        }
+        if self.keys.len() + adopted.len() > MOST_KEYS {
+            return Err(MintError::RingFull);
+        }
+        let count = adopted.len();
+        self.keys.splice(0..0, adopted);
+        Ok(count)
+    }
+
     /// When [`Ring::advance`] has something to do again.
     pub fn due(&self, plan: &Plan) -> Option<UnixTime> {
         let steps = self.keys.iter().filter_map(|key| match key.stage {
@@ -203,6 +229,9 @@ struct Kept {
     stage: Stage,
     document: String,
 }
+
+/// The name of the document that stores keep it as.
+pub const DOCUMENT: &str = "signing-keys";
 
 /// Seconds that a previous key stays published and believed: the day that a token may live at most, whatever the
 /// configuration said when it was signed, and an hour for clocks and for copies of the key set.

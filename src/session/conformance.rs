@@ -1,6 +1,7 @@
 //! One suite that holds every store to the same behaviour. A store is plugged in by saying how it is opened.
 
 mod lease;
+mod restored;
 mod slides;
 mod successors;
 mod vouched;
@@ -9,7 +10,7 @@ use std::{any::Any, collections::BTreeSet, future::Future, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use self::{lease::*, slides::*, successors::*, vouched::*};
+use self::{lease::*, restored::*, slides::*, successors::*, vouched::*};
 use super::{
     Access, Created, Filter, SessionStore, Spent,
     family::{Outcome, Refused, Rotate},
@@ -128,6 +129,13 @@ conforms!(
     an_answer_ahead_of_a_store_that_lost_the_lease_is_kept,
     what_is_over_is_not_renewed_and_leaves_nothing_behind,
     what_was_begun_and_what_came_too_late_survive_a_restart,
+    a_restored_session_is_as_it_was_and_counts_like_any_other,
+    what_is_restored_again_changes_nothing_and_never_goes_back,
+    of_a_tombstone_and_a_live_session_the_tombstone_stays,
+    an_id_of_another_session_is_not_restored,
+    a_renewal_that_was_begun_elsewhere_is_found_and_what_came_too_late_is_there,
+    of_many_who_restore_one_session_one_keeps_it,
+    records_are_everything_that_is_not_over_in_the_order_of_their_ids,
 );
 
 conforms!(memory_alone for memory: a_process_that_is_alone_takes_over_at_once_what_another_left);

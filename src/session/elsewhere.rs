@@ -8,6 +8,7 @@ use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
     memory::Memory,
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
@@ -108,6 +109,14 @@ impl SessionStore for Elsewhere {
     }
 
     fn list(&self, _: Filter, _: Option<SessionId>, _: usize) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
+        elsewhere()
+    }
+
+    fn records(&self, _: Option<SessionId>, _: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        elsewhere()
+    }
+
+    fn restore(&self, _: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
         elsewhere()
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, News, SessionStore, Spent, StoreError},
@@ -150,6 +151,19 @@ impl SessionStore for Measured {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.step(StoreOperation::List, self.inside.list(filter, after, most))
+    }
+
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.step(StoreOperation::List, self.inside.records(after, most))
+    }
+
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        self.step(StoreOperation::Open, self.inside.restore(moved))
+    }
+
+    /// Not counted: nobody who serves asks.
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inside.listeners()
     }
 
     /// Not counted: it is what a scrape of the counters asks.

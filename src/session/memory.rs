@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use super::{
     family::{Outcome, Refused, Rotate},
     lease::{Candidate, Intend, Intended, Left, MOST_CANDIDATES, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     store::{Created, Document, Filter, SessionStore, Spent, StoreError},
@@ -125,6 +126,38 @@ impl Kept {
         if candidates.len() > MOST_CANDIDATES {
             candidates.remove(0);
         }
+    }
+
+    fn record(&self, session: &Session) -> Moved {
+        let candidates = self.candidates.get(&session.id).into_iter().flatten().rev();
+        let candidates = candidates.map(|(_, candidate)| candidate.clone()).collect();
+        Moved { session: session.clone(), candidates }
+    }
+
+    fn restore(&mut self, moved: Moved, now: UnixTime) -> Restored {
+        let id = moved.session.id;
+        let moved = match self.sessions.get(&id) {
+            Some(kept) if !kept.is_same(&moved.session) => return Restored::Taken,
+            Some(kept) => match self.record(kept).joined(&moved, now) {
+                Some(joined) => joined,
+                None => return Restored::There,
+            },
+            None => moved,
+        };
+        let Moved { session, candidates } = moved;
+        Kept::ended(&mut self.live, &session);
+        self.forget_renewal(id);
+        if session.state.revoked.is_none() {
+            self.live.entry(Owner::of(&session)).or_default().insert((session.state.created, id));
+        }
+        if session.state.has_intent() {
+            self.intents.insert(id);
+        }
+        let generation = session.state.vouched.map_or(0, |vouched| vouched.generation);
+        candidates.into_iter().rev().for_each(|candidate| self.put_aside(id, generation, candidate));
+        self.index(&session);
+        self.sessions.insert(id, session);
+        Restored::Kept
     }
 
     /// What is not renewed any more needs neither.
@@ -367,6 +400,24 @@ impl SessionStore for Memory {
             let behind = kept.sessions.values().filter(|session| after.is_none_or(|after| session.id > after));
             behind.filter(|session| filter.matches(session, now)).take(most).cloned().collect()
         })
+    }
+
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.step(move |kept, now| {
+            let behind = kept.sessions.range((after.map_or(Unbounded, Excluded), Unbounded)).take(most);
+            let mut records = Records::default();
+            for (number, (id, session)) in behind.enumerate() {
+                records.last = (number + 1 == most).then_some(*id);
+                if now < session.state.over_at() {
+                    records.moved.push(kept.record(session));
+                }
+            }
+            records
+        })
+    }
+
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        self.step(|kept, now| kept.restore(moved, now))
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

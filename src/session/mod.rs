@@ -17,6 +17,7 @@ pub mod measured;
 pub mod memory;
 #[cfg(test)]
 mod model_test;
+pub mod moving;
 pub mod record;
 pub mod redb;
 pub mod redis;
@@ -28,7 +29,7 @@ mod slide;
 pub mod store;
 mod succeed;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod tokens;
 mod vouched;
 mod watched;

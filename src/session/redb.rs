@@ -2,6 +2,7 @@
 
 mod file;
 mod lease;
+mod moving;
 mod readers;
 mod record;
 mod steps;
@@ -30,6 +31,7 @@ use self::{
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId, State},
     ring::KeyRing,
     sealed,
@@ -276,6 +278,14 @@ impl SessionStore for Redb {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.look_on(self.lists.as_ref(), move |view, ring, now| list(view, &filter, after, most, ring, now))
+    }
+
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.look_on(self.lists.as_ref(), move |view, ring, now| moving::records(view, after, most, ring, now))
+    }
+
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        self.step(move |tables, ring, now| moving::restore(tables, &moved, ring, now))
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

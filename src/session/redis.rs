@@ -3,9 +3,11 @@
 //! A session is one hash; every change of it is one script, which the server runs alone and in its own time (`lua/`). The
 //! scripts say what [`super::State`] says, and a test holds them to it.
 
+mod counts;
 mod keys;
 mod link;
 mod lists;
+mod moving;
 mod news;
 mod opening;
 mod purge;
@@ -22,6 +24,7 @@ use redis::cmd;
 use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
 use self::{
+    counts::Counts,
     keys::Keys,
     link::Link,
     news::{Listener, Pace},
@@ -32,6 +35,7 @@ use self::{
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     ring::KeyRing,
     sealed,
@@ -44,7 +48,7 @@ use crate::{
     config::RedisStore,
     crash::{self, Point},
     model::{BoxError, Time, UnixMillis, UnixTime},
-    telemetry::metrics::LinkMetrics,
+    telemetry::metrics::{LinkMetrics, StoreMetrics},
 };
 
 /// A handle on the servers; nothing of a session is kept here.
@@ -91,6 +95,11 @@ impl Redis {
         });
         let purging = background.spawn(purge::now_and_then(shared.clone())).abort_handle();
         Ok(Redis { shared, listener, purging })
+    }
+
+    /// What replicas count together; no step takes longer than `timeout`.
+    pub fn counts(&self, timeout: Duration, metrics: StoreMetrics) -> Counts {
+        Counts::new(self.shared.clone(), timeout, metrics)
     }
 }
 
@@ -254,6 +263,18 @@ impl SessionStore for Redis {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         async move { self.shared.list(&filter, after, most).await }.boxed()
+    }
+
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.shared.records(after, most).boxed()
+    }
+
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>> {
+        async move { self.shared.restore(&moved).await }.boxed()
+    }
+
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move { self.listener.others().await.map_err(StoreError::Unavailable) }.boxed()
     }
 
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -18,6 +18,7 @@ struct Derived {
     access: hmac::Key,
     code: hmac::Key,
     index: hmac::Key,
+    count: hmac::Key,
     seal: aead::LessSafeKey,
     form: aead::LessSafeKey,
 }
@@ -42,6 +43,11 @@ impl KeyRing {
     /// The id of the key that new records are made with.
     pub fn current(&self) -> u32 {
         self.keys.first().map_or(0, |key| key.id)
+    }
+
+    /// The ids of its keys, the current one first, each with what tells it from another one of the same id.
+    pub(super) fn checks(&self) -> impl Iterator<Item = (u32, [u8; 16])> {
+        self.keys.iter().map(|key| key.id).zip(self.index(b"which key", ""))
     }
 
     /// The key of the refresh tokens of one family; `None` if the ring has lost its master key.
@@ -89,6 +95,21 @@ impl KeyRing {
         })
     }
 
+    /// What stands for whose guesses are counted, in every replica. By the oldest key: while a new one is being rolled out,
+    /// that is the one that all have.
+    pub(super) fn count(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let Some(key) = self.keys.iter().min_by_key(|key| key.id) else { return [0; 16] };
+        let mut mac = hmac::Context::with_key(&key.count);
+        for part in parts {
+            // With its length before it, so that no two lists of parts look alike.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&mac.sign().as_ref()[..16]);
+        half
+    }
+
     /// Seals `plain` for the place `associated` (record, field and version): key id, nonce, ciphertext and tag.
     ///
     /// # Errors
@@ -128,7 +149,7 @@ impl KeyRing {
         plain: &[u8],
         associated: &[u8],
     ) -> Result<Vec<u8>, SealError> {
-        let key = self.keys.first().ok_or(SealError::UnknownKey)?;
+        let key = self.keys.first().ok_or(SealError::Crypto)?;
         let mut nonce = [0; aead::NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| SealError::Crypto)?;
         let mut body = plain.to_vec();
@@ -148,7 +169,7 @@ impl KeyRing {
         let (id, rest) = sealed.split_first_chunk::<4>().ok_or(SealError::Crypto)?;
         let (nonce, body) = rest.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or(SealError::Crypto)?;
         let id = u32::from_be_bytes(*id);
-        let key = self.keys.iter().find(|key| key.id == id).ok_or(SealError::UnknownKey)?;
+        let key = self.keys.iter().find(|key| key.id == id).ok_or(SealError::UnknownKey(id))?;
         let mut body = body.to_vec();
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         let plain =
@@ -164,14 +185,14 @@ impl Derived {
             hmac::Key::from(master.expand(&[info], hmac::HMAC_SHA256).expect("HKDF gives 32 bytes"))
         };
         let (access, code) = (mac(b"sidegate access token v1"), mac(b"sidegate authorization code v1"));
-        let index = mac(b"sidegate index v1");
+        let (index, count) = (mac(b"sidegate index v1"), mac(b"sidegate count v1"));
         let aead = |info: &'static [u8]| {
             let info = [info];
             let key = master.expand(&info, &aead::AES_256_GCM).expect("HKDF gives 32 bytes");
             aead::LessSafeKey::new(aead::UnboundKey::from(key))
         };
         let (seal, form) = (aead(b"sidegate seal v1"), aead(b"sidegate form v1"));
-        Derived { id, access, code, index, seal, form, master }
+        Derived { id, access, code, index, count, seal, form, master }
     }
 }
 
@@ -190,8 +211,8 @@ pub fn digest16(content: &[u8]) -> [u8; 16] {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    #[error("sealed under a master key that is not in the ring")]
-    UnknownKey,
+    #[error("sealed under master key {0}, which is not in the ring")]
+    UnknownKey(u32),
     #[error("not sealed by us, or damaged")]
     Crypto,
 }

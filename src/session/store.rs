@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::broadcast;
 
 use super::{
     family::{Outcome, Rotate},
     lease::{Candidate, Intend, Intended, Left, Renewer},
+    moving::{Moved, Records, Restored},
     record::{Code, RevocationReason, Session, SessionId},
     slide::{Slid, Slide},
     succeed::{Succeed, Succeeded},
@@ -112,6 +113,19 @@ pub trait SessionStore: Send + Sync {
         after: Option<SessionId>,
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>>;
+
+    /// Everything that is kept of the sessions behind `after`, tombstones among them, for whoever moves it elsewhere. What is
+    /// over is left out.
+    fn records(&self, after: Option<SessionId>, most: usize) -> BoxFuture<'_, Result<Records, StoreError>>;
+
+    /// Keeps a session that another store kept, as [`Moved::joined`] says where it is there already. It makes no room for
+    /// itself: no other session is superseded.
+    fn restore(&self, moved: Moved) -> BoxFuture<'_, Result<Restored, StoreError>>;
+
+    /// How many other processes are at this store.
+    fn listeners(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(Ok(0)).boxed()
+    }
 
     /// Sessions that are neither revoked nor over, as of the last purge or later.
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>>;

@@ -144,7 +144,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Makes a session findable that is being renewed. What is not renewed any more needs no candidates.
-    fn index_renewal(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
+    pub(super) fn index_renewal(&mut self, id: SessionId, kept: &Kept) -> Result<(), Failure> {
         if kept.state.has_intent() && kept.state.revoked.is_none() {
             self.intents.insert(id.0, ())?;
         } else {

@@ -65,6 +65,11 @@ impl Keys {
         self.anywhere("foreign", digest)
     }
 
+    /// Wrong ones of somebody, somewhere.
+    pub(super) fn guesses(&self, count: &[u8; 16]) -> String {
+        self.anywhere("guesses", count)
+    }
+
     pub(super) fn used(&self, key: &[u8; 32]) -> String {
         self.anywhere("used", key)
     }

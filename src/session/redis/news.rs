@@ -3,7 +3,7 @@
 //! A subscription that has died looks like one on which nothing happens. So each process publishes a beat of its own, on the
 //! connections that steps use, and must hear it: that proves the whole way.
 
-use std::{pin::pin, str, sync::Arc, time::Duration};
+use std::{collections::HashSet, pin::pin, str, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use redis::{Msg, cmd};
@@ -11,7 +11,7 @@ use tokio::{
     runtime::Handle,
     sync::broadcast,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at},
 };
 
 use super::link::Link;
@@ -25,6 +25,11 @@ use crate::{
 pub(super) struct Listener {
     news: broadcast::Sender<News>,
     task: JoinHandle<()>,
+    link: Arc<Link>,
+    /// What this process's beats say, and where.
+    own: String,
+    beats: String,
+    pace: Pace,
 }
 
 /// How often there is a beat, and how long it may take to be heard.
@@ -45,16 +50,34 @@ impl Listener {
     /// If there is no randomness.
     pub(super) fn start(link: Arc<Link>, background: &Handle, prefix: &str, pace: Pace) -> Result<Listener, BoxError> {
         let (news, _) = broadcast::channel(MOST_WAITING);
+        let (own, channels) = (SessionId::random()?.to_string(), CHANNELS.map(|name| format!("{prefix}:{name}")));
+        let beats = channels[BEAT].clone();
         let ear = Ear {
-            link,
+            link: link.clone(),
             news: news.clone(),
-            channels: CHANNELS.map(|name| format!("{prefix}:{name}")),
-            own: SessionId::random()?.to_string(),
+            channels,
+            own: own.clone(),
             pace,
             state: State::New,
             since: Instant::now(),
         };
-        Ok(Listener { news, task: background.spawn(ear.run()) })
+        Ok(Listener { news, task: background.spawn(ear.run()), link, own, beats, pace })
+    }
+
+    /// How many other processes live: each says so with every beat.
+    ///
+    /// # Errors
+    /// If not even this one is heard.
+    pub(super) async fn others(&self) -> Result<u64, String> {
+        let (mut heard, begun) = (HashSet::new(), Instant::now());
+        let mut messages = pin!(self.link.listen(std::slice::from_ref(&self.beats)).await?);
+        while let Ok(Some(message)) = timeout_at(begun + self.pace.beat + self.pace.patience, messages.next()).await {
+            heard.insert(message.get_payload_bytes().to_owned());
+        }
+        match heard.remove(self.own.as_bytes()) {
+            true => Ok(heard.len() as u64),
+            false => Err("who else serves from it is not heard".to_owned()),
+        }
     }
 
     /// What is heard from now on. Whoever lags behind so far that something is gone has missed it.

@@ -197,7 +197,7 @@ impl Shared {
 }
 
 /// Answers 1 if it was not there.
-fn added(index: &str, score: u64, id: SessionId) -> Cmd {
+pub(super) fn added(index: &str, score: u64, id: SessionId) -> Cmd {
     one(cmd("ZADD").arg(index).arg("NX").arg(score).arg(id.to_string()))
 }
 

@@ -10,6 +10,7 @@ use crate::{
     model::{RefreshForm, Scope, UnixMillis, UnixTime},
     session::{
         lease::{Candidate, Intent, Renewer},
+        moving::Moved,
         record::{Access, Revocation, Session, SessionId, State, Vouched},
         ring::{KeyRing, digest16},
         sealed::{self, FORMAT, Unreadable, damaged},
@@ -142,6 +143,13 @@ impl Control {
         }
     }
 
+    /// The same with what came too late, newest first. When it came nobody knows: it counts from now.
+    pub(super) fn with_late(self, candidates: &[Candidate]) -> Control {
+        let since = self.vouched.as_ref().map_or(0, |vouched| vouched.generation);
+        let late = candidates.iter().rev().map(|candidate| Late { epoch: candidate.epoch, since }).collect();
+        Control { late, ..self }
+    }
+
     fn state(self, access: Vec<Access>) -> Option<State> {
         Some(State {
             client: self.client,
@@ -254,6 +262,19 @@ pub(super) fn candidates(id: SessionId, fields: Value, ring: &KeyRing) -> Result
         sealed::open_candidate(id, late.epoch, sealed, ring)
     };
     control.late.iter().rev().map(sealed).collect()
+}
+
+/// Everything that is kept of a session, with what changes whenever it does (state and access tokens as they are written),
+/// from the answer to `HGETALL`; `None`: there is no such session.
+pub(super) fn moved(id: SessionId, fields: Value, ring: &KeyRing) -> Result<Option<(Moved, [Vec<u8>; 2])>, Unreadable> {
+    let candidates = candidates(id, fields.clone(), ring)?;
+    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value(fields).map_err(|_| damaged("session"))?;
+    let field = |name: &str| fields.get(name).cloned();
+    let read = FIELDS.map(|name| field(name).map_or(Value::Nil, Value::BulkString));
+    let Some(kept) = Kept::read(Value::Array(read.to_vec()))? else { return Ok(None) };
+    let session = kept.open(id, ring)?;
+    let written = ["s", "a"].map(|name| field(name).unwrap_or_default());
+    Ok(Some((Moved { session, candidates }, written)))
 }
 
 /// Refuses what a later version has written.

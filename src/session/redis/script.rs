@@ -37,6 +37,7 @@ pub(super) struct Scripts {
     pub slide: Script,
     pub succeed: Script,
     pub purge: Script,
+    pub restore: Script,
     pub use_once: Script,
     pub save: Script,
 }
@@ -56,6 +57,7 @@ impl Scripts {
             slide: on_session(include_str!("lua/slide.lua")),
             succeed: on_session(include_str!("lua/succeed.lua")),
             purge: on_session(include_str!("lua/purge.lua")),
+            restore: on_session(include_str!("lua/restore.lua")),
             use_once: Script::new(&[include_str!("lua/once.lua")]),
             save: Script::new(&[include_str!("lua/save.lua")]),
         }

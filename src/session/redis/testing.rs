@@ -139,6 +139,31 @@ pub fn at(port: u16) -> RedisAddress {
     RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port }
 }
 
+/// Three masters that share the slots, and do not wait long for one another.
+pub fn cluster(arguments: &[&str]) -> Vec<Server> {
+    let servers: Vec<Server> = (0..3).map(|_| member(arguments)).collect();
+    for (server, slots) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
+        server.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
+        server.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]);
+    }
+    let start = Instant::now();
+    let known = |server: &Server| {
+        let slots: Vec<redis::Value> = server.ask(&["CLUSTER", "SLOTS"]);
+        slots.len() == 3 && server.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    };
+    while !servers.iter().all(known) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the servers make no Cluster");
+        thread::sleep(Duration::from_millis(20));
+    }
+    servers
+}
+
+/// A server that can be one of a Cluster.
+pub fn member(arguments: &[&str]) -> Server {
+    let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no"];
+    Server::with(&[&own[..], arguments].concat())
+}
+
 /// Handles that nobody looks at.
 pub fn metrics() -> LinkMetrics {
     Metrics::new().link.store("redis")

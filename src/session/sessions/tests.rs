@@ -205,6 +205,19 @@ impl SessionStore for Gated {
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.through(move |inside| inside.list(filter, after, most))
     }
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Records, StoreError>> {
+        self.through(move |inside| inside.records(after, most))
+    }
+    fn restore(
+        &self,
+        moved: crate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Restored, StoreError>> {
+        self.through(move |inside| inside.restore(moved))
+    }
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.through(|inside| inside.count())
     }

@@ -225,6 +225,19 @@ impl SessionStore for Process {
     ) -> BoxFuture<'_, Result<Vec<Session>, StoreError>> {
         self.quietly(self.shared.inside.list(filter, after, most))
     }
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Records, StoreError>> {
+        self.quietly(self.shared.inside.records(after, most))
+    }
+    fn restore(
+        &self,
+        moved: crate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<crate::session::moving::Restored, StoreError>> {
+        self.quietly(self.shared.inside.restore(moved))
+    }
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.quietly(self.shared.inside.count())
     }

@@ -145,6 +145,8 @@ pub enum StoreOperation {
     Purge,
     /// The signing keys.
     Document,
+    /// Wrong guesses that replicas count together.
+    Count,
 }
 
 /// How an operation of a session store went.
@@ -477,7 +479,7 @@ impl Hashed {
 
 impl StoreOperation {
     /// In the order of their numbers.
-    const ALL: [StoreOperation; 12] = [
+    const ALL: [StoreOperation; 13] = [
         StoreOperation::Open,
         StoreOperation::Find,
         StoreOperation::Rotate,
@@ -490,6 +492,7 @@ impl StoreOperation {
         StoreOperation::List,
         StoreOperation::Purge,
         StoreOperation::Document,
+        StoreOperation::Count,
     ];
 
     fn as_str(self) -> &'static str {
@@ -506,6 +509,7 @@ impl StoreOperation {
             StoreOperation::List => "list",
             StoreOperation::Purge => "purge",
             StoreOperation::Document => "document",
+            StoreOperation::Count => "count",
         }
     }
 }

@@ -231,6 +231,21 @@ impl SessionStore for Store {
         self.step(self.inside.list(filter, after, most))
     }
 
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Records, StoreError>> {
+        self.step(self.inside.records(after, most))
+    }
+
+    fn restore(
+        &self,
+        moved: sidegate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Restored, StoreError>> {
+        self.step(self.inside.restore(moved))
+    }
+
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.step(self.inside.count())
     }

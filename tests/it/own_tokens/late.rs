@@ -163,6 +163,21 @@ impl SessionStore for Slow {
         self.inside.list(filter, after, most)
     }
 
+    fn records(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Records, StoreError>> {
+        self.inside.records(after, most)
+    }
+
+    fn restore(
+        &self,
+        moved: sidegate::session::moving::Moved,
+    ) -> BoxFuture<'_, Result<sidegate::session::moving::Restored, StoreError>> {
+        self.inside.restore(moved)
+    }
+
     fn count(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inside.count()
     }

@@ -14,7 +14,7 @@ use crate::{
         record::RevocationReason,
         redis::{
             Redis,
-            testing::{Proxy, Server, metrics, settings},
+            testing::{Proxy, Server, cluster, metrics, settings},
         },
         testing::{ring, session},
     },
@@ -73,6 +73,19 @@ async fn what_one_process_does_with_the_store_is_news_to_another() {
     assert_eq!(next(&mut news).await, News::Ended(session.id));
     assert!(here.save("signing keys", 0, b"keys".to_vec()).await.unwrap());
     assert_eq!(next(&mut news).await, News::Document);
+}
+
+#[tokio::test]
+async fn in_a_cluster_it_does_not_matter_where_something_is_published() {
+    let servers = cluster(&[]);
+    let listener = listener(&settings(RedisServers::Cluster(vec![servers[1].at()])));
+    let mut news = listener.subscribe();
+    assert_eq!(next(&mut news).await, News::Missed);
+    for server in &servers {
+        let ended = SessionId::random().unwrap();
+        server.ask::<u32>(&["PUBLISH", "sidegate:ended", &ended.to_string()]);
+        assert_eq!(next(&mut news).await, News::Ended(ended));
+    }
 }
 
 #[tokio::test]

@@ -1,28 +1,7 @@
 //! Three servers that share the keys.
 
 use super::*;
-
-/// Masters of a third of the slots each, which do not wait long for one another.
-fn three() -> Vec<TestServer> {
-    let arguments =
-        ["--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no"];
-    let servers: Vec<TestServer> = (0..3).map(|_| TestServer::with(&arguments)).collect();
-    for (server, slots) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
-        server.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
-        server.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]);
-    }
-    let start = Clock::now();
-    let known = |server: &TestServer| {
-        let slots: Vec<Value> = server.ask(&["CLUSTER", "SLOTS"]);
-        let info: String = server.ask(&["CLUSTER", "INFO"]);
-        slots.len() == 3 && info.contains("cluster_state:ok")
-    };
-    while !servers.iter().all(known) {
-        assert!(start.elapsed() < Duration::from_secs(20), "the servers make no Cluster");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    servers
-}
+use crate::session::redis::testing::{cluster, member};
 
 fn of(servers: &[TestServer]) -> RedisStore {
     settings(RedisServers::Cluster(servers.iter().map(TestServer::at).collect()))
@@ -40,7 +19,7 @@ fn owner(servers: &[TestServer], key: &str) -> usize {
 
 #[tokio::test]
 async fn every_key_is_asked_for_where_it_is_and_what_has_none_anywhere() {
-    let servers = three();
+    let servers = cluster(&[]);
     // One is enough to learn of the others.
     let link = link(&of(&servers[..1]));
     let sets: Vec<Cmd> = keys(200).map(|key| cmd("SET").arg(&key).arg(&key).to_owned()).collect();
@@ -65,7 +44,7 @@ async fn every_key_is_asked_for_where_it_is_and_what_has_none_anywhere() {
 
 #[tokio::test]
 async fn a_slot_moves_under_load_and_no_step_fails_or_is_taken_twice() {
-    let servers = three();
+    let servers = cluster(&[]);
     let link = Arc::new(link(&of(&servers)));
     let tag = keys(100).find(|key| owner(&servers, key) == 0).unwrap();
     let tag = tag.split(':').next().unwrap().to_owned();
@@ -127,7 +106,7 @@ async fn a_slot_moves_under_load_and_no_step_fails_or_is_taken_twice() {
 
 #[tokio::test]
 async fn a_node_that_is_away_or_stuck_takes_only_its_own_keys_with_it() {
-    let mut servers = three();
+    let mut servers = cluster(&[]);
     let settings = RedisStore { timeout: Duration::from_millis(500), ..of(&servers) };
     let link = link(&settings);
     let all: Vec<(String, usize)> = keys(30).map(|key| (key.clone(), owner(&servers, &key))).collect();
@@ -141,7 +120,7 @@ async fn a_node_that_is_away_or_stuck_takes_only_its_own_keys_with_it() {
             servers[2].kill();
         }
         let start = Clock::now();
-        while start.elapsed() < Duration::from_secs(2) {
+        while start.elapsed() < Duration::from_millis(1200) {
             for (key, owner) in &all {
                 let start = Clock::now();
                 let answer = ask::<u32>(&link, &["GET", key]).await;
@@ -166,8 +145,37 @@ async fn a_node_that_is_away_or_stuck_takes_only_its_own_keys_with_it() {
 }
 
 #[tokio::test]
+async fn when_a_node_dies_its_replica_is_asked() {
+    let at_once = ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"];
+    let mut servers = cluster(&at_once);
+    let replica = member(&at_once);
+    replica.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]);
+    let id: String = servers[2].ask(&["CLUSTER", "MYID"]);
+    let until = async |server: &TestServer, question: &[&str], answer: &str| {
+        let start = Clock::now();
+        while !server.ask::<String>(question).contains(answer) {
+            assert!(start.elapsed() < Duration::from_secs(20), "never {answer}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(&replica, &["CLUSTER", "NODES"], &id).await;
+    replica.ask::<()>(&["CLUSTER", "REPLICATE", &id]);
+    until(&replica, &["INFO", "replication"], "master_link_status:up").await;
+    let link = link(&of(&servers));
+    let key = keys(100).find(|key| owner(&servers, key) == 2).unwrap();
+    ask::<Value>(&link, &["SET", &key, "1"]).await.unwrap();
+    for server in &servers[..2] {
+        until(server, &["CLUSTER", "NODES"], "slave").await;
+    }
+    servers[2].kill();
+    let after = until_answered(&link, &["SET", &key, "2"], Duration::from_secs(20)).await;
+    assert!(after < Duration::from_secs(10), "{after:?}");
+    assert_eq!(replica.ask::<u32>(&["GET", &key]), 2);
+}
+
+#[tokio::test]
 async fn settings_that_say_another_kind_of_server_are_told_so() {
-    let servers = three();
+    let servers = cluster(&[]);
     let far = keys(100).find(|key| owner(&servers, key) == 2).unwrap();
     let error = refused(&link(&one(&servers[0])), &["GET", &far]).await;
     assert!(error.contains("name its nodes in `cluster`"), "{error}");
