@@ -55,8 +55,8 @@ fn redb() -> Bench {
 }
 
 fn redis() -> Bench {
-    let (time, server) = (Time::default(), Server::start());
-    let (settings, background) = (server.settings(), Handle::current());
+    let (time, server) = (Time::default(), Server::strict());
+    let (settings, background) = (server.strict_settings(), Handle::current());
     let open = {
         let time = time.clone();
         move || {
