@@ -160,7 +160,6 @@ pub const ENOUGH: &[&str] = &[
     "+exists",
     "+expire",
     "+pexpire",
-    "+incr",
     "+hget",
     "+hset",
     "+hdel",
