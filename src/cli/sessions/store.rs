@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     app,
-    cli::check,
+    cli::{WRONG_SETTINGS, check},
     config::{Config, MasterKeys, RedisAddress, RedisServers, Store},
     model::{BoxError, Time},
     session::{SessionStore, memory::Memory, ring::KeyRing},
@@ -35,7 +35,12 @@ pub enum Purpose {
 /// The exit code, once what is wrong was said.
 pub fn open(file: &Path, purpose: Purpose) -> Result<Opened, ExitCode> {
     app::install_crypto();
-    let config = check::load(file)?.config;
+    // What `check` warns of is not what this is about.
+    let config = check::read(file).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(WRONG_SETTINGS)
+    })?;
+    let config = config.config;
     opened(&config, purpose).map_err(|error| {
         eprintln!("sidegate: {error}");
         ExitCode::FAILURE
