@@ -23,7 +23,7 @@ use crate::model::{UnixMillis, UnixTime};
 pub use self::{
     export::{Export, Exported, export},
     file::{Counts, FileError, Header},
-    import::{Import, Imported, Keys, import},
+    import::{Import, Imported, Keys, header, import},
 };
 
 /// Everything that a store keeps of one session.

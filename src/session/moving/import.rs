@@ -62,6 +62,15 @@ pub enum Keys {
     Added(usize),
 }
 
+/// What the file says of itself.
+///
+/// # Errors
+/// If it is not there, none of ours, or for another ring.
+pub fn header(from: &Path, ring: &KeyRing) -> Result<Header, MoveError> {
+    let file = File::open(from).map_err(|error| MoveError::Refused(format!("{}: {error}", from.display())))?;
+    Ok(Reader::begin(BufReader::new(file), ring)?.header().clone())
+}
+
 /// # Errors
 /// If the file is not as it was written, or the store fails: then the same import may be asked for again.
 pub async fn import(asked: &Import<'_>, tell: &mut dyn FnMut(Progress)) -> Result<Imported, MoveError> {

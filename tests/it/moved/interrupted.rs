@@ -30,7 +30,7 @@ async fn fill(setup: &Setup, name: &str) {
             "rotated_at": now, "acknowledged": 0, "retries": 0, "revoked": null, "access": [],
         });
         let granted = serde_json::json!({
-            "subject": format!("user {number}"), "username": "ana", "grant": "Password", "scope": "orders",
+            "subject": format!("user {number}"), "username": "ana", "grant": "password", "scope": ["orders"],
             "audiences": ["orders-api"], "claims": { "text": "x".repeat(400) }, "auth_time": now, "credential": null,
             "salt": vec![3; 16], "master_key": 1,
         });
