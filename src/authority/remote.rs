@@ -10,6 +10,7 @@ mod proof;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::{Method, StatusCode, header};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use url::Url;
@@ -123,7 +124,7 @@ impl Remote {
     /// no judgement on it: the cause says what is wrong.
     pub async fn ask(&self, grant: Grant, whose: Option<Whose>, now: UnixTime) -> Result<TokenGrant, TokenError> {
         let _place = self.enter(&self.beginning, whose).await?;
-        self.asked(grant, whose, now).await.map_err(|not_given| not_given.error)
+        self.asked(grant, whose, now, ready(true).boxed()).await.map_err(|not_given| not_given.error)
     }
 
     /// A turn to renew a session of `whose` that goes on, `forced` if only since an upstream refuses what there is. It may have
@@ -147,14 +148,20 @@ impl Remote {
         })
     }
 
-    async fn asked(&self, grant: Grant, whose: Option<Whose>, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+    async fn asked(
+        &self,
+        grant: Grant,
+        whose: Option<Whose>,
+        now: UnixTime,
+        may_send: BoxFuture<'_, bool>,
+    ) -> Result<TokenGrant, NotGiven> {
         // What sidegate asks for itself, it asks in the same words for everybody.
         let whose = whose.filter(|_| grant.kind() != GrantType::ClientCredentials);
         // Again: it may have gone away while this one stood in the line.
         let leave = self.health.admit(whose, self.time.now()).map_err(|shut| self.away(shut))?;
         let (kind, started) = (grant.kind(), Instant::now());
         // Boxed: the futures of all who ask would be as large.
-        let given = Box::pin(self.put(grant, now)).await;
+        let given = Box::pin(self.put(grant, now, may_send)).await;
         let outcome = given.as_ref().map_err(|not_given| &not_given.error);
         let dialect = self.settings.api.dialect();
         self.metrics.remote.asked(self.name(), dialect, kind, outcome, started.elapsed());
@@ -171,7 +178,7 @@ impl Remote {
         error.because("the authority is away, and is asked nothing for a while")
     }
 
-    async fn put(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
+    async fn put(&self, grant: Grant, now: UnixTime, may_send: BoxFuture<'_, bool>) -> Result<TokenGrant, NotGiven> {
         let tokens = self.places.tokens(now).await.map_err(|unknown| NotGiven {
             asked: unknown.was_asked(),
             ..NotGiven::from(TokenError::unavailable().because(format!("the authority: {unknown}")))
@@ -190,6 +197,10 @@ impl Remote {
             Endpoint::Renew => &tokens.renew,
         });
         let call = call(said, &mut url);
+        // Last: whatever was waited for until here, whoever asks may have lost the right to.
+        if !may_send.await {
+            return Err(TokenError::unavailable().because("nothing was sent: others may ask as well by now").into());
+        }
         let called = self.fetcher.call(&url, call, self.bounds).await.map_err(unreachable)?;
         if called.status.is_redirection() {
             // Secrets go to the place that the configuration names and nowhere else; and it is no judgement on them.
@@ -293,12 +304,17 @@ pub struct Turn<'r> {
 }
 
 impl Turn<'_> {
-    /// As [`Remote::ask`]. One attempt.
+    /// As [`Remote::ask`]. One attempt; `may_send` has the last word before anything is sent.
     ///
     /// # Errors
     /// The same, and whether what was presented may be spent all the same.
-    pub async fn ask(&self, grant: Grant, now: UnixTime) -> Result<TokenGrant, NotGiven> {
-        self.remote.asked(grant, Some(self.whose), now).await
+    pub async fn ask(
+        &self,
+        grant: Grant,
+        now: UnixTime,
+        may_send: BoxFuture<'_, bool>,
+    ) -> Result<TokenGrant, NotGiven> {
+        self.remote.asked(grant, Some(self.whose), now, may_send).await
     }
 }
 

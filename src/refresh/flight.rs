@@ -3,11 +3,15 @@
 use std::{
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::Instant;
 
 use super::{Means, NotRenewed, Outcome, Wanted};
 use crate::{
@@ -38,13 +42,27 @@ enum Next {
 /// What the authority is asked, and under which lease.
 struct Question<'f> {
     session: &'f Session,
-    epoch: u64,
+    lease: &'f Lease,
     /// The token that it is asked with; `None`: something that any number of questions may be asked with.
     presented: Option<Secret<String>>,
     /// Another attempt was made with the same token, and nobody knows what came of it.
     doubtful: bool,
     /// This is the second attempt of that kind.
     again: bool,
+}
+
+/// The right to ask, as far as this process knows.
+struct Lease {
+    epoch: u64,
+    /// Until then it is ours for sure: from before the store was asked for it.
+    until: Mutex<Instant>,
+    lost: AtomicBool,
+}
+
+impl Lease {
+    fn lasts(&self, duration: Duration) -> bool {
+        Instant::now() + duration <= *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Flight {
@@ -79,13 +97,14 @@ impl Flight {
             Err(error) => return Next::Landed(Err(self.unavailable(session, &error.into()))),
         };
         crash::point(Point::BeforeIntent).await;
+        let (expected, begun) = (self.means.others.expect(self.id), Instant::now());
         let (epoch, doubtful, again) = match self.means.sessions.intend(self.id, seen, self.means.lease()).await {
             Ok(Intended::Go { epoch, doubtful, again }) => (epoch, doubtful, again),
             Ok(Intended::Moved) => return Next::Again,
             Ok(Intended::Gone) => return Next::Landed(Err(NotRenewed::Ended)),
             Ok(Intended::Held { still }) => {
                 drop(turn);
-                tokio::time::sleep(still.clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
+                expected.wait(still).await;
                 return Next::Again;
             }
             Err(error) => return Next::Landed(Err(self.without_store(&error))),
@@ -95,17 +114,18 @@ impl Flight {
             Grant::RefreshToken { token } => Some(token.clone()),
             _ => None,
         };
-        let question = Question { session, epoch, presented, doubtful, again };
-        let answering = self.ask(&turn, question, grant);
+        let until = Mutex::new(begun + self.means.lease());
+        let lease = &Lease { epoch, until, lost: AtomicBool::new(false) };
+        let question = Question { session, lease, presented, doubtful, again };
         tokio::select! {
-            next = answering => next,
-            never = self.keep_lease(epoch) => match never {},
+            next = self.ask(turn, question, grant) => next,
+            never = self.keep_lease(lease) => match never {},
         }
     }
 
-    async fn ask(&self, turn: &Turn<'_>, question: Question<'_>, grant: Grant) -> Next {
+    async fn ask(&self, turn: Turn<'_>, question: Question<'_>, grant: Grant) -> Next {
         let now = self.means.sessions.now();
-        match turn.ask(grant, now).await {
+        match turn.ask(grant, now, self.may_send(question.lease).boxed()).await {
             Ok(given) => {
                 crash::point(Point::AfterReceive).await;
                 self.given(&question, given, now).await
@@ -116,6 +136,12 @@ impl Flight {
             }
             Err(not_given) => self.nothing_given(&question, &not_given).await,
         }
+    }
+
+    /// Whether the lease lasts for as long as an answer may take: if the store was away, it has perhaps not been made longer.
+    async fn may_send(&self, lease: &Lease) -> bool {
+        let answered_within = self.means.remote.settings().timeout;
+        lease.lasts(answered_within) || (self.extend(lease).await && lease.lasts(answered_within))
     }
 
     async fn given(&self, question: &Question<'_>, given: TokenGrant, now: UnixTime) -> Next {
@@ -149,7 +175,7 @@ impl Flight {
         let (mut failures, mut pause) = (0, FIRST_PAUSE);
         loop {
             let answer = Answer::Given { held: held.clone(), renewed_for };
-            match self.means.sessions.renew(self.id, Renewed { epoch: question.epoch, answer }).await {
+            match self.means.sessions.renew(self.id, Renewed { epoch: question.lease.epoch, answer }).await {
                 Ok(Exchanged::Kept { .. }) => {
                     crash::point(Point::AfterCommit).await;
                     self.note(how, question.session);
@@ -199,28 +225,44 @@ impl Flight {
 
     /// The authority does not know the refresh token any more. What was given too late may be good still; otherwise the
     /// session ends, unless somebody has renewed it since.
-    async fn refused(&self, turn: &Turn<'_>, question: &Question<'_>) -> Next {
-        let mut tried = Vec::new();
+    async fn refused(&self, turn: Turn<'_>, question: &Question<'_>) -> Next {
+        let (mut turn, mut tried) = (Some(turn), Vec::new());
+        let (ends, expected) = (Instant::now() + self.grace(question), self.means.others.expect(self.id));
         loop {
             let candidates = match self.patiently(|| self.means.sessions.candidates(self.id).boxed()).await {
                 Ok((candidates, _)) => candidates,
                 Err(error) => return Next::Landed(Err(self.without_store(&error))),
             };
             let Some(candidate) = candidates.into_iter().find(|candidate| !tried.contains(&candidate.epoch)) else {
-                break;
+                let now = Instant::now();
+                if now >= ends || question.lease.lost.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Others may ask meanwhile.
+                turn = None;
+                expected.wait(ends - now).await;
+                continue;
             };
             tried.push(candidate.epoch);
             let its_own = candidate.held.authority == self.means.remote.identity();
             let Some(token) = candidate.held.refresh_token.filter(|_| its_own) else { continue };
+            let taken = match turn.take() {
+                Some(turn) => Ok(turn),
+                None => self.means.remote.turn(whose(question.session), false).await,
+            };
+            let taken = match taken {
+                Ok(turn) => turn,
+                Err(error) => return self.nothing_given(question, &error.into()).await,
+            };
             let question = Question { presented: Some(token.clone()), doubtful: true, ..*question };
             let now = self.means.sessions.now();
-            match turn.ask(Grant::RefreshToken { token }, now).await {
+            match taken.ask(Grant::RefreshToken { token }, now, self.may_send(question.lease).boxed()).await {
                 Ok(given) => return self.given(&question, given, now).await,
-                Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant => {}
+                Err(NotGiven { error, .. }) if error.code == ErrorCode::InvalidGrant => turn = Some(taken),
                 Err(not_given) => return self.nothing_given(&question, &not_given).await,
             }
         }
-        let renewed = Renewed { epoch: question.epoch, answer: Answer::Ended { tried } };
+        let renewed = Renewed { epoch: question.lease.epoch, answer: Answer::Ended { tried } };
         match self.patiently(|| self.means.sessions.renew(self.id, renewed.clone()).boxed()).await {
             // Or by the attempt before, whose answer did not come.
             Ok((Exchanged::Ended, _) | (Exchanged::Gone, true)) => {
@@ -231,6 +273,14 @@ impl Flight {
             Ok(_) => Next::Again,
             Err(error) => Next::Landed(Err(self.without_store(&error))),
         }
+    }
+
+    /// How long a session is not ended in spite of a no. Another process may have the token that is good in its hands: one
+    /// that had stopped for longer than its lease, or one that has told a store which then forgot it.
+    fn grace(&self, question: &Question<'_>) -> Duration {
+        let others = &self.means.others;
+        let may_come = others.shared && (question.doubtful || others.are_at_odds());
+        if may_come { self.means.lease() } else { Duration::ZERO }
     }
 
     /// Takes a step at a store that may be away for a moment, and says whether that took more than one attempt: what is
@@ -253,9 +303,13 @@ impl Flight {
     /// No judgement on the session. Where the token may be spent all the same, it is tried once more at once: authorities
     /// that forgive a second use do so for seconds only.
     async fn nothing_given(&self, question: &Question<'_>, not_given: &NotGiven) -> Next {
+        if question.lease.lost.load(Ordering::Relaxed) && !not_given.asked {
+            // Whoever has it now knows what comes of it.
+            return Next::Again;
+        }
         let doubt = not_given.spent && question.presented.is_some();
         let left = if doubt { Left::Doubtful } else { Left::Untouched };
-        if let Err(error) = self.means.sessions.leave(self.id, question.epoch, left).await {
+        if let Err(error) = self.means.sessions.leave(self.id, question.lease.epoch, left).await {
             // Then it lapses, and is found.
             tracing::warn!(session = %self.id, %error, "a lease could not be given back");
             return Next::Landed(Err(self.unavailable(question.session, not_given)));
@@ -268,19 +322,32 @@ impl Flight {
     }
 
     /// Keeps the lease while the authority is asked, and until what it gave is kept.
-    async fn keep_lease(&self, epoch: u64) -> Infallible {
-        let lease = self.means.lease();
+    async fn keep_lease(&self, lease: &Lease) -> Infallible {
+        let third = self.means.lease() / 3;
+        let mut pause = third;
         loop {
-            tokio::time::sleep(lease / 3).await;
-            match self.means.sessions.extend(self.id, epoch, lease).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::warn!(session = %self.id, "the lease on a renewal is lost; what comes of it is kept aside");
-                    return std::future::pending().await;
-                }
-                Err(error) => tracing::debug!(session = %self.id, %error, "a lease could not be made longer yet"),
+            tokio::time::sleep(pause).await;
+            // A store that is away for a moment must not cost it.
+            pause = if self.extend(lease).await { third } else { third / 4 };
+            if lease.lost.load(Ordering::Relaxed) {
+                tracing::warn!(session = %self.id, "the lease on a renewal is lost; what comes of it is kept aside");
+                return std::future::pending().await;
             }
         }
+    }
+
+    /// False: it is lost, or nobody knows.
+    async fn extend(&self, lease: &Lease) -> bool {
+        let (begun, length) = (Instant::now(), self.means.lease());
+        match self.means.sessions.extend(self.id, lease.epoch, length).await {
+            Ok(true) => *lease.until.lock().unwrap_or_else(PoisonError::into_inner) = begun + length,
+            Ok(false) => lease.lost.store(true, Ordering::Relaxed),
+            Err(error) => {
+                tracing::debug!(session = %self.id, %error, "a lease could not be made longer yet");
+                return false;
+            }
+        }
+        !lease.lost.load(Ordering::Relaxed)
     }
 
     /// Who somebody is was said at the sign-in, and stays: an ID token that says something else is not believed, and
@@ -365,9 +432,6 @@ fn whose(session: &Session) -> Whose {
     Whose(hasher.finish())
 }
 
-/// Between two looks at a session that another process renews.
-const SHORTEST_LOOK: Duration = Duration::from_millis(10);
-const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// To keep what was given, a minute together, before somebody must be told. Requests do not wait so long.
 const ATTEMPTS: u32 = 18;
 /// To note what is known: a few seconds together.

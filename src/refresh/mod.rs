@@ -2,6 +2,7 @@
 
 mod flight;
 mod flights;
+mod others;
 pub mod service;
 mod sweep;
 mod timing;
@@ -20,6 +21,7 @@ pub use self::timing::{Spread, Timing, left, renews_from, slides_from, timing};
 use self::{
     flight::Flight,
     flights::{Flights, Landed, Then},
+    others::Others,
 };
 use crate::{
     authority::{Authority, remote::Remote},
@@ -43,6 +45,7 @@ struct Means {
     authority: Arc<Authority>,
     settings: config::Refresh,
     metrics: Arc<Metrics>,
+    others: Arc<Others>,
     /// Another generation has taken its place.
     retired: AtomicBool,
 }
@@ -128,7 +131,9 @@ impl Renewals {
         old: Option<&Renewals>,
     ) -> Renewals {
         let flights = old.map_or_else(Arc::default, |old| old.flights.clone());
-        let means = Means { sessions, remote, authority, settings, metrics, retired: AtomicBool::new(false) };
+        let others = old.map_or_else(|| Others::at(&sessions), |old| old.means.others.clone());
+        let retired = AtomicBool::new(false);
+        let means = Means { sessions, remote, authority, settings, metrics, others, retired };
         Renewals { means: Arc::new(means), flights }
     }
 

@@ -96,7 +96,9 @@ impl State {
         }
         if let Some(intent) = &vouched.intent {
             if intent.owner != step.owner && !intent.has_lapsed(step.owner, alone, at) {
-                return Intended::Held { still: at.until(intent.lapses) };
+                // Whoever has it may have another setting, or the store's clock was set back: nobody waits for longer than
+                // they would hold it themselves before they look again.
+                return Intended::Held { still: at.until(intent.lapses).min(step.lease) };
             }
             vouched.doubtful = true;
         }

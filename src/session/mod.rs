@@ -29,7 +29,7 @@ mod slide;
 pub mod store;
 mod succeed;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod tokens;
 mod vouched;
 mod watched;

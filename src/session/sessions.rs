@@ -105,7 +105,7 @@ impl Sessions {
     /// whenever the store may have forgotten something.
     pub fn with_journal(mut self, journal: Journal) -> Sessions {
         let journal = Arc::new(journal);
-        self.background.spawn(journal::tend(Arc::downgrade(&journal), self.store.clone()));
+        self.background.spawn(journal::tend(Arc::downgrade(&journal), self.store.clone(), self.owner));
         self.journal = Some(journal);
         self
     }

@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{
     session::{
-        News, SessionStore, StoreError,
+        News, Renewer, SessionStore, StoreError,
         vouched::{Answer, Exchanged, Renewed},
     },
     telemetry::metrics::Replayed,
 };
 
-/// Goes on as long as somebody has the journal.
-pub(in crate::session) async fn tend(journal: Weak<Journal>, store: Arc<dyn SessionStore>) {
+/// Goes on as long as somebody has the journal. `owner`: who renews in this process.
+pub(in crate::session) async fn tend(journal: Weak<Journal>, store: Arc<dyn SessionStore>, owner: Renewer) {
     let mut news = store.news();
     loop {
         {
             let Some(journal) = journal.upgrade() else { return };
-            journal.replay(&*store).await;
+            journal.replay(&*store, owner).await;
         }
         if missed(&mut news).await
             && let Some(journal) = journal.upgrade()
@@ -58,12 +58,12 @@ async fn missed(news: &mut Option<Receiver<News>>) -> bool {
 
 impl Journal {
     /// One round.
-    pub(super) async fn replay(&self, store: &dyn SessionStore) {
+    pub(super) async fn replay(&self, store: &dyn SessionStore, owner: Renewer) {
         let due = self.shared.live().due(THEIRS);
         let mut kept = 0;
         for due in due {
             let key = due.key;
-            match self.replay_one(due, store).await {
+            match self.replay_one(due, store, owner).await {
                 Ok(exchanged) => {
                     if let Some(exchanged) = exchanged {
                         self.shared.metrics.journal.replayed(replayed(exchanged));
@@ -89,11 +89,15 @@ impl Journal {
     }
 
     /// `None`: the store has it still, or something newer.
-    async fn replay_one(&self, due: Due, store: &dyn SessionStore) -> Result<Option<Exchanged>, StoreError> {
-        let Key { session, epoch } = due.key;
-        if due.settled && !is_forgotten(store, due.key).await? {
-            return Ok(None);
-        }
+    async fn replay_one(
+        &self,
+        due: Due,
+        store: &dyn SessionStore,
+        owner: Renewer,
+    ) -> Result<Option<Exchanged>, StoreError> {
+        let session = due.key.session;
+        let epoch = if due.settled { forgotten(store, due.key, owner).await? } else { Some(due.key.epoch) };
+        let Some(epoch) = epoch else { return Ok(None) };
         let given = Given::open(due.key, &due.sealed, &self.ring);
         let Given { held, renewed_for } = given.map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let answer = Answer::Given { held, renewed_for };
@@ -101,11 +105,18 @@ impl Journal {
     }
 }
 
-/// Whether the store has gone back to before it kept what was given under this lease.
-async fn is_forgotten(store: &dyn SessionStore, key: Key) -> Result<bool, StoreError> {
+/// If the store has gone back to before it kept what was given under this lease: the number of the lease to tell it under.
+async fn forgotten(store: &dyn SessionStore, key: Key, owner: Renewer) -> Result<Option<u64>, StoreError> {
     let vouched = store.find(key.session).await?.and_then(|session| session.state.vouched);
-    Ok(vouched
-        .is_some_and(|vouched| vouched.epoch < key.epoch || (vouched.epoch == key.epoch && vouched.intent.is_some())))
+    let Some(vouched) = vouched else { return Ok(None) };
+    Ok(match vouched.intent {
+        _ if vouched.epoch < key.epoch => Some(key.epoch),
+        Some(intent) if vouched.epoch == key.epoch && intent.owner == owner => Some(key.epoch),
+        // The lease went with the rest, and its number was given to somebody else, who asks now: what comes of that must not
+        // be taken for this. So it is a candidate.
+        Some(_) if vouched.epoch == key.epoch => key.epoch.checked_sub(1),
+        _ => None,
+    })
 }
 
 fn replayed(exchanged: Exchanged) -> Replayed {

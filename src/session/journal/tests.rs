@@ -19,6 +19,8 @@ use crate::{
 
 mod faults;
 
+const OWNER: Renewer = Renewer(1);
+
 fn open_with(scratch: &Scratch, keys: &[u32], kept_for: Duration) -> Journal {
     let (folder, metrics, limits) = (scratch.path("journal"), Arc::new(Metrics::new()), Limits { kept_for, ..LIMITS });
     Journal::start(&folder, Box::new(|_| Ok(())), ring(keys), Time::default(), metrics, limits).unwrap()
@@ -56,7 +58,7 @@ async fn store() -> (Memory, SessionId, u64) {
 
 async fn lease(store: &Memory, id: SessionId) -> u64 {
     let seen = store.find(id).await.unwrap().unwrap().state.vouched.unwrap().generation;
-    let step = Intend { seen, owner: Renewer(1), lease: Duration::from_secs(8) };
+    let step = Intend { seen, owner: OWNER, lease: Duration::from_secs(8) };
     let Intended::Go { epoch, .. } = store.intend(id, step).await.unwrap() else { panic!() };
     epoch
 }
@@ -89,7 +91,7 @@ async fn what_the_store_was_not_told_before_a_crash_is_told_by_the_process_that_
     drop(journal);
     let next = open(&scratch);
     assert_eq!(next.standing().waiting, 1);
-    next.replay(&store).await;
+    next.replay(&store, OWNER).await;
     assert_eq!(token(&store, id).await, "second");
     assert_eq!(store.find(id).await.unwrap().unwrap().state.vouched.unwrap().renewed_for, 3);
     until(&next, |journal| journal.standing().waiting == 0);
@@ -108,7 +110,7 @@ async fn what_was_kept_before_the_crash_is_found_to_be_and_what_is_over_is_forgo
     assert_eq!(renew(&store, id, epoch, "second").await, Exchanged::Kept { generation: 2 });
     drop(journal);
     let next = open(&scratch);
-    next.replay(&store).await;
+    next.replay(&store, OWNER).await;
     until(&next, |journal| journal.standing().waiting == 0);
     assert_eq!(store.find(id).await.unwrap().unwrap().state.vouched.unwrap().generation, 2, "nothing is doubled");
 }
@@ -121,7 +123,7 @@ async fn what_comes_back_after_somebody_else_has_the_lease_is_kept_aside() {
     drop(journal);
     let later = lease(&store, id).await;
     assert!(later > epoch);
-    open(&scratch).replay(&store).await;
+    open(&scratch).replay(&store, OWNER).await;
     let candidates = store.candidates(id).await.unwrap();
     assert_eq!(candidates[0].held, held("second"));
 }
@@ -137,11 +139,11 @@ async fn what_a_store_forgets_after_it_has_said_that_it_is_kept_is_told_again() 
     renew(&store, id, epoch, "second").await;
     journal.settle(id, epoch);
     until(&journal, |journal| journal.standing().waiting == 0);
-    journal.replay(&replica).await;
+    journal.replay(&replica, OWNER).await;
     assert_eq!(token(&replica, id).await, "first", "nobody has told of a failover");
     journal.shared.live().doubt();
     for store in [&store, &replica] {
-        journal.replay(store).await;
+        journal.replay(store, OWNER).await;
         assert_eq!(token(store, id).await, "second");
         journal.shared.live().doubt();
     }
@@ -151,9 +153,23 @@ async fn what_a_store_forgets_after_it_has_said_that_it_is_kept_is_told_again() 
     let newer = lease(&replica, id).await;
     renew(&replica, id, newer, "third").await;
     let next = open_with(&scratch, &[1], Duration::from_secs(60));
-    next.replay(&replica).await;
+    next.replay(&replica, OWNER).await;
     assert_eq!(token(&replica, id).await, "third");
     assert!(replica.candidates(id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_else_took_from_a_store_that_went_back_is_theirs() {
+    let (scratch, (store, id, epoch)) = (Scratch::new(), store().await);
+    let journal = open_with(&scratch, &[1], Duration::from_secs(60));
+    assert!(journal.keep(id, epoch, &held("second"), None).await);
+    journal.settle(id, epoch);
+    until(&journal, |journal| journal.standing().waiting == 0);
+    journal.shared.live().doubt();
+    journal.replay(&store, Renewer(2)).await;
+    assert_eq!(token(&store, id).await, "first");
+    assert_eq!(store.candidates(id).await.unwrap()[0].held, held("second"));
+    assert_eq!(renew(&store, id, epoch, "third").await, Exchanged::Kept { generation: 2 }, "nor is theirs lost");
 }
 
 #[tokio::test]
@@ -167,7 +183,7 @@ async fn processes_that_share_a_folder_leave_each_others_files_alone_while_they_
     drop((one, two));
     let four = open(&scratch);
     assert_eq!(four.standing().waiting, 1);
-    four.replay(&store).await;
+    four.replay(&store, OWNER).await;
     assert_eq!(token(&store, id).await, "second");
 }
 
@@ -213,7 +229,7 @@ async fn a_tail_that_was_never_whole_is_cut_and_what_is_in_front_of_it_replayed(
     OpenOptions::new().append(true).open(&files(&scratch)[0]).unwrap().write_all(torn).unwrap();
     let next = open(&scratch);
     assert_eq!(next.standing(), Standing { waiting: 1, unreadable: 0, failing: None });
-    next.replay(&store).await;
+    next.replay(&store, OWNER).await;
     assert_eq!(token(&store, id).await, "second");
     until(&next, |_| files(&scratch).len() == 1);
 }
@@ -226,11 +242,11 @@ async fn an_entry_under_a_key_that_is_not_in_the_ring_is_kept_until_somebody_has
     drop(journal);
     let stranger = open_with(&scratch, &[2], Duration::ZERO);
     assert_eq!(stranger.standing(), Standing { waiting: 0, unreadable: 1, failing: None });
-    stranger.replay(&store).await;
+    stranger.replay(&store, OWNER).await;
     drop(stranger);
     assert_eq!((files(&scratch).len(), token(&store, id).await.as_str()), (1, "first"));
     let friend = open_with(&scratch, &[2, 1], Duration::ZERO);
-    friend.replay(&store).await;
+    friend.replay(&store, OWNER).await;
     assert_eq!(token(&store, id).await, "second");
     until(&friend, |_| files(&scratch).len() == 1);
 }
@@ -248,7 +264,7 @@ async fn a_damaged_entry_is_kept_with_its_file_and_the_others_are_replayed_once(
     fs::write(&path, bytes).unwrap();
     let next = open(&scratch);
     assert_eq!(next.standing(), Standing { waiting: 1, unreadable: 1, failing: None });
-    next.replay(&store).await;
+    next.replay(&store, OWNER).await;
     until(&next, |journal| journal.standing().waiting == 0);
     drop(next);
     assert_eq!(files(&scratch), [path]);

@@ -65,16 +65,18 @@ enum At {
         epoch: u64,
         token: u64,
         again: bool,
+        doubtful: bool,
     },
     /// It has an answer.
     Given {
         epoch: u64,
         token: u64,
     },
-    /// It has a no, and has tried so many candidates.
+    /// It has a no, and has tried these candidates. Before `until` it does not end the session.
     Refused {
         epoch: u64,
         tried: usize,
+        until: UnixMillis,
     },
 }
 
@@ -85,7 +87,10 @@ struct World {
     candidates: Vec<(u64, u64, u64)>,
     authority: Authority,
     processes: [(Renewer, At); PROCESSES],
-    stalled: [bool; PROCESSES],
+    /// Since when.
+    stalled: [Option<UnixMillis>; PROCESSES],
+    /// Who is refused in doubt waits for as long as a lease is before they end the session.
+    waits: bool,
     clock: UnixMillis,
     next_owner: u64,
     alone: bool,
@@ -111,7 +116,8 @@ impl World {
             candidates: Vec::new(),
             authority: Authority { good: 1, forgives },
             processes: std::array::from_fn(|at| (Renewer(at as u64), At::Rest)),
-            stalled: [false; PROCESSES],
+            stalled: [None; PROCESSES],
+            waits: true,
             clock: UnixMillis(1_000_000),
             next_owner: 100,
             alone,
@@ -130,19 +136,21 @@ impl World {
             Event::Step(process) => self.step(process, true),
             Event::Lose(process) => self.step(process, false),
             Event::Stall(process) => {
-                self.stalled[process] = !matches!(self.processes[process].1, At::Rest);
+                let has_begun = !matches!(self.processes[process].1, At::Rest);
+                self.stalled[process] = self.stalled[process].or(has_begun.then_some(self.clock));
                 self.clock = self.clock.plus(LEASE);
             }
             Event::Crash(process) => {
                 self.next_owner += 1;
                 self.processes[process] = (Renewer(self.next_owner), At::Rest);
+                self.stalled[process] = None;
             }
         }
     }
 
     fn running(&self) -> impl Iterator<Item = (Renewer, At)> + use<> {
         let (processes, stalled) = (self.processes, self.stalled);
-        (0..PROCESSES).filter(move |at| !stalled[*at]).map(move |at| processes[at])
+        (0..PROCESSES).filter(move |at| stalled[*at].is_none()).map(move |at| processes[at])
     }
 
     fn step(&mut self, process: usize, arrives: bool) {
@@ -151,13 +159,16 @@ impl World {
             At::Rest => {
                 let seen = self.state.vouched.unwrap().generation;
                 match self.state.intend(&Intend { seen, owner, lease: LEASE }, self.alone, NOW, self.clock) {
-                    Intended::Go { epoch, again, .. } => At::Leased { epoch, token: self.token, again },
+                    Intended::Go { epoch, doubtful, again } => At::Leased { epoch, token: self.token, again, doubtful },
                     Intended::Held { .. } | Intended::Moved | Intended::Gone => At::Rest,
                 }
             }
-            At::Leased { epoch, token, .. } => match (self.authority.redeem(token), arrives) {
+            At::Leased { epoch, token, doubtful, .. } => match (self.authority.redeem(token), arrives) {
                 (Some(token), true) => At::Given { epoch, token },
-                (None, true) => At::Refused { epoch, tried: 0 },
+                (None, true) => {
+                    let wait = if self.waits && doubtful { LEASE } else { Duration::ZERO };
+                    At::Refused { epoch, tried: 0, until: self.clock.plus(wait) }
+                }
                 (_, false) => {
                     self.state.leave(epoch, Left::Doubtful, self.clock);
                     At::Rest
@@ -167,17 +178,18 @@ impl World {
                 self.keep(epoch, token);
                 At::Rest
             }
-            At::Refused { epoch, tried } => {
+            At::Refused { epoch, tried, until } => {
                 let untried = self.candidates.iter().rev().find(|(epoch, ..)| tried & (1 << epoch) == 0).copied();
                 match untried {
                     Some((candidate, token, _)) => match (self.authority.redeem(token), arrives) {
                         (Some(token), true) => At::Given { epoch, token },
-                        (None, _) => At::Refused { epoch, tried: tried | (1 << candidate) },
+                        (None, _) => At::Refused { epoch, tried: tried | (1 << candidate), until },
                         (Some(_), false) => {
                             self.state.leave(epoch, Left::Doubtful, self.clock);
                             At::Rest
                         }
                     },
+                    None if self.clock < until => At::Refused { epoch, tried, until },
                     None => {
                         let answer = Answer::Ended { tried: Vec::new() };
                         self.state.exchange(&Renewed { epoch, answer }, NOW);
@@ -187,7 +199,7 @@ impl World {
             }
         };
         if matches!(self.processes[process].1, At::Rest) {
-            self.stalled[process] = false;
+            self.stalled[process] = None;
         }
     }
 
@@ -205,11 +217,13 @@ impl World {
     }
 
     /// Whether anybody has a token that the authority would take. What is in the hands of a process that had stopped for
-    /// longer than its lease cannot be told from what is lost.
+    /// longer than two leases cannot be told from what is lost.
     fn is_good_somewhere(&self) -> bool {
         let good = self.authority.good;
         let takes = |token: u64| token == good || (self.authority.forgives && token + 1 == good);
-        let in_hand = self.running().any(|(_, at)| matches!(at, At::Given { token, .. } if takes(token)));
+        let comes = |since: Option<UnixMillis>| since.is_none_or(|since| self.clock < since.plus(2 * LEASE));
+        let hands = self.processes.iter().zip(self.stalled).filter(|(_, since)| comes(*since));
+        let in_hand = hands.into_iter().any(|((_, at), _)| matches!(at, At::Given { token, .. } if takes(*token)));
         in_hand || takes(self.token) || self.candidates.iter().any(|(_, token, _)| takes(*token))
     }
 }
@@ -242,6 +256,31 @@ proptest! {
         }
         let unfinished = world.processes.iter().filter(|(_, at)| matches!(at, At::Given { .. })).count() as u64;
         prop_assert_eq!(world.state.vouched.unwrap().generation + unfinished, world.authority.good);
+    }
+
+    #[test]
+    fn who_stops_for_less_than_two_leases_with_the_answer_in_hand_keeps_the_session(
+        stops in 1..3_u64,
+        refused_by in 1..PROCESSES,
+        looks in 0..6_usize,
+        waits: bool,
+    ) {
+        let mut world = World { waits, ..World::new(false, false) };
+        for event in [Event::Step(0), Event::Step(0), Event::Stall(0), Event::Step(refused_by), Event::Step(refused_by)] {
+            world.happens(event);
+        }
+        // Whoever was refused looks for what may come.
+        for _ in 0..looks.min(stops as usize) {
+            world.happens(Event::Step(refused_by));
+        }
+        world.happens(Event::Step(0));
+        for _ in 0..3 {
+            world.happens(Event::Step(refused_by));
+        }
+        let ended = world.state.revoked.is_some();
+        // Without the wait, one look is the end of it.
+        prop_assert_eq!(ended, !waits && looks > 0);
+        prop_assert!(ended || world.token == world.authority.good);
     }
 
     #[test]

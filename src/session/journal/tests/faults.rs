@@ -66,7 +66,7 @@ async fn fails_and_recovers(doing: &[Doing]) {
     drop(journal);
     let next = disk.open(&scratch);
     assert_eq!(next.standing(), Standing { waiting: 2, unreadable: 0, failing: None });
-    next.replay(&store).await;
+    next.replay(&store, OWNER).await;
     assert_eq!(token(&store, id).await, "second", "what was durable before is there");
 }
 

@@ -7,7 +7,7 @@ if vouched.generation ~= tonumber(ARGV[4]) then return answer('moved') end
 local again = false
 if vouched.intent then
   if vouched.intent.owner ~= ARGV[5] and at < vouched.intent.lapses then
-    return answer('held', vouched.intent.lapses - at)
+    return answer('held', math.min(vouched.intent.lapses - at, tonumber(ARGV[6])))
   end
   vouched.doubtful = true
   again = true
