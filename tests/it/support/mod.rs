@@ -6,6 +6,7 @@ pub mod issuer;
 pub mod keys;
 pub mod log;
 pub mod look;
+pub mod redis;
 pub mod sidegate;
 pub mod upstream;
 pub mod wire;
