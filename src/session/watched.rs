@@ -160,6 +160,11 @@ impl Watchlist {
         watched
     }
 
+    /// Whether there are none, as far as is known without a look at each.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).known.is_empty())
+    }
+
     pub(super) fn is_watched(&self, id: SessionId) -> bool {
         self.known(id).is_some()
     }

@@ -159,10 +159,10 @@ impl Ear {
     fn beat(&self) -> BoxFuture<'static, ()> {
         let (link, channel, own) = (self.link.clone(), self.channels[BEAT].clone(), self.own.clone());
         async move {
+            let (mut publish, time) = (cmd("PUBLISH"), cmd("TIME"));
             // If it comes to nothing, it is not heard.
-            let _ = link.ask(cmd("PUBLISH").arg(channel).arg(own)).await;
-            if let Ok(answer) = link.ask(&cmd("TIME")).await
-                && let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer)
+            let (_, time) = tokio::join!(link.ask(publish.arg(channel).arg(own)), link.ask(&time));
+            if let Some((seconds, micros)) = time.ok().and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok())
             {
                 link.shown(UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)));
             }
