@@ -30,6 +30,7 @@ mod probe;
 mod reload;
 mod remote;
 mod replay;
+mod replicas;
 mod routing;
 mod secrets;
 mod service;
