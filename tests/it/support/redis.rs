@@ -11,16 +11,12 @@ use std::{
     time::Duration,
 };
 
-use redis::FromRedisValue;
-
 use super::{issuer::scratch, wire::PATIENCE};
 
 pub struct Redis {
     pub address: SocketAddr,
     folder: PathBuf,
     options: Vec<String>,
-    /// Of the default user, where it has one.
-    password: Option<String>,
     process: Mutex<Child>,
 }
 
@@ -34,17 +30,12 @@ impl Redis {
     pub async fn with(options: &[&str]) -> Redis {
         let folder = scratch("redis");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let password = options.iter().position(|option| option == "--requirepass").map(|at| options[at + 1].clone());
         for _ in 0..50 {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, next_port()));
+            // One that could not begin has taken it away.
+            std::fs::create_dir_all(&folder).unwrap();
             let process = Mutex::new(spawn(address, &folder, &options));
-            let redis = Redis {
-                address,
-                folder: folder.clone(),
-                options: options.clone(),
-                password: password.clone(),
-                process,
-            };
+            let redis = Redis { address, folder: folder.clone(), options: options.clone(), process };
             if redis.answers().await {
                 return redis;
             }
@@ -80,25 +71,10 @@ impl Redis {
         assert!(self.answers().await, "redis-server does not come back");
     }
 
-    /// One command.
-    pub async fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        self.attempt(command).await.unwrap()
-    }
-
-    /// How often it has carried out `command`, by whomever it was asked.
-    pub async fn calls(&self, command: &str) -> u64 {
-        let stats: String = self.ask(&["INFO", "commandstats"]).await;
-        let line =
-            stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")).map(str::to_owned));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-    }
-
-    async fn attempt<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+    async fn process_id(&self) -> redis::RedisResult<Option<u32>> {
         let mut connection = redis::Client::open(self.url())?.get_multiplexed_async_connection().await?;
-        if let Some(password) = &self.password {
-            redis::cmd("AUTH").arg(password).query_async::<()>(&mut connection).await?;
-        }
-        redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        Ok(info.lines().find_map(|line| line.strip_prefix("process_id:")?.parse().ok()))
     }
 
     /// Waits until it does; false if it has ended, or somebody else answers there.
@@ -106,9 +82,7 @@ impl Redis {
         let id = self.process.lock().unwrap().id();
         for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
             // Beside the ports that other tests are given nobody is met; should somebody be, it is not ours.
-            if let Ok(info) = self.attempt::<String>(&["INFO", "server"]).await
-                && info.lines().any(|line| line == format!("process_id:{id}"))
-            {
+            if self.process_id().await.is_ok_and(|answers| answers == Some(id)) {
                 return true;
             }
             if self.process.lock().unwrap().try_wait().unwrap().is_some() {
