@@ -409,7 +409,8 @@ fn own(
         sessions = sessions.with_journal(Journal::open(folder, ring, time.clone(), metrics.clone())?);
     }
     let sessions = Arc::new(sessions);
-    let keys = Arc::new(KeyKeeper::start(&settings.signing, sessions.store(), time, background)?);
+    let shared = matches!(config.store, Store::Redis(_));
+    let keys = Arc::new(KeyKeeper::start(&settings.signing, sessions.store(), shared, time, background)?);
     let renewals = renewals(config, &sessions, &authority, None, time, metrics, background)?;
     if let Some(renewals) = renewals.as_ref().filter(|_| !alone) {
         renewals.sweep();

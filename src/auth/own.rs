@@ -211,6 +211,9 @@ impl Auth {
     ) -> Result<Verdict, Refusal> {
         // Another replica may have made it, by the store's clock as well.
         let now = own.sessions.now();
+        if !own.signing.are_there() {
+            return Err(Refusal::new(Reason::Undecided, "keys_unavailable"));
+        }
         let verified = peek.verify_late(&own.rules, &own.signing.keys(), now, late).map_err(refusal_of)?;
         let text = |name| verified.claims.text(name);
         let id = text("sid").and_then(|id| id.parse().ok());

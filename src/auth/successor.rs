@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// What the verdict on a token knows of its successor; its times are on our clock, which requests are held against.
+/// What the verdict on a token knows of its successor. Its own times are on our clock, which requests are held against.
 #[derive(Debug)]
 pub struct Succession {
     /// The token that is presented: what the cache and its session know it by, and its own end.
@@ -48,7 +48,7 @@ pub struct Succession {
     successor: Option<Successor>,
 }
 
-/// The token that follows the presented one.
+/// The token that follows the presented one; its times are the store's.
 #[derive(Debug)]
 pub struct Successor {
     /// As it is; marked sensitive.
@@ -171,6 +171,7 @@ impl Auth {
     fn may_lengthen(&self, verdict: &Verdict, need: Duration, now: UnixTime) -> bool {
         let Some((own, succession)) = self.own.as_ref().zip(verdict.succession.as_ref()) else { return false };
         let client = verdict.client.as_ref().and_then(|client| own.authority.client(client));
+        let now = own.sessions.on_its_clock(now);
         let rested = succession.successor().is_none_or(|successor| now >= successor.issued.plus(REST));
         rested && client.is_some_and(|client| client.access_lifetime >= need)
     }
@@ -332,8 +333,7 @@ impl Flight {
         }
         let now = own.sessions.now();
         let expires = now.plus(client.access_lifetime.as_secs()).min(state.absolute);
-        let ends = |there: &Successor| own.sessions.on_its_clock(there.expires).max(access.expires);
-        let there = succession.successor().map_or(access.expires, ends);
+        let there = succession.successor().map_or(access.expires, |there| there.expires.max(access.expires));
         if expires <= there {
             return Ok(None);
         }
@@ -372,7 +372,7 @@ impl Flight {
             ends: succession.ends,
             signed: succession.signed.clone(),
             from: ours(begins_from(now, expires, &session)).0.into(),
-            successor: Some(Successor { token: header, issued: ours(now), expires: ours(expires) }),
+            successor: Some(Successor { token: header, issued: now, expires }),
         };
         Ok(Some(Arc::new(self.verdict_on(next, &verified, ours(now), grace))))
     }

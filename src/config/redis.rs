@@ -28,7 +28,7 @@ pub struct RedisStore {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RedisServers {
     One(RedisAddress),
-    /// Asked for the master of this name, one after another.
+    /// Asked for the master of this name, all at once.
     Sentinel {
         sentinels: Vec<RedisAddress>,
         master: String,

@@ -22,8 +22,10 @@ use crate::{
     dialect::{
         Dialect,
         Endpoint::{Obtain, Renew},
+        oauth2,
     },
     grants::Grants,
+    jose::mint::MintError,
     model::{Context, GrantType, TokenError},
     telemetry::metrics,
 };
@@ -217,6 +219,11 @@ impl Endpoints {
                 answer
             }
             // As the keys are now: they rotate while this generation stays.
+            // An empty set would be kept by whoever reads it.
+            Mount::Keys if !self.grants.signing.are_there() => {
+                let error = TokenError::from(MintError::NoCurrentKey);
+                Answer::refused(oauth2::write_error(&error, &self.realm), error)
+            }
             Mount::Keys => document("application/jwk-set+json", self.grants.signing.jwks()),
             Mount::Metadata => document("application/json", self.discovery.oauth.clone()),
             Mount::OpenId => document("application/json", self.discovery.openid.clone()),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Grants;
 use crate::{
     config::Client,
-    jose::{peek, verify},
+    jose::{Peek, mint::MintError, peek, verify},
     model::{Context, PresentedClient, Secret, TokenError},
     session::{
         Access, Session, SessionId,
@@ -179,7 +179,7 @@ impl Grants {
         if let Some((presented, session)) = self.sessions.find_any_refresh(token).await? {
             return Ok(Some(Known::Refresh { session, presented }));
         }
-        if let Some((session, jti)) = self.read_jwt(token) {
+        if let Some((session, jti)) = self.read_jwt(token)? {
             return self.find_access(session, digest16(jti.as_bytes()), Some(jti)).await;
         }
         // The authority's own, where clients have those.
@@ -204,11 +204,19 @@ impl Grants {
     }
 
     /// Session and `jti` of an access token that we have signed.
-    fn read_jwt(&self, token: &str) -> Option<(SessionId, String)> {
+    fn read_jwt(&self, token: &str) -> Result<Option<(SessionId, String)>, TokenError> {
+        let Ok(peek) = peek(token) else { return Ok(None) };
+        if !self.signing.are_there() {
+            return Err(MintError::NoCurrentKey.into());
+        }
+        Ok(self.read_signed(peek))
+    }
+
+    fn read_signed(&self, peek: Peek<'_>) -> Option<(SessionId, String)> {
         let rules = verify::rules(&self.settings().issuer, &[ACCESS_TOKEN], true);
         // One that is over and may yet have a successor can be revoked.
         let (now, late) = (self.sessions.now(), self.refresh.accept_expired_for);
-        let verified = peek(token).ok()?.verify_late(&rules, &self.signing.keys(), now, late).ok()?;
+        let verified = peek.verify_late(&rules, &self.signing.keys(), now, late).ok()?;
         let session = verified.claims.text("sid")?.parse().ok()?;
         Some((session, verified.claims.text("jti")?.to_owned()))
     }

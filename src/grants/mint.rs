@@ -82,7 +82,7 @@ impl Grants {
     /// `at_hash`: the left half of the digest that belongs to the algorithm of the signature.
     fn half_digest(&self, token: &Secret<String>) -> String {
         let algorithm = match self.signing.algorithm() {
-            Algorithm::EdDSA => &digest::SHA512,
+            Some(Algorithm::EdDSA) => &digest::SHA512,
             _ => &digest::SHA256,
         };
         let digest = digest::digest(algorithm, token.expose().as_bytes());

@@ -143,7 +143,11 @@ impl From<StoreError> for TokenError {
 
 impl From<MintError> for TokenError {
     fn from(error: MintError) -> TokenError {
-        TokenError::new(ErrorCode::ServerError).because(error.to_string())
+        match error {
+            // They come when the store answers.
+            MintError::NoCurrentKey => TokenError::unavailable().because("keys_unavailable"),
+            error => TokenError::new(ErrorCode::ServerError).because(error.to_string()),
+        }
     }
 }
 

@@ -21,8 +21,10 @@ pub struct SigningKeys {
     installing: Mutex<()>,
 }
 
+#[derive(Default)]
 struct Inside {
-    signer: Signer,
+    /// `None`: there are no keys yet.
+    signer: Option<Signer>,
     keys: Arc<KeySet>,
     jwks: Bytes,
     shown: Vec<Shown>,
@@ -42,6 +44,15 @@ impl SigningKeys {
     /// If `ring` has no current key, or one of its documents is no key.
     pub fn new(ring: &Ring) -> Result<SigningKeys, MintError> {
         Ok(SigningKeys { inside: ArcSwap::from_pointee(Inside::of(ring)?), installing: Mutex::default() })
+    }
+
+    /// None yet: they come with the first [`SigningKeys::install`].
+    pub fn expected() -> SigningKeys {
+        SigningKeys { inside: ArcSwap::default(), installing: Mutex::default() }
+    }
+
+    pub fn are_there(&self) -> bool {
+        self.inside.load().signer.is_some()
     }
 
     /// One key made on the spot.
@@ -71,14 +82,14 @@ impl SigningKeys {
     /// Signs `claims`, complete as they are, as a token of this `typ`.
     ///
     /// # Errors
-    /// If the cryptographic library fails.
+    /// If there are no keys yet, or the cryptographic library fails.
     pub fn sign(&self, token_type: &str, claims: &Map<String, Value>) -> Result<String, MintError> {
-        self.inside.load().signer.token(token_type, claims)
+        self.inside.load().signer.as_ref().ok_or(MintError::NoCurrentKey)?.token(token_type, claims)
     }
 
     /// What the current key signs with.
-    pub fn algorithm(&self) -> Algorithm {
-        self.inside.load().signer.algorithm()
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.inside.load().signer.as_ref().map(Signer::algorithm)
     }
 
     /// What tokens of ours are verified with.
@@ -116,7 +127,8 @@ impl Inside {
         }
         let jwks = Bytes::from(json!({ "keys": jwks }).to_string());
         let (keys, _) = KeySet::parse(&jwks).map_err(|_| MintError::Crypto)?;
-        Ok(Inside { signer: current.ok_or(MintError::NoCurrentKey)?, keys: Arc::new(keys), jwks, shown })
+        let signer = Some(current.ok_or(MintError::NoCurrentKey)?);
+        Ok(Inside { signer, keys: Arc::new(keys), jwks, shown })
     }
 }
 
@@ -166,10 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_not_there_yet_sign_nothing_until_they_come() {
+        let signing = SigningKeys::expected();
+        assert_eq!(signing.sign("at+jwt", &Map::new()), Err(MintError::NoCurrentKey));
+        assert_eq!((signing.are_there(), signing.keys().keys().len(), signing.algorithm()), (false, 0, None));
+        let mut ring = Ring::default();
+        ring.advance(&PLAN, UnixTime(0)).unwrap();
+        signing.install(&ring).unwrap();
+        assert!(signing.are_there() && signing.sign("at+jwt", &Map::new()).is_ok());
+    }
+
+    #[test]
     fn a_ring_without_a_current_key_changes_nothing() {
         let signing = SigningKeys::generated(Algorithm::EdDSA).unwrap();
         let before = signing.jwks();
         assert_eq!(signing.install(&Ring::default()), Err(MintError::NoCurrentKey));
-        assert_eq!((signing.jwks(), signing.algorithm()), (before, Algorithm::EdDSA));
+        assert_eq!((signing.jwks(), signing.algorithm()), (before, Some(Algorithm::EdDSA)));
     }
 }

@@ -269,7 +269,9 @@ impl Proxy {
         headers::strip_response(response.headers_mut(), switching);
         if let Some(names) = &self.config.successors {
             let successor = principal.as_ref().and_then(Principal::successor);
-            headers::successor::put(response.headers_mut(), names, successor, self.lives.time.now());
+            // Only sessions of ours have any, and it is their time that its end is told by.
+            let successor = successor.zip(self.lives.sessions.as_ref().map(|sessions| sessions.now()));
+            headers::successor::put(response.headers_mut(), names, successor);
         }
         let life = Life::of(response, principal, route, &self.lives);
         if let Some(cors) = &route.cors {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Handler, ListenerStats, Phase, Shutdown};
 use crate::{
     authority::remote::State,
+    config::LOCAL,
     gate::{
         Gate,
         status::{RemoteStatus, ReplicasStatus},
@@ -36,8 +37,8 @@ struct Readiness {
     draining: bool,
     /// Required issuers whose keys were never there.
     waiting_for: Vec<Reason>,
-    /// Issuers, the authority outside and the givers of service tokens, where they cannot be asked; what is still valid
-    /// is served.
+    /// Issuers, the authority outside, the givers of service tokens and the store of our signing keys, where they cannot be
+    /// asked; what is still valid is served.
     degraded: Vec<Degraded>,
 }
 
@@ -53,6 +54,10 @@ enum Degraded {
     },
     Service {
         upstream: String,
+        reason: String,
+    },
+    Own {
+        authority: &'static str,
         reason: String,
     },
     Replicas {
@@ -116,6 +121,9 @@ impl Health {
             let RemoteStatus { state, state_age, breaker, next_attempt, .. } = remote;
             let condition = Condition { state, state_age, breaker, next_attempt };
             degraded.push(Degraded::Authority { authority: "remote", reason, condition });
+        }
+        if let Some(reason) = gate.endpoints().and_then(|endpoints| endpoints.grants.keys.trouble()) {
+            degraded.push(Degraded::Own { authority: LOCAL, reason });
         }
         for (upstream, service) in gate.service_statuses(now).filter(|(_, service)| service.degraded) {
             let reason = service.last_error.unwrap_or_else(|| "there is no service token yet".to_owned());

@@ -19,11 +19,14 @@ use super::{
     redb::Redb,
     redis::{
         Redis,
-        testing::{Server, metrics},
+        testing::{self, Server, metrics},
     },
     testing::{CLIENT, DAY, HOUR, Scratch, access, code, ring, rotate, session},
 };
-use crate::model::{RefreshForm, Time, UnixTime};
+use crate::{
+    config::{RedisServers, RedisStore},
+    model::{RefreshForm, Time, UnixTime},
+};
 
 /// A store under test, its clock, and how to open it anew if it promises to outlive its process.
 struct Bench {
@@ -55,8 +58,19 @@ fn redb() -> Bench {
 }
 
 fn redis() -> Bench {
-    let (time, server) = (Time::default(), Server::start());
-    let (settings, background) = (server.settings(), Handle::current());
+    let server = Server::strict();
+    redis_at(server.strict_settings(), Box::new(server))
+}
+
+/// Where keys that a step touches together must lie together.
+fn cluster() -> Bench {
+    let servers = testing::cluster(&[]);
+    let nodes = RedisServers::Cluster(servers.iter().map(Server::at).collect());
+    redis_at(testing::settings(nodes), Box::new(servers))
+}
+
+fn redis_at(settings: RedisStore, place: Box<dyn Any>) -> Bench {
+    let (time, background) = (Time::default(), Handle::current());
     let open = {
         let time = time.clone();
         move || {
@@ -64,7 +78,7 @@ fn redis() -> Bench {
                 as Arc<dyn SessionStore>
         }
     };
-    Bench { store: open(), time, reopen: Some(Box::new(open)), place: Some(Box::new(server)) }
+    Bench { store: open(), time, reopen: Some(Box::new(open)), place: Some(place) }
 }
 
 /// Each of these, for each store.
@@ -140,6 +154,21 @@ conforms!(
 
 conforms!(memory_alone for memory: a_process_that_is_alone_takes_over_at_once_what_another_left);
 conforms!(redb_alone for redb: a_process_that_is_alone_takes_over_at_once_what_another_left);
+// Some of each kind, since a Cluster takes its time to come together.
+conforms!(
+    redis_cluster for cluster:
+    a_session_is_found_as_it_was_kept_until_its_absolute_end,
+    many_uses_of_one_token_at_once_get_one_successor,
+    a_code_is_spent_once,
+    the_oldest_session_makes_room_for_one_too_many,
+    sessions_are_listed_by_user_and_client_in_the_order_of_their_ids,
+    a_document_is_replaced_only_by_who_knows_its_version,
+    what_is_over_is_purged_and_nothing_else,
+    tokens_of_the_authority_are_found_as_long_as_they_are_good,
+    a_successor_is_known_beside_what_it_succeeds,
+    what_was_left_in_doubt_is_tried_once_more_and_then_left_to_who_needs_it,
+    what_is_restored_again_changes_nothing_and_never_goes_back
+);
 conforms!(redis_shared for redis: who_is_at_it_is_not_disturbed_by_another_process_until_the_lease_lapses);
 conforms!(
     shared for shared:

@@ -143,7 +143,7 @@ impl Follower {
         let mut looks = FuturesUnordered::new();
         let mut check: Pin<Box<dyn Future<Output = ()> + Send + '_>> = Box::pin(pending());
         let mut trust = Trust::new();
-        let (mut ahead, mut seconds) = (self.store.ahead(), interval(A_SECOND));
+        let (mut ahead, mut seconds) = (None, interval(A_SECOND));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while looks.len() < AT_ONCE
@@ -178,7 +178,7 @@ impl Follower {
                     false
                 }
                 _ = seconds.tick() => {
-                    self.compare(&mut ahead);
+                    ahead = self.compare(ahead);
                     false
                 }
             };
@@ -192,22 +192,24 @@ impl Follower {
         }
     }
 
-    /// Has everything judged anew once this process's clock was set, or the store's: ends were told by another clock.
-    fn compare(&self, ahead: &mut i64) {
+    /// How far ahead the store's clock is for what is cached; `None`: nothing is. Has all of it judged anew once this process's
+    /// clock was set since, or the store's: ends were told by another clock.
+    fn compare(&self, before: Option<i64>) -> Option<i64> {
         let now = self.store.ahead();
-        if now.abs_diff(*ahead) <= SET {
-            return;
-        }
-        let doubted = self.live.doubt(&self.live.watched());
-        self.hearing.doubted.fetch_add(doubted, Ordering::Relaxed);
-        let before = std::mem::replace(ahead, now);
-        // At the beginning nothing is known of the store's clock, and nothing is cached.
-        if doubted > 0 {
-            tracing::warn!(
-                before,
-                now,
-                "the store's clock is not as far ahead as it was: what is cached is judged anew"
-            );
+        match before {
+            // At the beginning nothing is known of the store's clock. Before anything is cached, it is.
+            None => (!self.live.is_empty()).then_some(now),
+            Some(before) if now.abs_diff(before) <= SET => Some(before),
+            Some(before) => {
+                let doubted = self.live.doubt(&self.live.watched());
+                self.hearing.doubted.fetch_add(doubted, Ordering::Relaxed);
+                tracing::warn!(
+                    before,
+                    now,
+                    "the store's clock is not as far ahead as it was: what is cached is judged anew"
+                );
+                Some(now)
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! ever stored (see [`tokens`]).
 
 pub mod about;
+mod absence;
 #[cfg(test)]
 mod conformance;
 mod denied;
@@ -29,7 +30,7 @@ mod slide;
 pub mod store;
 mod succeed;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod tokens;
 mod vouched;
 mod watched;

@@ -9,6 +9,10 @@ mod import;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
 use super::{
     lease::{Candidate, MOST_CANDIDATES},
     record::{Access, MOST_ACCESS_TOKENS, MOST_FOREIGN_TOKENS, Session, SessionId, State, Vouched},
@@ -19,7 +23,7 @@ use crate::model::{UnixMillis, UnixTime};
 pub use self::{
     export::{Export, Exported, export},
     file::{Counts, FileError, Header},
-    import::{Import, Imported, Keys, import},
+    import::{Import, Imported, Keys, header, import},
 };
 
 /// Everything that a store keeps of one session.
@@ -211,6 +215,17 @@ async fn served(store: &dyn SessionStore) -> Result<u64, StoreError> {
     Ok(store.load(SERVED).await?.map_or(0, |(version, _)| version))
 }
 
+/// Takes a step that can be taken again, until the store answers: for a little while.
+async fn patiently<'a, T>(step: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>) -> Result<T, StoreError> {
+    for attempt in 0..RETRIES {
+        match step().await {
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(FIRST_PAUSE * (1 << attempt)).await,
+            answered => return answered,
+        }
+    }
+    step().await
+}
+
 /// What becomes of `moved` in `store`, without changing anything there.
 async fn compare(store: &dyn SessionStore, moved: &Moved) -> Result<Restored, StoreError> {
     let id = moved.session.id;
@@ -228,5 +243,7 @@ async fn compare(store: &dyn SessionStore, moved: &Moved) -> Result<Restored, St
     Ok(if joined.is_some() { Restored::Kept } else { Restored::There })
 }
 
+const RETRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The document whose version counts who has served.
 const SERVED: &str = "served";

@@ -149,7 +149,7 @@ impl KeyRing {
         plain: &[u8],
         associated: &[u8],
     ) -> Result<Vec<u8>, SealError> {
-        let key = self.keys.first().ok_or(SealError::UnknownKey)?;
+        let key = self.keys.first().ok_or(SealError::Crypto)?;
         let mut nonce = [0; aead::NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| SealError::Crypto)?;
         let mut body = plain.to_vec();
@@ -169,7 +169,7 @@ impl KeyRing {
         let (id, rest) = sealed.split_first_chunk::<4>().ok_or(SealError::Crypto)?;
         let (nonce, body) = rest.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or(SealError::Crypto)?;
         let id = u32::from_be_bytes(*id);
-        let key = self.keys.iter().find(|key| key.id == id).ok_or(SealError::UnknownKey)?;
+        let key = self.keys.iter().find(|key| key.id == id).ok_or(SealError::UnknownKey(id))?;
         let mut body = body.to_vec();
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         let plain =
@@ -211,8 +211,8 @@ pub fn digest16(content: &[u8]) -> [u8; 16] {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    #[error("sealed under a master key that is not in the ring")]
-    UnknownKey,
+    #[error("sealed under master key {0}, which is not in the ring")]
+    UnknownKey(u32),
     #[error("not sealed by us, or damaged")]
     Crypto,
 }

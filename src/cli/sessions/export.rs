@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 pub fn export(options: &Options) -> ExitCode {
-    let opened = match open(&options.config.config, Purpose::Export) {
+    let opened = match open(&options.config.config, Purpose::Export, |_| Ok(())) {
         Ok(opened) => opened,
         Err(code) => return code,
     };

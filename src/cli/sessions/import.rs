@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     cli::{ConfigFile, output},
-    session::moving::{Import, Imported, Keys, import as bring},
+    session::{
+        moving::{Import, Imported, Keys, header, import as bring},
+        ring::KeyRing,
+    },
 };
 
 #[derive(Args)]
@@ -32,7 +35,8 @@ pub struct Options {
 
 pub fn import(options: &Options) -> ExitCode {
     let purpose = if options.dry_run { Purpose::DryRun } else { Purpose::Import };
-    let opened = match open(&options.config.config, purpose) {
+    let fits = |ring: &KeyRing| header(&options.from, ring).map(drop).map_err(|error| said(&options.from, &error));
+    let opened = match open(&options.config.config, purpose, fits) {
         Ok(opened) => opened,
         Err(code) => return code,
     };

@@ -71,7 +71,7 @@ fn line(progress: Progress, moved: u64, took: Duration) -> String {
     };
     let mut line = format!("{step}: {done} sessions");
     // Tombstones are not counted beforehand: there may be more than was thought.
-    if let Some(of) = of.filter(|of| done <= *of) {
+    if let Some(of) = of.filter(|of| *of > 0 && done <= *of) {
         line += &format!(" of about {of}");
     }
     if took >= SOON && moved > 0 {

@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     app,
-    cli::check,
+    cli::{WRONG_SETTINGS, check},
     config::{Config, MasterKeys, RedisAddress, RedisServers, Store},
     model::{BoxError, Time},
     session::{SessionStore, memory::Memory, ring::KeyRing},
@@ -31,18 +31,33 @@ pub enum Purpose {
     DryRun,
 }
 
+/// `first` is done before the store is opened: that may make one, under the ring that is there.
+///
 /// # Errors
 /// The exit code, once what is wrong was said.
-pub fn open(file: &Path, purpose: Purpose) -> Result<Opened, ExitCode> {
+pub fn open(
+    file: &Path,
+    purpose: Purpose,
+    first: impl FnOnce(&KeyRing) -> Result<(), BoxError>,
+) -> Result<Opened, ExitCode> {
     app::install_crypto();
-    let config = check::load(file)?.config;
-    opened(&config, purpose).map_err(|error| {
+    // What `check` warns of is not what this is about.
+    let config = check::read(file).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(WRONG_SETTINGS)
+    })?;
+    let config = config.config;
+    opened(&config, purpose, first).map_err(|error| {
         eprintln!("sidegate: {error}");
         ExitCode::FAILURE
     })
 }
 
-fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
+fn opened(
+    config: &Config,
+    purpose: Purpose,
+    first: impl FnOnce(&KeyRing) -> Result<(), BoxError>,
+) -> Result<Opened, BoxError> {
     let Some(authority) = &config.authority else {
         return Err("without `authority` in the configuration no sessions are kept".into());
     };
@@ -55,6 +70,7 @@ fn opened(config: &Config, purpose: Purpose) -> Result<Opened, BoxError> {
         }
         MasterKeys::Ephemeral => return Err("keys.master_file is needed: sessions are sealed under it".into()),
     };
+    first(&ring)?;
     let (runtime, time) = (Builder::new_multi_thread().worker_threads(1).enable_all().build()?, Time::default());
     let store: Arc<dyn SessionStore> = match &config.store {
         // To open it would make it.

@@ -7,11 +7,11 @@ use http::{
 
 use crate::{auth::successor::Successor, config::SuccessorHeaders, model::UnixTime};
 
-/// Puts `successor` where its client looks for it. Nobody else says anything there, whoever asked.
-pub fn put(headers: &mut HeaderMap, names: &SuccessorHeaders, successor: Option<&Successor>, now: UnixTime) {
+/// Puts a successor where its client looks for it, with what is left of it at that moment of the store's time. Nobody else says anything there, whoever asked.
+pub fn put(headers: &mut HeaderMap, names: &SuccessorHeaders, successor: Option<(&Successor, UnixTime)>) {
     headers.remove(&names.token);
     headers.remove(&names.expires_in);
-    let Some(successor) = successor.filter(|successor| now < successor.expires) else { return };
+    let Some((successor, now)) = successor.filter(|(successor, now)| *now < successor.expires) else { return };
     headers.insert(names.token.clone(), successor.token.clone());
     headers.insert(names.expires_in.clone(), now.until(successor.expires).as_secs().into());
     never_store(headers);
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn an_answer_with_a_token_is_kept_by_no_cache() {
         let mut answer = answer();
-        put(&mut answer, &NAMES, Some(&successor()), UnixTime(150));
+        put(&mut answer, &NAMES, Some((&successor(), UnixTime(150))));
         let mut left: Vec<_> =
             answer.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap().to_owned())).collect();
         left.sort();
@@ -71,7 +71,7 @@ mod tests {
     fn an_answer_without_one_keeps_all_but_what_only_we_may_say() {
         for (successor, now) in [(None, 150), (Some(successor()), 400)] {
             let mut answer = answer();
-            put(&mut answer, &NAMES, successor.as_ref(), UnixTime(now));
+            put(&mut answer, &NAMES, successor.as_ref().map(|successor| (successor, UnixTime(now))));
             assert_eq!(answer.len(), 6);
             assert_eq!(answer["cache-control"], "public, max-age=60");
             assert!(!answer.contains_key("x-next") && !answer.contains_key("x-left"));

@@ -246,6 +246,7 @@ async fn a_clock_that_is_set_has_what_is_cached_judged_anew() {
     let two = Two::new();
     let (ada, watched) = two.opened(None).await;
     let wait = || sleep(2 * A_SECOND);
+    wait().await;
     two.ears[1].set(SET as i64);
     wait().await;
     assert!(watched.is_certain(), "so much is no wonder");

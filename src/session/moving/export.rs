@@ -13,7 +13,7 @@ use std::{
 use super::{
     MoveError, Progress, Step,
     file::{Counts, FileError, Header, Kept, MasterKey, Place, Reader, Record, Writer},
-    served,
+    patiently, served,
 };
 use crate::{
     jose::rotation,
@@ -66,7 +66,7 @@ pub async fn export(asked: &Export<'_>, tell: &mut dyn FnMut(Progress)) -> Resul
     // Tombstones are not counted there, so this is about how many.
     let of = asked.store.count().await.ok();
     loop {
-        let records = asked.store.records(last, PAGE).await?;
+        let records = patiently(|| asked.store.records(last, PAGE)).await?;
         let moved = records.moved.into_iter().map(|moved| (moved.session.id, Record::Session(moved)));
         let unreadable = records.unreadable.iter().cloned().map(|(id, why)| (id, Record::Unreadable(id, why)));
         let mut page: Vec<(SessionId, Record)> = moved.chain(unreadable).collect();

@@ -309,7 +309,7 @@ impl<'r, R: Read> Reader<'r, R> {
         let named = id.map_or(String::new(), |id| format!(" (session {id})"));
         let damaged = |why| FileError::Damaged { at: format!("{}{named}", numbered(self.place.number)), why };
         let plain = open(self.ring, &self.place, &frame).map_err(|error| match error {
-            SealError::UnknownKey => damaged("it is sealed under a master key that the header does not name"),
+            SealError::UnknownKey(_) => damaged("it is sealed under a master key that the header does not name"),
             SealError::Crypto => damaged(NOT_AS_WRITTEN),
         })?;
         let record = match (frame.kind, id) {

@@ -7,14 +7,14 @@ use std::{
     fs::File,
     io::{BufReader, Seek},
     path::Path,
-    time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use super::{
     MoveError, Moved, Progress, Restored, Step, compare,
     file::{Counts, FileError, Header, Kept, Reader, Record},
+    patiently,
 };
 use crate::{
     jose::rotation::{self, Ring},
@@ -60,6 +60,15 @@ pub enum Keys {
     There,
     /// Beside those of this store, which go on signing: what they have signed stays good.
     Added(usize),
+}
+
+/// What the file says of itself.
+///
+/// # Errors
+/// If it is not there, none of ours, or for another ring.
+pub fn header(from: &Path, ring: &KeyRing) -> Result<Header, MoveError> {
+    let file = File::open(from).map_err(|error| MoveError::Refused(format!("{}: {error}", from.display())))?;
+    Ok(Reader::begin(BufReader::new(file), ring)?.header().clone())
 }
 
 /// # Errors
@@ -150,22 +159,11 @@ struct Settled {
 
 async fn restore(asked: &Import<'_>, moved: Moved) -> Result<Settled, StoreError> {
     let (id, revoked) = (moved.session.id, moved.session.state.revoked.is_some());
-    let mut attempt = 0;
-    loop {
-        let restored = match asked.dry_run {
-            true => compare(asked.store, &moved).await,
-            false => asked.store.restore(moved.clone()).await,
-        };
-        match restored {
-            Ok(restored) => return Ok(Settled { id, revoked, restored }),
-            // Taken again, it is the same step.
-            Err(StoreError::Unavailable(_)) if attempt < RETRIES => {
-                tokio::time::sleep(FIRST_PAUSE * (1 << attempt)).await;
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let restored = match asked.dry_run {
+        true => patiently(|| compare(asked.store, &moved).boxed()).await?,
+        false => patiently(|| asked.store.restore(moved.clone())).await?,
+    };
+    Ok(Settled { id, revoked, restored })
 }
 
 impl Imported {
@@ -208,6 +206,4 @@ async fn signing_keys(asked: &Import<'_>, document: &Kept) -> Result<Keys, MoveE
 /// Steps that wait for the store together.
 const AT_ONCE: usize = 128;
 const TELL_EVERY: u64 = 500;
-const RETRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS: usize = 8;

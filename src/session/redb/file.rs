@@ -81,10 +81,7 @@ fn check_seal(seal: &[u8], ring: &KeyRing) -> Result<(), String> {
     let remedy = "give the ring that belongs to it in keys.master_file, or name another file in store.redb.path";
     match ring.open(seal, SEAL) {
         Ok(_) => Ok(()),
-        Err(SealError::UnknownKey) => {
-            let id = seal.first_chunk().map_or(0, |id| u32::from_be_bytes(*id));
-            Err(format!("is sealed under master key {id}, which is not in the ring: {remedy}"))
-        }
+        Err(error @ SealError::UnknownKey(_)) => Err(format!("is {error}: {remedy}")),
         Err(SealError::Crypto) => {
             Err(format!("is sealed under a master key of the same id but another content: {remedy}"))
         }

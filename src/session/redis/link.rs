@@ -128,13 +128,10 @@ impl Link {
 
     /// What is published on `channels` from now on, until the connection breaks.
     pub(super) async fn listen(&self, channels: &[String]) -> Result<PubSubStream, String> {
-        let listening = async {
-            match &self.servers {
-                Servers::One(server) => server.listen(channels).await,
-                Servers::Cluster(cluster) => cluster.listen(channels).await,
-            }
-        };
-        self.way.within(listening).await
+        match &self.servers {
+            Servers::One(server) => server.listen(channels).await,
+            Servers::Cluster(cluster) => cluster.listen(channels).await,
+        }
     }
 
     /// Has it found out anew who the master is, if that is anybody's question.

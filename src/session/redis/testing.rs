@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use self::proxy::Proxy;
 use crate::{
     config::{RedisAddress, RedisServers, RedisStore},
+    model::Secret,
     session::testing::Scratch,
     telemetry::metrics::{LinkMetrics, Metrics},
 };
@@ -31,6 +32,11 @@ pub struct Server {
 impl Server {
     pub fn start() -> Server {
         Server::with(&[])
+    }
+
+    /// Whose user may do what [`ENOUGH`] says, and nothing else.
+    pub fn strict() -> Server {
+        Server::with(&[&["--user", "sidegate", "on", ">right"], ENOUGH].concat())
     }
 
     /// With these arguments of `redis-server`.
@@ -69,6 +75,12 @@ impl Server {
     /// Settings for this server alone, which nobody who waits for a loaded machine gives up on.
     pub fn settings(&self) -> RedisStore {
         settings(RedisServers::One(self.at()))
+    }
+
+    /// The same, as the user of [`Server::strict`].
+    pub fn strict_settings(&self) -> RedisStore {
+        let password = Some(Secret::new("right".to_owned()));
+        RedisStore { username: Some("sidegate".to_owned()), password, ..self.settings() }
     }
 
     /// What it answers to a question by somebody else.
@@ -134,6 +146,41 @@ impl Drop for Server {
         self.kill();
     }
 }
+
+/// What an ACL must allow. The manual says the same.
+pub const ENOUGH: &[&str] = &[
+    "~sidegate:*",
+    "&sidegate:*",
+    "-@all",
+    "+eval",
+    "+evalsha",
+    "+get",
+    "+set",
+    "+del",
+    "+exists",
+    "+expire",
+    "+pexpire",
+    "+hget",
+    "+hset",
+    "+hdel",
+    "+hmget",
+    "+hgetall",
+    "+zadd",
+    "+zrem",
+    "+zcard",
+    "+zcount",
+    "+zrange",
+    "+zrangebylex",
+    "+zrangebyscore",
+    "+zscore",
+    "+publish",
+    "+subscribe",
+    "+pubsub|numsub",
+    "+ping",
+    "+time",
+    "+role",
+    "+info",
+];
 
 pub fn at(port: u16) -> RedisAddress {
     RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port }

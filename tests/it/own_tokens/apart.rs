@@ -59,7 +59,7 @@ async fn what_is_doubted_is_found_anew_and_nobody_is_refused_for_the_doubt() {
     let verdict = house.judge(&token).await.unwrap();
     house.judge(&token).await.unwrap();
     assert_eq!(*house.store.read.borrow(), 1);
-    for ahead in [90, 0] {
+    for ahead in [0, 90, 0] {
         house.store.ahead.store(ahead, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(2)).await;
     }

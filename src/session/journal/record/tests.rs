@@ -129,7 +129,7 @@ fn what_was_given_is_opened_for_its_own_session_and_lease_with_its_own_key_alone
     let sealed = given.seal(key(1), &ring(&[1])).unwrap();
     assert!(!sealed.windows(5).any(|window| window == b"token"));
     assert_eq!(Given::open(key(1), &sealed, &ring(&[2, 1])).unwrap(), given);
-    assert_eq!(Given::open(key(1), &sealed, &ring(&[2])), Err(SealError::UnknownKey));
+    assert_eq!(Given::open(key(1), &sealed, &ring(&[2])), Err(SealError::UnknownKey(1)));
     for other in [Key { epoch: 2, ..key(1) }, Key { session: SessionId([9; 16]), ..key(1) }] {
         assert_eq!(Given::open(other, &sealed, &ring(&[1])), Err(SealError::Crypto));
     }

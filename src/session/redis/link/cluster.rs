@@ -153,7 +153,7 @@ impl Cluster {
             let mut rounds = 0;
             loop {
                 let Some(candidates) = cluster.upgrade().map(|cluster| cluster.candidates()) else { return };
-                let seen = way.within(see(&way, &candidates)).await;
+                let seen = see(&way, &candidates).await;
                 let Some(known) = cluster.upgrade() else { return };
                 let done = known.seen(seen);
                 drop(known);
@@ -233,9 +233,9 @@ struct Range {
 async fn see(way: &Way, nodes: &[RedisAddress]) -> Result<Vec<Range>, String> {
     let ask = |node| async move {
         let mut open = way.open(node, Greeting { master: false, about: false }).await?;
-        let answer = open.ask(cmd("CLUSTER").arg("SLOTS")).await;
-        let ranges =
-            answer.map_err(|error| format!("{}: {}", shown(node), explain(&error))).map(|map| read(&map, node))?;
+        let answer = way.in_time(open.ask(cmd("CLUSTER").arg("SLOTS"))).await;
+        let answer = answer.and_then(|answer| answer.map_err(|error| explain(&error)));
+        let ranges = answer.map(|map| read(&map, node)).map_err(|why| format!("{}: {why}", shown(node)))?;
         if ranges.is_empty() { Err(format!("{}: knows of no slots", shown(node))) } else { Ok(ranges) }
     };
     let mut asked: FuturesUnordered<_> = nodes.iter().map(ask).collect();

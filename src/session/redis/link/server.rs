@@ -1,6 +1,7 @@
 //! The connections to one server, or to whichever server is the master: taken in turn, each made anew when it breaks.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -103,7 +104,7 @@ impl Server {
                 }
                 let greeting = Greeting { master: true, about: false };
                 // If there is none to be found, those who have a connection may still be served.
-                let Ok((now, _)) = way.within(master(&way, &sentinels, &name, greeting)).await else { continue };
+                let Ok((now, _)) = master(&way, &sentinels, &name, greeting).await else { continue };
                 let Some(server) = weak.upgrade() else { return };
                 server.replace_all(&format!("{} is the master now", shown(&now)), |address| *address != now);
             }
@@ -237,7 +238,7 @@ impl Server {
                 let Some(about) = weak.upgrade().map(|server| !server.looked_at.swap(true, Ordering::Relaxed)) else {
                     return;
                 };
-                let attempt = way.within(async {
+                let attempt = async {
                     match &whereabouts {
                         Whereabouts::At(address) => {
                             let open = way.open(address, Greeting { master: false, about }).await?;
@@ -247,8 +248,19 @@ impl Server {
                             master(&way, sentinels, name, Greeting { master: true, about }).await
                         }
                     }
-                });
-                let opened = attempt.await;
+                };
+                let mut attempt = pin!(attempt);
+                let opened = match timeout(way.timeout, &mut attempt).await {
+                    Ok(opened) => opened,
+                    // It may still come to something, but not in time for those who wait.
+                    Err(_) => {
+                        match weak.upgrade() {
+                            Some(server) => server.slow(index),
+                            None => return,
+                        }
+                        attempt.await
+                    }
+                };
                 let Some(server) = weak.upgrade() else { return };
                 match opened {
                     Ok((address, open)) => {
@@ -269,6 +281,7 @@ impl Server {
     }
 
     fn opened(&self, index: usize, address: RedisAddress, open: Open) {
+        self.way.metrics.connected.inc();
         self.seat(index).state = State::Open(address.clone(), open);
         self.changes.send_replace(());
         if let Some(since) = self.away.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -277,8 +290,18 @@ impl Server {
         }
     }
 
+    fn slow(&self, index: usize) {
+        let mut seat = self.seat(index);
+        if matches!(seat.state, State::Opening) {
+            seat.state = State::Away(format!("{}: not connected in time", self.shown()));
+            drop(seat);
+            self.changes.send_replace(());
+        }
+    }
+
     /// How long to wait before the next attempt.
     fn failed(&self, index: usize, why: String, about: bool) -> Duration {
+        self.way.metrics.failed.inc();
         if about {
             self.looked_at.store(false, Ordering::Relaxed);
         }
@@ -336,11 +359,9 @@ async fn master(
             if tried.contains(address) {
                 continue;
             }
-            // Not all of the time: a sentinel that answers later may know better.
-            match timeout(way.timeout / 2, way.open(address, greeting)).await {
-                Ok(Ok(open)) => return Ok((address.clone(), open)),
-                Ok(Err(error)) => errors.push(error),
-                Err(_) => errors.push(format!("{}: no answer in time", shown(address))),
+            match way.open(address, greeting).await {
+                Ok(open) => return Ok((address.clone(), open)),
+                Err(error) => errors.push(error),
             }
             tried.push(address.clone());
         }

@@ -168,6 +168,22 @@ async fn a_server_that_is_stuck_costs_nobody_more_than_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_slow_but_not_too_slow_for_a_step_is_reached() {
+    let server = TestServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    proxy.delay(Duration::from_millis(250));
+    let password = Some(Secret::new("right".to_owned()));
+    server.ask::<()>(&["ACL", "SETUSER", "default", ">right"]);
+    let timeout = Duration::from_millis(400);
+    let link = link(&RedisStore { password, timeout, ..settings(RedisServers::One(proxy.at())) });
+    let after = until_answered(&link, &["PING"], Duration::from_secs(5)).await;
+    assert!(after < Duration::from_secs(2), "{after:?}");
+    for _ in 0..3 {
+        ask::<Value>(&link, &["PING"]).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_step_whose_connection_breaks_is_taken_once_more_and_nobody_notices() {
     let server = TestServer::start();
     let proxy = Proxy::start(server.port()).await;

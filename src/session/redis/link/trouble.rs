@@ -10,7 +10,7 @@ use crate::{
 /// Why a command came to nothing. The texts hold no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// There is no connection, and none is near.
+    /// There is no connection, or no server, and none is near: the command was not done.
     Away(String),
     /// The connection broke: whether the command was done is not known.
     Broken(String),
@@ -28,6 +28,8 @@ pub(super) enum Trouble {
     NoScript,
     /// The record was written by a later sidegate, in this format.
     Newer(String),
+    /// The record makes no sense.
+    Damaged,
     /// Another attempt would end the same way.
     Final(String),
 }
@@ -48,11 +50,14 @@ impl Trouble {
                 (Some((_, to)), _) => Trouble::Ask(to),
                 (None, _) => Trouble::Final(text),
             },
-            "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOREPLICAS" => Trouble::Refused(text),
+            "READONLY" | "LOADING" | "MASTERDOWN" => Trouble::Refused(text),
+            // The connection is as good as any, and another key may be better off.
+            "CLUSTERDOWN" => Trouble::Away(text),
             "TRYAGAIN" => Trouble::Later(text),
             "NOSCRIPT" => Trouble::NoScript,
             // Said by our scripts.
             "FORMAT" => Trouble::Newer(error.detail().unwrap_or_default().to_owned()),
+            "DAMAGED" => Trouble::Damaged,
             _ => Trouble::Final(text),
         }
     }
@@ -71,6 +76,7 @@ impl From<Trouble> for StoreError {
                 format!("the servers are a Cluster ({} has the key): name its nodes in `cluster`", shown(&to))
             }
             Trouble::Newer(format) => return sealed::later("record", format).into(),
+            Trouble::Damaged => return sealed::damaged("record").into(),
             Trouble::NoScript => "the servers forget scripts as soon as they have run them".to_owned(),
         })
     }
@@ -148,10 +154,11 @@ mod tests {
         assert_eq!(trouble("-ASK 3999 fd00::7:6381\r\n"), Trouble::Ask(at("fd00::7", 6381)));
         assert_eq!(trouble("-NOSCRIPT No matching script.\r\n"), Trouble::NoScript);
         assert!(matches!(trouble("-TRYAGAIN Multiple keys\r\n"), Trouble::Later(_)));
-        for refused in ["READONLY You", "LOADING Redis", "MASTERDOWN Link", "CLUSTERDOWN Hash slot", "NOREPLICAS Not"] {
+        assert!(matches!(trouble("-CLUSTERDOWN Hash slot not served\r\n"), Trouble::Away(_)));
+        for refused in ["READONLY You", "LOADING Redis", "MASTERDOWN Link"] {
             assert!(matches!(trouble(&format!("-{refused}\r\n")), Trouble::Refused(_)), "{refused}");
         }
-        for last in ["WRONGTYPE x", "OOM x", "NOPERM x", "NOAUTH x", "ERR x", "MOVED x", "MOVED 1 :x", "ODD x"] {
+        for last in ["WRONGTYPE x", "OOM x", "NOPERM x", "NOAUTH x", "ERR x", "MOVED x", "MOVED 1 :x", "NOREPLICAS x"] {
             assert!(matches!(trouble(&format!("-{last}\r\n")), Trouble::Final(_)), "{last}");
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Way {
     servers: RedisConnectionInfo,
     sentinels: RedisConnectionInfo,
     cluster: bool,
-    /// For making one connection, and for one step.
+    /// For one step, and for what takes one round trip in making a connection.
     pub timeout: Duration,
     pub clock: Clock,
     pub metrics: LinkMetrics,
@@ -120,15 +120,12 @@ impl Way {
 
     /// A connection to a server that is ready to be asked.
     pub async fn open(&self, address: &RedisAddress, greeting: Greeting) -> Result<Open, String> {
-        let opened = match self.reach(address, &self.servers).await {
-            Ok(mut open) => self.greet(address, &mut open, greeting).await.map(|()| open),
-            Err(error) => Err(error),
+        let opened = async {
+            let mut open = self.reach(address, &self.servers).await?;
+            self.greet(address, &mut open, greeting).await?;
+            Ok(open)
         };
-        match &opened {
-            Ok(_) => self.metrics.connected.inc(),
-            Err(_) => self.metrics.failed.inc(),
-        }
-        opened.map_err(|error| format!("{}: {error}", shown(address)))
+        opened.await.map_err(|error: String| format!("{}: {error}", shown(address)))
     }
 
     /// Where the master of this name is, as one sentinel sees it, and how new what it knows is: the one that was elected
@@ -138,7 +135,7 @@ impl Way {
             let mut open = self.reach(sentinel, &self.sentinels).await?;
             let mut question = cmd("SENTINEL");
             question.arg("MASTER").arg(master);
-            let answer = open.ask(&question).await.map_err(|error| match error.code() {
+            let answer = self.in_time(open.ask(&question)).await?.map_err(|error| match error.code() {
                 Some("ERR") => format!("knows no master {master:?}: compare `master` with its configuration"),
                 _ => explain(&error),
             })?;
@@ -155,9 +152,10 @@ impl Way {
     /// A connection that hears what is published.
     pub async fn listen(&self, address: &RedisAddress, channels: &[String]) -> Result<PubSubStream, String> {
         let opened = async {
-            let stream = self.stream(address).await.map_err(|error| error.to_string())?;
-            let mut ear = PubSub::new(&self.servers, stream).await.map_err(|error| explain(&error))?;
-            ear.subscribe(channels).await.map_err(|error| explain(&error))?;
+            let stream = self.stream(address).await?;
+            let ear = self.in_time(PubSub::new(&self.servers, stream)).await?;
+            let mut ear = ear.map_err(|error| explain(&error))?;
+            self.in_time(ear.subscribe(channels)).await?.map_err(|error| explain(&error))?;
             Ok(ear.into_on_message())
         };
         opened.await.map_err(|error: String| format!("{}: {error}", shown(address)))
@@ -166,14 +164,14 @@ impl Way {
     /// RESP2: what scripts answer looks the same in both, and HELLO, which the other begins with, is not let through by
     /// every proxy.
     async fn reach(&self, address: &RedisAddress, user: &RedisConnectionInfo) -> Result<Open, String> {
-        let stream = self.stream(address).await.map_err(|error| error.to_string())?;
+        let stream = self.stream(address).await?;
         // Whoever asks waits by a clock of his own.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(user, stream, config).await.map_err(|error| explain(&error))?;
+        let made = self.in_time(MultiplexedConnection::new_with_config(user, stream, config)).await?;
+        let (connection, driver) = made.map_err(|error| explain(&error))?;
         self.metrics.connections.inc();
         let (end, closed) = watch::channel(());
         let driver = Arc::new(Driver {
@@ -189,27 +187,23 @@ impl Way {
         Ok(Open { connection, number, since: Instant::now(), driver })
     }
 
-    async fn stream(&self, address: &RedisAddress) -> io::Result<Box<dyn Stream>> {
-        let (host, port) = match address {
-            RedisAddress::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
-            RedisAddress::Tcp { host, port } => (host.trim_start_matches('[').trim_end_matches(']'), *port),
+    async fn stream(&self, address: &RedisAddress) -> Result<Box<dyn Stream>, String> {
+        let socket = match address {
+            RedisAddress::Unix(path) => {
+                let socket = self.in_time(UnixStream::connect(path)).await?;
+                return Ok(Box::new(socket.map_err(|error| error.to_string())?));
+            }
+            RedisAddress::Tcp { host, port } => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                (host, self.in_time(socket(host, *port)).await?.map_err(|error| error.to_string())?)
+            }
         };
-        let attempts: Vec<_> = lookup_host((host, port)).await?.map(|to| Box::pin(TcpStream::connect(to))).collect();
-        if attempts.is_empty() {
-            return Err(io::Error::other("the name has no address"));
-        }
-        let (socket, _) = select_ok(attempts).await?;
-        socket.set_nodelay(true)?;
-        let options = SockRef::from(&socket);
-        options
-            .set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3).with_retries(3))?;
-        #[cfg(target_os = "linux")]
-        options.set_tcp_user_timeout(Some(SILENCE * 2))?;
-        match &self.tls {
-            None => Ok(Box::new(socket)),
-            Some(tls) => {
-                let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                Ok(Box::new(tls.connect(name, socket).await?))
+        match (&self.tls, socket) {
+            (None, (_, socket)) => Ok(Box::new(socket)),
+            (Some(tls), (host, socket)) => {
+                let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+                let stream = self.in_time(tls.connect(name, socket)).await?;
+                Ok(Box::new(stream.map_err(|error| error.to_string())?))
             }
         }
     }
@@ -221,7 +215,7 @@ impl Way {
             questions.cmd("INFO").arg("server").cmd("INFO").arg("memory");
         }
         let count = questions.len();
-        let answers = open.connection.send_packed_commands(&questions, 0, count).await;
+        let answers = self.in_time(open.connection.send_packed_commands(&questions, 0, count)).await?;
         let mut answers = answers.map_err(|error| explain(&error))?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
         let forbidden = |error: &redis::RedisError| error.code() == Some("NOPERM");
@@ -253,12 +247,10 @@ impl Way {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Within the time that making a connection may take.
-    pub async fn within<T>(&self, attempt: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        match timeout(self.timeout, attempt).await {
-            Ok(done) => done,
-            Err(_) => Err(format!("no answer within {}", humantime::format_duration(self.timeout))),
-        }
+    /// One round trip of many: a server that is slow, but not too slow for a step, is reached as well.
+    pub async fn in_time<T>(&self, trip: impl Future<Output = T>) -> Result<T, String> {
+        let late = |_| format!("no answer within {}", humantime::format_duration(self.timeout));
+        timeout(self.timeout, trip).await.map_err(late)
     }
 }
 
@@ -293,6 +285,21 @@ impl Open {
         let silent = way.elapsed().saturating_sub(self.driver.answered.load(Ordering::Relaxed));
         u128::from(silent) >= time.as_millis()
     }
+}
+
+/// The first of the addresses of `host` that answers.
+async fn socket(host: &str, port: u16) -> io::Result<TcpStream> {
+    let attempts: Vec<_> = lookup_host((host, port)).await?.map(|to| Box::pin(TcpStream::connect(to))).collect();
+    if attempts.is_empty() {
+        return Err(io::Error::other("the name has no address"));
+    }
+    let (socket, _) = select_ok(attempts).await?;
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3).with_retries(3))?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(SILENCE * 2))?;
+    Ok(socket)
 }
 
 fn user(name: Option<&str>, password: Option<&Secret<String>>) -> RedisConnectionInfo {
