@@ -21,6 +21,12 @@ use crate::{
 /// A folder of one test, removed with its content at the end.
 pub struct Scratch(PathBuf);
 
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
 impl Scratch {
     pub fn new() -> Scratch {
         let folder = env::temp_dir().join(format!("sidegate-{}", SessionId::random().unwrap()));

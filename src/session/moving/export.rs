@@ -67,7 +67,7 @@ pub async fn export(asked: &Export<'_>, tell: &mut dyn FnMut(Progress)) -> Resul
     let of = asked.store.count().await.ok();
     loop {
         let records = patiently(|| asked.store.records(last, PAGE)).await?;
-        let moved = records.moved.into_iter().map(|moved| (moved.session.id, Record::Session(moved)));
+        let moved = records.moved.into_iter().map(|moved| (moved.session.id, Record::Session(Box::new(moved))));
         let unreadable = records.unreadable.iter().cloned().map(|(id, why)| (id, Record::Unreadable(id, why)));
         let mut page: Vec<(SessionId, Record)> = moved.chain(unreadable).collect();
         page.sort_by_key(|(id, _)| *id);

@@ -71,7 +71,7 @@ impl MasterKey {
 
 /// What follows the header.
 pub enum Record {
-    Session(Moved),
+    Session(Box<Moved>),
     /// It was there, and could not be read.
     Unreadable(SessionId, String),
     Document(Kept),
@@ -188,7 +188,8 @@ impl<'r, W: Write> Writer<'r, W> {
     /// If it cannot be written, or is too large.
     pub fn put(&mut self, record: Record) -> Result<(), FileError> {
         let bytes = match &record {
-            Record::Session(Moved { session, candidates }) => {
+            Record::Session(moved) => {
+                let Moved { session, candidates } = &**moved;
                 let Session { id, state, granted, held } = session.clone();
                 let candidates = candidates.iter().map(|late| (late.epoch, late.held.clone())).collect();
                 self.write_json(SESSION, &id.0, &Written { state, granted, held, candidates })?
@@ -316,7 +317,7 @@ impl<'r, R: Read> Reader<'r, R> {
             (SESSION, Some(id)) => {
                 let Written { state, granted, held, candidates } = json(&plain).ok_or_else(|| damaged(UNKNOWN))?;
                 let candidates = candidates.into_iter().map(|(epoch, held)| Candidate { epoch, held }).collect();
-                Record::Session(Moved { session: Session { id, state, granted, held }, candidates })
+                Record::Session(Box::new(Moved { session: Session { id, state, granted, held }, candidates }))
             }
             (UNREADABLE, Some(id)) => Record::Unreadable(id, json(&plain).ok_or_else(|| damaged(UNKNOWN))?),
             (DOCUMENT, _) => {

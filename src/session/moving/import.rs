@@ -95,7 +95,7 @@ pub async fn import(asked: &Import<'_>, tell: &mut dyn FnMut(Progress)) -> Resul
                 done += 1;
             } else {
                 moved.lapse();
-                running.push(restore(asked, moved));
+                running.push(restore(asked, *moved));
             }
         }
         while !running.is_empty() && (at_end || running.len() >= AT_ONCE) {

@@ -106,7 +106,7 @@ impl Setup {
         let mut moved = Vec::new();
         loop {
             match reader.next().unwrap() {
-                Record::Session(session) => moved.push(session),
+                Record::Session(session) => moved.push(*session),
                 Record::End(counts) => return (moved, counts),
                 Record::Unreadable(..) | Record::Document(_) => {}
             }

@@ -264,9 +264,12 @@ pub(super) fn candidates(id: SessionId, fields: Value, ring: &KeyRing) -> Result
     control.late.iter().rev().map(sealed).collect()
 }
 
+/// A session, and its state and access tokens as they are written.
+pub(super) type MovedAsWritten = (Moved, [Vec<u8>; 2]);
+
 /// Everything that is kept of a session, with what changes whenever it does (state and access tokens as they are written),
 /// from the answer to `HGETALL`; `None`: there is no such session.
-pub(super) fn moved(id: SessionId, fields: Value, ring: &KeyRing) -> Result<Option<(Moved, [Vec<u8>; 2])>, Unreadable> {
+pub(super) fn moved(id: SessionId, fields: Value, ring: &KeyRing) -> Result<Option<MovedAsWritten>, Unreadable> {
     let candidates = candidates(id, fields.clone(), ring)?;
     let fields: HashMap<String, Vec<u8>> = redis::from_redis_value(fields).map_err(|_| damaged("session"))?;
     let field = |name: &str| fields.get(name).cloned();
