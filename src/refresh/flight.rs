@@ -83,6 +83,11 @@ impl Flight {
                 }
                 return Err(NotRenewed::NotRenewable);
             };
+            if vouched.intent.is_some() && self.means.sessions.is_just_back() {
+                // Whoever began it may have the answer, and could not say so: then the token is spent.
+                tokio::time::sleep(A_MOMENT).await;
+                continue;
+            }
             match self.attempt(&session, vouched.generation, grant).await {
                 Next::Landed(outcome) => return outcome,
                 Next::Again => {}
@@ -432,9 +437,12 @@ fn whose(session: &Session) -> Whose {
     Whose(hasher.finish())
 }
 
+/// Between two looks at a session that another process may speak of.
+const A_MOMENT: Duration = Duration::from_millis(100);
 /// To keep what was given, a minute together, before somebody must be told. Requests do not wait so long.
-const ATTEMPTS: u32 = 18;
+const ATTEMPTS: u32 = 62;
 /// To note what is known: a few seconds together.
 const A_FEW: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Shorter than others wait, once the store is back, before they ask in our place.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

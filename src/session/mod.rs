@@ -5,6 +5,7 @@
 //! ever stored (see [`tokens`]).
 
 pub mod about;
+mod absence;
 #[cfg(test)]
 mod conformance;
 mod denied;

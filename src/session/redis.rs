@@ -305,11 +305,15 @@ impl SessionStore for Redis {
     }
 }
 
-/// What tells a step from another one that looks the same, and not from itself when it is taken once more.
-fn once() -> Result<String, StoreError> {
+fn random() -> Result<u64, StoreError> {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).map_err(|_| StoreError::Unavailable("there is no randomness".to_owned()))?;
-    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// What tells a step from another one that looks the same, and not from itself when it is taken once more.
+fn once() -> Result<String, StoreError> {
+    Ok(format!("{:016x}", random()?))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{
     Created, Filter, SessionStore, Spent, StoreError,
+    absence::Absence,
     family::{Outcome, Refused, Rotate},
     following::{Follower, Heard, Hearing, look},
     journal::{self, Journal},
@@ -38,6 +39,7 @@ pub struct Sessions {
     hearing: Arc<Hearing>,
     /// Hears what other processes do; `None`: there are none.
     follower: Option<AbortHandle>,
+    absence: Arc<Absence>,
 }
 
 /// A session about to be kept.
@@ -93,7 +95,13 @@ impl Sessions {
             background.spawn(follower.follow(news)).abort_handle()
         });
         let one_at_a_time = tokio::sync::Mutex::default();
-        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower, journal: None })
+        let absence = Arc::default();
+        Ok(Sessions { store, ring, live, background, one_at_a_time, owner, hearing, follower, journal: None, absence })
+    }
+
+    /// Whether the store was away until a moment ago, and other processes may have something to tell it.
+    pub fn is_just_back(&self) -> bool {
+        self.follower.is_some() && self.absence.is_recent()
     }
 
     /// How well other processes are heard; `None`: there are none.
@@ -276,7 +284,7 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        look(&*self.store, &self.live, &self.hearing, id).await
+        self.absence.note(look(&*self.store, &self.live, &self.hearing, id).await)
     }
 
     /// Ends a session, and every cached verdict that rests on it; false if it had ended before.
@@ -329,6 +337,7 @@ impl Sessions {
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
     pub async fn renew(&self, id: SessionId, renewed: Renewed) -> Result<Exchanged, StoreError> {
         let (store, live, journal) = (self.store.clone(), self.live.clone(), self.journal.clone());
+        let absence = self.absence.clone();
         self.detached(async move {
             let ends = matches!(renewed.answer, Answer::Ended { .. });
             let epoch = renewed.epoch;
@@ -340,7 +349,7 @@ impl Sessions {
                 journal.keep(id, epoch, held, *renewed_for).await;
                 crash::point(Point::AfterJournal).await;
             }
-            let exchanged = store.renew(id, renewed).await;
+            let exchanged = absence.note(store.renew(id, renewed).await);
             if let (Some(journal), Ok(_)) = (&journal, &exchanged) {
                 journal.settle(id, epoch);
             }
@@ -362,7 +371,7 @@ impl Sessions {
     pub async fn intend(&self, id: SessionId, seen: u64, lease: Duration) -> Result<Intended, StoreError> {
         let store = self.store.clone();
         let step = Intend { seen, owner: self.owner, lease };
-        self.detached(async move { store.intend(id, step).await }).await
+        self.absence.note(self.detached(async move { store.intend(id, step).await }).await)
     }
 
     /// Makes a lease last longer; false if it is lost.
@@ -370,7 +379,7 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> Result<bool, StoreError> {
-        self.store.extend(id, epoch, lease).await
+        self.absence.note(self.store.extend(id, epoch, lease).await)
     }
 
     /// Gives a lease back under which nothing was given.
@@ -395,7 +404,7 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn lapsed(&self, after: Option<SessionId>, most: usize) -> Result<Vec<SessionId>, StoreError> {
-        self.store.lapsed(self.owner, after, most).await
+        self.absence.note(self.store.lapsed(self.owner, after, most).await)
     }
 
     /// Lets an access token go on being good. To its end, also if nobody waits.

@@ -43,6 +43,13 @@ pub struct Showing {
     pub expires: UnixTime,
 }
 
+impl Showing {
+    /// A store that has lost the last renewals counts anew from where it is: what was asked for later is newer all the same.
+    fn is_before(&self, generation: u64, issued: UnixTime) -> bool {
+        self.generation < generation || self.issued < issued
+    }
+}
+
 impl Watched {
     fn new(id: SessionId) -> Watched {
         Watched { id, live: Liveness::default(), doubt: AtomicU64::new(0), showing: ArcSwapOption::empty() }
@@ -74,7 +81,7 @@ impl Watched {
     /// Shows what `session` holds, if that is newer: stores are read in any order.
     fn show(&self, session: &Session) {
         let Some((held, vouched)) = session.held.as_ref().zip(session.state.vouched) else { return };
-        if self.showing.load().as_ref().is_some_and(|showing| showing.generation >= vouched.generation) {
+        if self.showing.load().as_ref().is_some_and(|showing| !showing.is_before(vouched.generation, held.issued)) {
             return;
         }
         let value = Secret::new(format!("Bearer {}", held.access_token.expose()));
@@ -87,7 +94,7 @@ impl Watched {
             expires: held.expires,
         });
         self.showing.rcu(|shown| match shown {
-            Some(shown) if shown.generation >= new.generation => Some(shown.clone()),
+            Some(shown) if !shown.is_before(new.generation, new.issued) => Some(shown.clone()),
             _ => Some(new.clone()),
         });
     }
@@ -228,6 +235,10 @@ const SHARDS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{
+        record::{Held, Vouched},
+        testing::session,
+    };
 
     fn id(number: u64) -> SessionId {
         let mut id = [0; 16];
@@ -258,5 +269,29 @@ mod tests {
             live.end(id(number));
         }
         assert!(held.iter().all(|live| !live.is_alive()));
+    }
+
+    #[test]
+    fn what_was_renewed_after_a_store_had_lost_renewals_is_shown_although_its_number_is_lower() {
+        let live = Watchlist::new(true);
+        let mut session = session("ada", UnixTime(1000));
+        let watched = live.watch(session.id);
+        let mut show = |generation, issued: u64| {
+            session.state.vouched = Some(Vouched { generation, ..Vouched::first(UnixTime(5000)) });
+            session.held = Some(Held {
+                access_token: Secret::new(format!("{generation} of {issued}")),
+                issued: UnixTime(issued),
+                expires: UnixTime(5000),
+                authority: "https://authority.example".to_owned(),
+                refresh_token: None,
+            });
+            live.show(&session, 0);
+            let shown = watched.showing().unwrap();
+            (shown.generation, shown.issued.0)
+        };
+        assert_eq!(show(3, 1300), (3, 1300));
+        assert_eq!(show(4, 1300), (4, 1300), "twice in a second");
+        assert_eq!(show(2, 1200), (4, 1300), "what was read before");
+        assert_eq!(show(3, 1600), (3, 1600));
     }
 }

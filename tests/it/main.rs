@@ -31,6 +31,7 @@ mod probe;
 mod reload;
 mod remote;
 mod replay;
+mod replicas;
 mod routing;
 mod secrets;
 mod service;

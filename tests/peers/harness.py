@@ -230,6 +230,12 @@ class Sidegate(Program):
         return total
 
 
+class Server(ThreadingHTTPServer):
+    """Of which many may ask at once."""
+
+    request_queue_size = 1024
+
+
 class Echo:
     """An upstream inside the test: answers with what it was asked, and keeps it in `requests`."""
 
@@ -266,7 +272,7 @@ class Echo:
             def log_message(self, *_):
                 """Says nothing: the tests read `requests`."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.port = self.server.server_port
         background(self.server.serve_forever)
 

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     session::{
         News, Renewer, SessionStore, StoreError,
+        record::Held,
         vouched::{Answer, Exchanged, Renewed},
     },
     telemetry::metrics::Replayed,
@@ -96,25 +97,32 @@ impl Journal {
         owner: Renewer,
     ) -> Result<Option<Exchanged>, StoreError> {
         let session = due.key.session;
-        let epoch = if due.settled { forgotten(store, due.key, owner).await? } else { Some(due.key.epoch) };
-        let Some(epoch) = epoch else { return Ok(None) };
         let given = Given::open(due.key, &due.sealed, &self.ring);
         let Given { held, renewed_for } = given.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let epoch = if due.settled { forgotten(store, due.key, &held, owner).await? } else { Some(due.key.epoch) };
+        let Some(epoch) = epoch else { return Ok(None) };
         let answer = Answer::Given { held, renewed_for };
         store.renew(session, Renewed { epoch, answer }).await.map(Some)
     }
 }
 
 /// If the store has gone back to before it kept what was given under this lease: the number of the lease to tell it under.
-async fn forgotten(store: &dyn SessionStore, key: Key, owner: Renewer) -> Result<Option<u64>, StoreError> {
-    let vouched = store.find(key.session).await?.and_then(|session| session.state.vouched);
-    let Some(vouched) = vouched else { return Ok(None) };
+async fn forgotten(
+    store: &dyn SessionStore,
+    key: Key,
+    given: &Held,
+    owner: Renewer,
+) -> Result<Option<u64>, StoreError> {
+    let Some(session) = store.find(key.session).await? else { return Ok(None) };
+    let Some((held, vouched)) = session.held.zip(session.state.vouched) else { return Ok(None) };
     Ok(match vouched.intent {
         _ if vouched.epoch < key.epoch => Some(key.epoch),
         Some(intent) if vouched.epoch == key.epoch && intent.owner == owner => Some(key.epoch),
         // The lease went with the rest, and its number was given to somebody else, who asks now: what comes of that must not
         // be taken for this. So it is a candidate.
         Some(_) if vouched.epoch == key.epoch => key.epoch.checked_sub(1),
+        // Somebody has had the lease since, or has it, and what the session holds is older all the same.
+        _ if vouched.epoch > key.epoch && held.issued < given.issued => Some(key.epoch),
         _ => None,
     })
 }

@@ -173,6 +173,28 @@ async fn a_lease_that_somebody_else_took_from_a_store_that_went_back_is_theirs()
 }
 
 #[tokio::test]
+async fn what_a_store_forgets_is_told_again_also_where_somebody_has_begun_anew_since() {
+    let (scratch, (store, id, epoch)) = (Scratch::new(), store().await);
+    let replica = Memory::shared(Time::default());
+    replica.create(store.find(id).await.unwrap().unwrap(), 10).await.unwrap();
+    let journal = open_with(&scratch, &[1], Duration::from_secs(60));
+    let second = Held { issued: UnixTime(1200), ..held("second") };
+    assert!(journal.keep(id, epoch, &second, None).await);
+    let answer = Answer::Given { held: second.clone(), renewed_for: None };
+    store.renew(id, Renewed { epoch, answer }).await.unwrap();
+    journal.settle(id, epoch);
+    until(&journal, |journal| journal.standing().waiting == 0);
+    // Another process is about to redeem what is spent.
+    let newer = lease(&replica, id).await;
+    assert!(newer > epoch);
+    journal.shared.live().doubt();
+    journal.replay(&replica, Renewer(2)).await;
+    assert_eq!(replica.candidates(id).await.unwrap()[0].held, second);
+    let over = Answer::Ended { tried: Vec::new() };
+    assert_eq!(replica.renew(id, Renewed { epoch: newer, answer: over }).await.unwrap(), Exchanged::Untried);
+}
+
+#[tokio::test]
 async fn processes_that_share_a_folder_leave_each_others_files_alone_while_they_live() {
     let (scratch, (store, id, epoch)) = (Scratch::new(), store().await);
     let (one, two) = (open(&scratch), open(&scratch));

@@ -4,9 +4,11 @@
 //! bucket, and a bucket in one hash slot, since its number is in braces (Redis Cluster specification, "Hash tags"). What
 //! is found by a user, a client or a token lies wherever it may, and is verified when it is read.
 
+use std::fmt;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 
-use crate::session::record::SessionId;
+use crate::{model::UnixTime, session::record::SessionId};
 
 /// Names under one prefix.
 pub(super) struct Keys {
@@ -52,10 +54,12 @@ impl Keys {
         self.anywhere("live", owner)
     }
 
+    /// [`Named`] sessions, in the order of their ids.
     pub(super) fn user(&self, user: &[u8; 16]) -> String {
         self.anywhere("user", user)
     }
 
+    /// The same.
     pub(super) fn client(&self, client: &[u8; 16]) -> String {
         self.anywhere("client", client)
     }
@@ -97,6 +101,37 @@ pub(super) fn text(digest: &[u8]) -> String {
     BASE64URL.encode(digest)
 }
 
+/// A session in an index that is read in the order of ids: base64 has another one than the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub id: SessionId,
+    /// An index is written first: what is not there yet may still come.
+    pub created: UnixTime,
+}
+
+impl Named {
+    pub(super) fn read(text: &str) -> Option<Named> {
+        let (id, created) = text.split_at_checked(ID)?;
+        let id = u128::from_str_radix(id, 16).ok()?;
+        Some(Named { id: SessionId(id.to_be_bytes()), created: UnixTime(u64::from_str_radix(created, 16).ok()?) })
+    }
+
+    /// Of everything behind `id`, as `ZRANGEBYLEX` is told it.
+    pub(super) fn behind(id: Option<SessionId>) -> String {
+        // No digit comes behind this letter.
+        id.map_or("-".to_owned(), |id| format!("({:032x}g", u128::from_be_bytes(id.0)))
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}{:x}", u128::from_be_bytes(self.id.0), self.created.0)
+    }
+}
+
+/// Digits of an id.
+const ID: usize = 32;
+
 /// Sessions that share a hash slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bucket(u8);
@@ -125,5 +160,21 @@ mod tests {
         assert!(named.iter().chain([&keys.code(id)]).all(|key| key.starts_with("sidegate:{a7}:")));
         assert_eq!(Bucket::from(None).count(), 256);
         assert_eq!(Bucket::from(Some(SessionId([0xfe; 16]))).collect::<Vec<_>>(), [Bucket(0xfe), Bucket(0xff)]);
+    }
+
+    #[test]
+    fn names_in_an_index_lie_in_the_order_of_ids_and_what_is_none_is_left_out() {
+        let named = |byte: u8| Named { id: SessionId([byte; 16]), created: UnixTime(1_700_000_000) };
+        let names: Vec<String> = [0, 0x3e, 0x7f, 0xfb, 0xff].map(|byte| named(byte).to_string()).into();
+        assert!(names.is_sorted());
+        assert_eq!(Named::read(&names[3]), Some(named(0xfb)));
+        for between in [Named::behind(Some(named(0x7f).id)), Named::behind(None)] {
+            assert!(between == "-" || (names[2][..] < between[1..] && between[1..] < names[3][..]), "{between}");
+        }
+        for odd in
+            ["", "p6enp6enp6enp6enp6enpw", &names[0][..32], &format!("{}x", names[0]), "\u{e9}".repeat(16).as_str()]
+        {
+            assert_eq!(Named::read(odd), None, "{odd}");
+        }
     }
 }

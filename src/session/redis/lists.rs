@@ -4,7 +4,7 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::{
     Shared, StoreError,
-    keys::Bucket,
+    keys::{Bucket, Named},
     opening::one,
     record::{FIELDS, Kept},
     reply::{number, odd},
@@ -28,35 +28,54 @@ impl Shared {
             (None, Some(client)) => vec![self.keys.client(&digest16(client.as_bytes()))],
             (None, None) => return self.list_all(filter, after, most).await,
         };
-        let mut ids = Vec::new();
-        for index in &indexes {
-            let all = self.link.ask(cmd("ZRANGE").arg(index).arg(0).arg(-1)).await?;
-            let named = read_ids(all)?;
-            ids.extend(named.into_iter().map(|id| (id, index.as_str())));
-        }
-        ids.sort_unstable();
-        ids.dedup_by_key(|(id, _)| *id);
-        ids.retain(|(id, _)| after.is_none_or(|after| *id > after));
-        let mut found = Vec::new();
-        for page in ids.chunks(PAGE) {
-            let page: Vec<SessionId> = page.iter().map(|(id, _)| *id).collect();
-            for (id, looked) in page.iter().zip(self.look_at(&page).await?) {
+        let (mut found, mut behind) = (Vec::new(), after);
+        loop {
+            let (page, last) = self.named(&indexes, behind).await?;
+            let ids: Vec<SessionId> = page.iter().map(|named| named.id).collect();
+            for (named, looked) in page.iter().zip(self.look_at(&ids).await?) {
                 match looked {
                     Looked::There(session) if filter.matches(&session, self.now()) => found.push(*session),
-                    Looked::There(_) | Looked::Unreadable => {}
-                    Looked::Gone => {
-                        for index in &indexes {
-                            self.forget(index, *id).await;
-                        }
+                    Looked::Gone if self.is_settled(named.created) => {
+                        let names: Vec<_> = indexes.iter().map(|index| (index.clone(), named.to_string())).collect();
+                        self.forget(&names).await;
                     }
+                    Looked::There(_) | Looked::Unreadable | Looked::Gone => {}
                 }
             }
-            if found.len() >= most {
-                break;
+            if found.len() >= most || last.is_none() {
+                found.truncate(most);
+                return Ok(found);
             }
+            behind = last;
         }
-        found.truncate(most);
-        Ok(found)
+    }
+
+    /// The next of `indexes` in the order of their ids, and up to where that is all of them; `None`: there are no others.
+    async fn named(
+        &self,
+        indexes: &[String],
+        behind: Option<SessionId>,
+    ) -> Result<(Vec<Named>, Option<SessionId>), StoreError> {
+        let next = |index| {
+            let mut next = cmd("ZRANGEBYLEX");
+            next.arg(index).arg(Named::behind(behind)).arg("+").arg("LIMIT").arg(0).arg(PAGE);
+            next
+        };
+        let (mut page, mut last) = (Vec::new(), None);
+        for names in self.link.ask_all(&indexes.iter().map(next).collect::<Vec<_>>()).await? {
+            let names: Vec<String> = from_redis_value(names).map_err(|_| odd())?;
+            let more = names.len() >= PAGE;
+            // What is no name is nobody's.
+            let names: Vec<Named> = names.iter().filter_map(|name| Named::read(name)).collect();
+            if more && let Some(named) = names.last() {
+                last = Some(last.map_or(named.id, |last: SessionId| last.min(named.id)));
+            }
+            page.extend(names);
+        }
+        page.retain(|named| last.is_none_or(|last| named.id <= last));
+        page.sort_unstable();
+        page.dedup_by_key(|named| named.id);
+        Ok((page, last))
     }
 
     /// Buckets lie in the order of ids.
@@ -117,13 +136,19 @@ impl Shared {
     pub(super) async fn lapsed(&self, after: Option<SessionId>, most: usize) -> Result<Vec<SessionId>, StoreError> {
         let at = self.now_millis().0;
         let buckets: Vec<Bucket> = Bucket::from(after).collect();
-        let asked: Vec<Cmd> = buckets
-            .iter()
-            .map(|bucket| one(cmd("ZRANGEBYSCORE").arg(self.keys.intents(*bucket)).arg("-inf").arg(at)))
-            .collect();
         let mut found = Vec::new();
-        for ids in self.link.ask_all(&asked).await? {
-            found.extend(read_ids(ids)?.into_iter().filter(|id| after.is_none_or(|after| *id > after)));
+        for buckets in buckets.chunks(PAGE) {
+            let asked: Vec<Cmd> = buckets
+                .iter()
+                .map(|bucket| one(cmd("ZRANGEBYSCORE").arg(self.keys.intents(*bucket)).arg("-inf").arg(at)))
+                .collect();
+            for ids in self.link.ask_all(&asked).await? {
+                found.extend(read_ids(ids)?.into_iter().filter(|id| after.is_none_or(|after| *id > after)));
+            }
+            // Buckets lie in the order of ids. While an authority is away, many wait for it.
+            if found.len() >= most {
+                break;
+            }
         }
         found.sort_unstable();
         found.truncate(most);
@@ -143,5 +168,5 @@ pub(super) fn read_ids(value: Value) -> Result<Vec<SessionId>, StoreError> {
     Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
-/// Records that are looked at together.
+/// Records that are looked at together, and buckets.
 const PAGE: usize = 64;

@@ -4,9 +4,9 @@ use redis::{Cmd, cmd};
 
 use super::{
     Shared, StoreError,
-    keys::Bucket,
+    keys::{Bucket, Named},
     lists::read_ids,
-    opening::{added, one},
+    opening::{counted, named_in, one},
     record::{self, Control, json, mark, written_access},
     reply::odd,
 };
@@ -93,10 +93,11 @@ impl Shared {
             late.push(sealed::candidate(id, candidate, ring)?);
         }
         // First what points to it: a session that nobody finds could not be ended.
-        let mut pointing: Vec<Cmd> = users.iter().map(|user| added(&self.keys.user(user), 0, id)).collect();
-        pointing.push(added(&self.keys.client(&client), 0, id));
+        let named = Named { id, created: state.created };
+        let mut pointing: Vec<Cmd> = users.iter().map(|user| named_in(&self.keys.user(user), named)).collect();
+        pointing.push(named_in(&self.keys.client(&client), named));
         if state.revoked.is_none() {
-            pointing.push(added(&self.keys.live_of(&owner), state.created.0, id));
+            pointing.push(counted(&self.keys.live_of(&owner), state.created, id));
         }
         self.link.ask_all(&pointing).await?;
         for access in state.access.iter().filter(|access| access.foreign) {
@@ -113,7 +114,7 @@ impl Shared {
             _ => return Err(odd()),
         };
         if kept && state.revoked.is_some() {
-            self.forget(&self.keys.live_of(&owner), id).await;
+            self.forget(&[(self.keys.live_of(&owner), id.to_string())]).await;
         }
         Ok(kept)
     }

@@ -18,7 +18,7 @@ use super::link::Link;
 use crate::{
     backoff::{between, chance},
     model::{BoxError, UnixMillis},
-    session::{News, SessionId},
+    session::{News, SessionId, StoreError},
 };
 
 /// Listens as long as it lives. What this process does itself is heard as well.
@@ -132,7 +132,8 @@ impl Ear {
         };
         let mut beats = interval(self.pace.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut beat: Option<BoxFuture<'static, ()>> = None;
+        let mut beat: Option<BoxFuture<'static, Option<StoreError>>> = None;
+        let mut trouble = None;
         let mut deadline = Instant::now() + self.pace.patience;
         loop {
             tokio::select! {
@@ -144,28 +145,28 @@ impl Ear {
                 },
                 // One that is still under way is not overtaken.
                 _ = beats.tick(), if beat.is_none() => beat = Some(self.beat()),
-                () = async { if let Some(beat) = &mut beat { beat.await } }, if beat.is_some() => beat = None,
+                told = async { beat.as_mut()?.await }, if beat.is_some() => (beat, trouble) = (None, told),
                 () = sleep_until(deadline) => {
                     let why = "the own beat is not heard";
                     // The way of the beat may lead to a server that is not the master any more.
                     self.link.doubt(why);
-                    return why.to_owned();
+                    return trouble.map_or_else(|| why.to_owned(), |trouble| format!("{why}: {trouble}"));
                 }
             }
         }
     }
 
-    /// A sign of life; and the servers' time, for a process that does nothing else.
-    fn beat(&self) -> BoxFuture<'static, ()> {
+    /// A sign of life, or why there is none; and the servers' time, for a process that does nothing else.
+    fn beat(&self) -> BoxFuture<'static, Option<StoreError>> {
         let (link, channel, own) = (self.link.clone(), self.channels[BEAT].clone(), self.own.clone());
         async move {
             let (mut publish, time) = (cmd("PUBLISH"), cmd("TIME"));
-            // If it comes to nothing, it is not heard.
-            let (_, time) = tokio::join!(link.ask(publish.arg(channel).arg(own)), link.ask(&time));
+            let (told, time) = tokio::join!(link.ask(publish.arg(channel).arg(own)), link.ask(&time));
             if let Some((seconds, micros)) = time.ok().and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok())
             {
                 link.shown(UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)));
             }
+            told.err()
         }
         .boxed()
     }

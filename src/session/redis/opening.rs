@@ -4,15 +4,20 @@
 use redis::{Cmd, cmd};
 
 use super::{
-    Shared, StoreError, once,
+    Shared, StoreError,
+    keys::{Bucket, Named},
+    once,
     record::{self, Control, Kept, json, mark, written_access},
     reply::{Reply, number, odd},
 };
-use crate::session::{
-    record::{Access, Code, RevocationReason, Session, SessionId},
-    ring::digest16,
-    sealed,
-    store::{Created, Document, Spent},
+use crate::{
+    model::UnixTime,
+    session::{
+        record::{Access, Code, RevocationReason, Session, SessionId},
+        ring::digest16,
+        sealed,
+        store::{Created, Document, Spent},
+    },
 };
 
 impl Shared {
@@ -56,10 +61,11 @@ impl Shared {
         let arguments: [&[u8]; 8] =
             [mark.as_bytes(), control.as_bytes(), access.as_bytes(), &granted, &held, &owner, &users.concat(), &client];
         // First what points to it: a session that nobody finds could not be ended.
-        let mut pointing = vec![added(&self.keys.live_of(&owner), state.created.0, id)];
-        pointing.extend(users.iter().map(|user| added(&self.keys.user(user), 0, id)));
-        pointing.push(added(&self.keys.client(&client), 0, id));
-        let counted = number(self.link.ask_all(&pointing).await?.swap_remove(0))? == 1;
+        let mut pointing = vec![counted(&self.keys.live_of(&owner), state.created, id)];
+        let named = Named { id, created: state.created };
+        pointing.extend(users.iter().map(|user| named_in(&self.keys.user(user), named)));
+        pointing.push(named_in(&self.keys.client(&client), named));
+        let is_new = number(self.link.ask_all(&pointing).await?.swap_remove(0))? == 1;
         for access in state.access.iter().filter(|access| access.foreign) {
             self.point_at(id, access).await?;
         }
@@ -68,60 +74,86 @@ impl Shared {
         let (kept, too_many) = tokio::join!(kept, self.too_many(&owners, id, most));
         let kept = kept?;
         if kept != "now" {
-            if counted {
-                self.forget(&self.keys.live_of(&owner), id).await;
+            if is_new {
+                self.forget(&[(self.keys.live_of(&owner), id.to_string())]).await;
             }
             return Ok((kept, Vec::new()));
         }
         Ok((kept, self.supersede(too_many, id).await))
     }
 
-    /// The oldest sessions of `owners` that are more than `most`, `id` not among them; each with its owner.
-    async fn too_many(
-        &self,
-        owners: &[[u8; 16]],
-        id: SessionId,
-        most: u32,
-    ) -> Result<Vec<(SessionId, [u8; 16])>, StoreError> {
+    /// The oldest sessions of `owners` that are more than `most`, `id` not among them.
+    async fn too_many(&self, owners: &[[u8; 16]], id: SessionId, most: u32) -> Result<Vec<Counted>, StoreError> {
         let counts: Vec<Cmd> = owners.iter().map(|owner| one(cmd("ZCARD").arg(self.keys.live_of(owner)))).collect();
         let counts = self.link.ask_all(&counts).await?.into_iter();
         let live = counts.map(number).sum::<Result<u64, StoreError>>()?;
-        let superfluous = usize::try_from(live.saturating_sub(most.max(1).into())).unwrap_or(usize::MAX);
+        let too_many = |live: u64| usize::try_from(live.saturating_sub(most.max(1).into())).unwrap_or(usize::MAX);
+        let superfluous = too_many(live);
         if superfluous == 0 {
             return Ok(Vec::new());
         }
-        let mut others: Vec<(u64, SessionId, [u8; 16])> = Vec::new();
+        // Of many sessions only the oldest are looked at, one more than go since one may be this session.
+        let last = if live <= MOST_LOOKED_AT { -1 } else { i64::try_from(superfluous).unwrap_or(i64::MAX) };
+        let mut others: Vec<Counted> = Vec::new();
         for owner in owners {
-            // Of many sessions only the oldest are looked at, one more than go since one may be this session.
-            let oldest = one(cmd("ZRANGE").arg(self.keys.live_of(owner)).arg(0).arg(superfluous).arg("WITHSCORES"));
+            let oldest = one(cmd("ZRANGE").arg(self.keys.live_of(owner)).arg(0).arg(last).arg("WITHSCORES"));
             let oldest: Vec<(String, f64)> =
                 redis::from_redis_value(self.link.ask(&oldest).await?).map_err(|_| odd())?;
-            others.extend(
-                oldest.into_iter().filter_map(|(id, created)| Some((created as u64, id.parse().ok()?, *owner))),
-            );
+            others.extend(oldest.into_iter().filter_map(|(id, created)| {
+                Some(Counted { created: UnixTime(created as u64), id: id.parse().ok()?, owner: *owner })
+            }));
         }
-        others.retain(|(_, other, _)| *other != id);
+        others.retain(|other| other.id != id);
         others.sort_unstable();
+        let superfluous = if last == -1 {
+            others = self.uncount_over(others).await?;
+            too_many(others.len() as u64 + 1)
+        } else {
+            superfluous
+        };
         others.truncate(superfluous);
-        Ok(others.into_iter().map(|(_, id, owner)| (id, owner)).collect())
+        Ok(others)
+    }
+
+    /// Those that are not over, or that may still come. What is over is purged in its time, and until then it must not
+    /// cost another session its life.
+    async fn uncount_over(&self, counted: Vec<Counted>) -> Result<Vec<Counted>, StoreError> {
+        let ends =
+            |Counted { id, .. }: &Counted| one(cmd("ZSCORE").arg(self.keys.ends(Bucket::of(*id))).arg(id.to_string()));
+        let ends = self.link.ask_all(&counted.iter().map(ends).collect::<Vec<_>>()).await?;
+        let (mut live, mut over) = (Vec::new(), Vec::new());
+        for (counted, end) in counted.into_iter().zip(ends) {
+            let end: Option<f64> = redis::from_redis_value(end).map_err(|_| odd())?;
+            let is_over = end.map_or_else(|| self.is_settled(counted.created), |end| end <= self.now().0 as f64);
+            if is_over { &mut over } else { &mut live }.push(counted);
+        }
+        self.forget(&over.iter().map(|counted| self.counted(counted)).collect::<Vec<_>>()).await;
+        Ok(live)
+    }
+
+    fn counted(&self, Counted { id, owner, .. }: &Counted) -> (String, String) {
+        (self.keys.live_of(owner), id.to_string())
+    }
+
+    /// Whether a session that was to be created then and is not there will not come any more.
+    pub(super) fn is_settled(&self, created: UnixTime) -> bool {
+        created.plus(SPARE) < self.now()
     }
 
     /// Ends those that are too many. What cannot be ended now is too many still at the next sign-in: the new session is
     /// kept, and its owner must not hear otherwise.
-    async fn supersede(
-        &self,
-        too_many: Result<Vec<(SessionId, [u8; 16])>, StoreError>,
-        by: SessionId,
-    ) -> Vec<SessionId> {
+    async fn supersede(&self, too_many: Result<Vec<Counted>, StoreError>, by: SessionId) -> Vec<SessionId> {
         let too_many = too_many.unwrap_or_else(|error| {
             tracing::warn!(%by, %error, "whether its user has too many sessions is not known; the next sign-in asks again");
             Vec::new()
         });
         let mut superseded = Vec::new();
-        for (id, owner) in too_many {
+        for counted in too_many {
+            let id = counted.id;
             match self.revoke(id, RevocationReason::Superseded).await {
                 Ok(true) => superseded.push(id),
-                Ok(false) => self.forget(&self.keys.live_of(&owner), id).await,
+                Ok(false) if self.is_settled(counted.created) => self.forget(&[self.counted(&counted)]).await,
+                Ok(false) => {}
                 Err(error) => tracing::warn!(%id, %error, "a session could not be superseded"),
             }
         }
@@ -133,14 +165,15 @@ impl Shared {
         if let Ok(owner) = reply.bytes()
             && let Ok(owner) = owner.as_slice().try_into()
         {
-            self.forget(&self.keys.live_of(owner), id).await;
+            self.forget(&[(self.keys.live_of(owner), id.to_string())]).await;
         }
     }
 
-    /// Takes an id out of an index. What stays is found out where it is followed.
-    pub(super) async fn forget(&self, index: &str, id: SessionId) {
-        if let Err(error) = self.link.ask(cmd("ZREM").arg(index).arg(id.to_string())).await {
-            tracing::debug!(%id, %error, "an index keeps what is over");
+    /// Takes names out of indexes. What stays is found out where it is followed.
+    pub(super) async fn forget(&self, names: &[(String, String)]) {
+        let asked: Vec<Cmd> = names.iter().map(|(index, name)| one(cmd("ZREM").arg(index).arg(name))).collect();
+        if let Err(error) = self.link.ask_all(&asked).await {
+            tracing::debug!(%error, "an index keeps what is over");
         }
     }
 
@@ -162,13 +195,11 @@ impl Shared {
     }
 
     pub(super) async fn put_code(&self, id: SessionId, code: &Code) -> Result<(), StoreError> {
-        let key = self.keys.code(id);
-        let mut set = cmd("HSET");
-        set.arg(&key).arg("v").arg(sealed::FORMAT).arg("expires").arg(code.expires.0);
-        set.arg("content").arg(sealed::code(id, code, &self.ring)?);
-        self.link.ask(&set).await?;
         let left = self.now().until(code.expires).as_secs().saturating_add(SPARE);
-        self.link.ask(cmd("EXPIRE").arg(&key).arg(left)).await.map(drop)
+        let (format, expires, left) = (sealed::FORMAT.to_string(), code.expires.0.to_string(), left.to_string());
+        let sealed = sealed::code(id, code, &self.ring)?;
+        let arguments = [format.as_bytes(), expires.as_bytes(), &sealed, left.as_bytes()];
+        self.link.run(&self.scripts.put_code, &[self.keys.code(id)], &arguments).await.map(drop)
     }
 
     pub(super) async fn find_code(&self, id: SessionId) -> Result<Option<Code>, StoreError> {
@@ -196,9 +227,21 @@ impl Shared {
     }
 }
 
+/// A session that counts for its owner; the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Counted {
+    created: UnixTime,
+    id: SessionId,
+    owner: [u8; 16],
+}
+
 /// Answers 1 if it was not there.
-pub(super) fn added(index: &str, score: u64, id: SessionId) -> Cmd {
-    one(cmd("ZADD").arg(index).arg("NX").arg(score).arg(id.to_string()))
+pub(super) fn counted(index: &str, created: UnixTime, id: SessionId) -> Cmd {
+    one(cmd("ZADD").arg(index).arg("NX").arg(created.0).arg(id.to_string()))
+}
+
+pub(super) fn named_in(index: &str, named: Named) -> Cmd {
+    one(cmd("ZADD").arg(index).arg(0).arg(named.to_string()))
 }
 
 /// As its own.
@@ -206,5 +249,9 @@ pub(super) fn one(command: &mut Cmd) -> Cmd {
     command.clone()
 }
 
-/// Seconds that what ends by itself is kept beyond its end: the steps decide, by the same clock.
+/// Sessions of an owner of which each is looked at to see which are too many. A client that has more of them takes those
+/// that are over, and not cleared away yet, for live ones; they are mostly the oldest.
+const MOST_LOOKED_AT: u64 = 1000;
+/// Seconds that what ends by itself is kept beyond its end: the steps decide, by the same clock. No step takes so
+/// long to arrive.
 const SPARE: u64 = 60;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Shared, StoreError,
     keys::text,
+    random,
     record::{KeptAccess, json, written},
     reply::odd,
 };
@@ -80,7 +81,13 @@ impl Shared {
     }
 
     pub(super) async fn intend(&self, id: SessionId, step: Intend) -> Result<Intended, StoreError> {
-        let arguments = [step.seen.to_string(), written(step.owner), step.lease.as_millis().to_string()];
+        let arguments = [
+            step.seen.to_string(),
+            written(step.owner),
+            step.lease.as_millis().to_string(),
+            (random()? % EPOCHS).to_string(),
+            EPOCHS.to_string(),
+        ];
         let mut reply = self.step(&self.scripts.intend, id, &arguments.each_ref().map(String::as_bytes)).await?;
         Ok(match reply.word()?.as_str() {
             "go" => Intended::Go { epoch: reply.number()?, doubtful: reply.flag()?, again: reply.flag()? },
@@ -181,6 +188,9 @@ impl Shared {
 fn most_like(access: &Access) -> usize {
     if access.foreign { MOST_FOREIGN_TOKENS } else { MOST_ACCESS_TOKENS }
 }
+
+/// Epochs of the same count, a power of two: of two steps that are given one, one in so many pairs is given the same.
+pub(super) const EPOCHS: u64 = 1 << 20;
 
 /// Beyond this, cjson writes numbers shorter than they are. No client lives to see such a generation.
 const LARGEST: u64 = 99_999_999_999_999;

@@ -147,7 +147,7 @@ impl Drop for Server {
     }
 }
 
-/// What an ACL must allow. The documentation says the same.
+/// What an ACL must allow. The manual says the same.
 pub const ENOUGH: &[&str] = &[
     "~sidegate:*",
     "&sidegate:*",
@@ -170,9 +170,12 @@ pub const ENOUGH: &[&str] = &[
     "+zcard",
     "+zcount",
     "+zrange",
+    "+zrangebylex",
     "+zrangebyscore",
+    "+zscore",
     "+publish",
     "+subscribe",
+    "+pubsub|numsub",
     "+ping",
     "+time",
     "+role",

@@ -6,7 +6,7 @@ mod late;
 mod refused;
 mod revoked;
 mod sliding;
-mod successor;
+pub mod successor;
 
 use std::sync::Arc;
 

@@ -245,4 +245,4 @@ fn yaml(setup: &Setup<'_>, authority: &Authority, upstream: &Upstream) -> String
 }
 
 /// Tells the upstream of which session a request is.
-const ROOT: &str = "x-root";
+pub const ROOT: &str = "x-root";

@@ -3,7 +3,7 @@
 mod clocks;
 mod crossing;
 mod flapping;
-mod house;
+pub mod house;
 mod hung_up;
 mod outage;
 mod soak;

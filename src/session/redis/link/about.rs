@@ -14,12 +14,12 @@ pub(super) fn judge(server: &str, info: &str, cluster: bool) {
             "the server of the session store is not of the kind that the settings say"
         );
     }
-    let kept = |policy: &str| policy == "noeviction" || policy.starts_with("volatile-");
-    if let Some(policy) = unsuited(info, "maxmemory_policy", kept) {
+    // What has an end of its own are codes, and what may be used once only.
+    if let Some(policy) = unsuited(info, "maxmemory_policy", |policy| policy == "noeviction") {
         tracing::warn!(
             server,
             policy,
-            "the server of the session store drops sessions when its memory is full; set `maxmemory-policy noeviction`"
+            "the server of the session store drops what it was told to keep when its memory is full; set `maxmemory-policy noeviction`"
         );
     }
 }

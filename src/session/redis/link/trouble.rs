@@ -28,6 +28,8 @@ pub(super) enum Trouble {
     NoScript,
     /// The record was written by a later sidegate, in this format.
     Newer(String),
+    /// The record makes no sense.
+    Damaged,
     /// Another attempt would end the same way.
     Final(String),
 }
@@ -55,6 +57,7 @@ impl Trouble {
             "NOSCRIPT" => Trouble::NoScript,
             // Said by our scripts.
             "FORMAT" => Trouble::Newer(error.detail().unwrap_or_default().to_owned()),
+            "DAMAGED" => Trouble::Damaged,
             _ => Trouble::Final(text),
         }
     }
@@ -73,6 +76,7 @@ impl From<Trouble> for StoreError {
                 format!("the servers are a Cluster ({} has the key): name its nodes in `cluster`", shown(&to))
             }
             Trouble::Newer(format) => return sealed::later("record", format).into(),
+            Trouble::Damaged => return sealed::damaged("record").into(),
             Trouble::NoScript => "the servers forget scripts as soon as they have run them".to_owned(),
         })
     }

@@ -24,8 +24,9 @@ local function read()
   local fields = redis.call('HMGET', KEYS[1], 'v', 's', 'a')
   if not fields[1] then return nil end
   if tonumber(fields[1]) ~= FORMAT then return nil, redis.error_reply('FORMAT ' .. fields[1]) end
-  local session = cjson.decode(fields[2])
-  session.access = cjson.decode(fields[3])
+  local good, session, access = pcall(function() return cjson.decode(fields[2]), cjson.decode(fields[3]) end)
+  if not good then return nil, redis.error_reply('DAMAGED session') end
+  session.access = access
   return session
 end
 
@@ -73,8 +74,15 @@ local function forget_late(session, epochs)
   end
 end
 
+-- Tells other processes. A user that may not do that has done the step all the same, and does not hear itself either.
+local function tell(channel)
+  redis.pcall('PUBLISH', ARGV[3] .. ':' .. channel, ARGV[2])
+end
+
 -- Ends a session that had not ended, and tells; under whom it was counted.
 local function revoke(session, reason)
+  -- A server at its `maxmemory` refuses what may need more of it, unless the script has begun with what does not.
+  redis.call('HDEL', KEYS[1], '')
   session.revoked = { reason = reason, at = now }
   session.access = {}
   if session.vouched then session.vouched.intent = nil end
@@ -83,7 +91,7 @@ local function revoke(session, reason)
   forget_late(session, epochs)
   session.late = nil
   write(session)
-  redis.call('PUBLISH', ARGV[3] .. ':ended', ARGV[2])
+  tell('ended')
   return redis.call('HGET', KEYS[1], 'o')
 end
 

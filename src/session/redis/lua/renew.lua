@@ -54,5 +54,5 @@ session.late = nil
 if #kept > 0 then session.late = kept end
 redis.call('HSET', KEYS[1], 'h', ARGV[6])
 write(session)
-redis.call('PUBLISH', ARGV[3] .. ':renewed', ARGV[2])
+tell('renewed')
 return answer('kept', session.vouched.generation)

@@ -18,8 +18,8 @@ session.access = cjson.decode(ARGV[6])
 write(session)
 -- Whoever has it in a cache must look.
 if session.revoked then
-  redis.call('PUBLISH', ARGV[3] .. ':ended', ARGV[2])
+  tell('ended')
 elseif ARGV[12] ~= '' then
-  redis.call('PUBLISH', ARGV[3] .. ':renewed', ARGV[2])
+  tell('renewed')
 end
 return answer('kept')

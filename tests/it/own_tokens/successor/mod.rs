@@ -1,7 +1,7 @@
 //! Access tokens whose use brings the next one.
 
 mod answers;
-mod house;
+pub mod house;
 mod outside;
 mod shown;
 mod soak;

@@ -1,0 +1,9 @@
+//! One session, whichever replica is asked.
+
+mod anywhere;
+mod away;
+mod crossing;
+mod house;
+mod refreshed;
+mod slow;
+mod told;
