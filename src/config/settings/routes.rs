@@ -37,7 +37,7 @@ pub struct Route {
     pub allow_encoded_slashes: Option<bool>,
     /// 0: no limit. Default: 10MiB.
     pub max_body_bytes: Option<Size>,
-    /// How many requests; absent: no limit.
+    /// How many requests to each replica; absent: no limit.
     pub rate_limit: RateLimit,
     /// Cross-origin requests of browsers; absent: no special treatment.
     pub cors: Option<Cors>,

@@ -15,5 +15,6 @@ mod known_clients;
 mod people;
 mod renewal;
 mod table;
+mod together;
 mod tokens;
 mod told;

@@ -42,21 +42,21 @@ fn house(ana: &str, more: &str) -> String {
 }
 
 /// The same behind a proxy that says where clients are.
-fn behind_a_proxy(more: &str) -> String {
+pub fn behind_a_proxy(more: &str) -> String {
     house(PASSWORD, more) + "trusted_proxies: [127.0.0.0/8]\n"
 }
 
-const STRICT: &str = "  throttle:
+pub const STRICT: &str = "  throttle:
     per_pair: { requests: 1, per: 60s, burst: 3 }
     per_address: { requests: 1, per: 30s, burst: 20 }
     per_name: { requests: 1, per: 20s, burst: 6 }
 ";
 
-async fn ask_from(sidegate: &Sidegate, address: &str, body: &str) -> Reply {
+pub async fn ask_from(sidegate: &Sidegate, address: &str, body: &str) -> Reply {
     send(sidegate.public, form("/oauth20/token", body, &[("x-forwarded-for", address)])).await
 }
 
-fn typed(name: &str, password: &str) -> String {
+pub fn typed(name: &str, password: &str) -> String {
     as_app(&format!("grant_type=password&username={name}&password={password}"))
 }
 
