@@ -286,11 +286,9 @@ fn what_can_be_read_on_the_way_is_warned_of() {
 #[test]
 fn a_journal_is_missed_where_an_authority_outside_vouches() {
     let journal = |journal: &str| {
-        let source = format!(
-            "authority: {{issuer: 'https://auth.example.com', audiences: [api], clients: [{{id: app, public: true, grants: \
-             [authorization_code], redirect_uris: ['https://app.example.com/cb']}}], remote: {{dialect: oauth2, issuer: \
-             'https://idp.example.com', client: {{id: sidegate}}, timeout: 125ms}}}}\nrefresh: {{wait: 100ms}}\n"
-        );
+        let source = "authority: {issuer: 'https://auth.example.com', audiences: [api], clients: [{id: app, public: true, grants: \
+             [authorization_code], redirect_uris: ['https://app.example.com/cb']}], remote: {dialect: oauth2, issuer: \
+             'https://idp.example.com', client: {id: sidegate}, timeout: 125ms}}\nrefresh: {wait: 100ms}\n".to_owned();
         let folder = secrets();
         let source = config(&(source + &with_store(&format!("url: 'redis://127.0.0.1'{journal}"))));
         let loaded = load_in(&folder, &source).unwrap_or_else(|problems| panic!("{problems}"));

@@ -148,6 +148,10 @@ impl Outside {
         self.inner.forgiving.store(true, SeqCst);
     }
 
+    pub fn forgive_no_more(&self) {
+        self.inner.forgiving.store(false, SeqCst);
+    }
+
     /// It knows no refresh token but the one that it gave as number `number`.
     pub fn forget_all_but(&self, number: usize) {
         *self.inner.good.lock().unwrap() = vec![format!("canary-rt-{number}")];

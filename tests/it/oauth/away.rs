@@ -19,12 +19,12 @@ use sidegate::{
     grants::Grants,
     model::{Connection, Context, HeadLimits, Peer, RequestId, Time, UnixMillis, UnixTime},
     session::{
-        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, Outcome, Renewed, Renewer, Rotate,
+        Candidate, Code, Created, Exchanged, Filter, Intend, Intended, Left, News, Outcome, Renewed, Renewer, Rotate,
         Session, SessionId, SessionStore, Sessions, Slid, Slide, Spent, StoreError, Succeed, Succeeded, memory::Memory,
         record::RevocationReason, ring::KeyRing,
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::broadcast};
 
 use crate::support::sidegate::parse;
 
@@ -98,23 +98,42 @@ pub fn context(now: UnixTime) -> Context {
 
 /// A store in memory that is away while the flag is up.
 pub struct Store {
-    inside: Memory,
+    inside: Arc<Memory>,
     away: Arc<AtomicBool>,
     /// Steps that it did not take.
     pub missed: AtomicUsize,
     taken: AtomicUsize,
     /// Answers still to be lost of steps that replace what the authority gave, and were taken.
     pub lost: AtomicUsize,
+    /// It goes away while the next lease is taken, and says so late.
+    pub vanishes: AtomicBool,
+    news: Option<broadcast::Sender<News>>,
 }
 
 impl Store {
     pub fn new(time: Time, away: Arc<AtomicBool>, taken: usize) -> Store {
+        Store::around(Arc::new(Memory::new(time)), away, taken, None)
+    }
+
+    /// What one of several processes has of a store that they share.
+    pub fn shared(inside: Arc<Memory>, away: Arc<AtomicBool>, news: broadcast::Sender<News>) -> Store {
+        Store::around(inside, away, 0, Some(news))
+    }
+
+    fn around(
+        inside: Arc<Memory>,
+        away: Arc<AtomicBool>,
+        taken: usize,
+        news: Option<broadcast::Sender<News>>,
+    ) -> Store {
         Store {
-            inside: Memory::new(time),
+            inside,
             away,
             missed: AtomicUsize::new(0),
             taken: taken.into(),
             lost: AtomicUsize::new(0),
+            vanishes: AtomicBool::new(false),
+            news,
         }
     }
 
@@ -133,6 +152,10 @@ impl Store {
 impl SessionStore for Store {
     fn now(&self) -> UnixTime {
         self.inside.now()
+    }
+
+    fn news(&self) -> Option<broadcast::Receiver<News>> {
+        self.news.as_ref().map(broadcast::Sender::subscribe)
     }
 
     fn create(&self, session: Session, most: u32) -> BoxFuture<'_, Result<Created, StoreError>> {
@@ -160,7 +183,16 @@ impl SessionStore for Store {
     }
 
     fn intend(&self, id: SessionId, step: Intend) -> BoxFuture<'_, Result<Intended, StoreError>> {
-        self.step(self.inside.intend(id, step))
+        let taken = self.step(self.inside.intend(id, step));
+        async move {
+            let taken = taken.await;
+            if self.vanishes.swap(false, Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                self.away.store(true, Ordering::SeqCst);
+            }
+            taken
+        }
+        .boxed()
     }
 
     fn extend(&self, id: SessionId, epoch: u64, lease: Duration) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -185,6 +217,10 @@ impl SessionStore for Store {
     }
 
     fn renew(&self, id: SessionId, renewed: Renewed) -> BoxFuture<'_, Result<Exchanged, StoreError>> {
+        if self.away.load(Ordering::SeqCst) {
+            // What is inside would have taken it by the time that it is asked for its answer.
+            return self.step(std::future::pending().boxed());
+        }
         let step = self.step(self.inside.renew(id, renewed));
         async move {
             let outcome = step.await;
