@@ -517,7 +517,9 @@ fn live(moved: &Moved, events: &[Event], mut now: UnixTime) -> Moved {
         let vouched = state.vouched.unwrap();
         match event {
             Event::Refresh { back } => drop(state.rotate(&rotate(state.generation.saturating_sub(*back), now), now)),
-            Event::Acknowledge => drop(state.acknowledge(state.generation, now)),
+            Event::Acknowledge => {
+                state.acknowledge(state.generation, now);
+            }
             Event::Intend => {
                 let step =
                     Intend { seen: vouched.generation, owner: Renewer(1), lease: std::time::Duration::from_secs(8) };
@@ -541,7 +543,9 @@ fn live(moved: &Moved, events: &[Event], mut now: UnixTime) -> Moved {
                     moved.session.held = Some(held);
                 }
             }
-            Event::Revoke => drop(state.revoke(RevocationReason::Operator, now)),
+            Event::Revoke => {
+                state.revoke(RevocationReason::Operator, now);
+            }
         }
     }
     moved
