@@ -1,12 +1,7 @@
 //! Three sidegates on one Redis, in front of the same upstream.
 
 use std::{
-    fs::OpenOptions,
-    io::Write as _,
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
+    fs::OpenOptions, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration,
 };
 
 use http::StatusCode;
@@ -24,13 +19,15 @@ use crate::{
 
 /// So many of them.
 pub const REPLICAS: usize = 3;
+/// Seconds by which their clocks are wrong: nothing may hang on a clock of one of them.
+const CLOCKS: [i64; REPLICAS] = [45, -45, 0];
 /// Of operators.
 const OPERATOR: &str = "operators-token-4f1d2c7e9b";
 
 pub struct Replicas {
     pub redis: Redis,
     pub upstream: Upstream,
-    /// What all of them tell the time by.
+    /// The servers' time: none of the first two tells it right.
     pub time: Time,
     all: Vec<Sidegate>,
 }
@@ -69,9 +66,9 @@ impl Replicas {
         write(&folder.join("master"), MasterRing::generate().unwrap().text().expose());
         write(&folder.join("operator"), OPERATOR);
         let mut all = Vec::new();
-        for number in 1..=REPLICAS {
+        for (number, wrong_by) in (1..=REPLICAS).zip(CLOCKS) {
             let place = plan.last.filter(|_| number == REPLICAS).unwrap_or(redis.address);
-            all.push(Sidegate::at(&yaml(&plan, &folder, place, &upstream), time.clone()).await);
+            all.push(Sidegate::at(&yaml(&plan, &folder, place, &upstream), time.wrong_by(wrong_by)).await);
         }
         Replicas { redis, upstream, time, all }
     }
@@ -166,7 +163,7 @@ fn write(file: &Path, secret: &str) {
     file.write_all(secret.as_bytes()).unwrap();
 }
 
-fn yaml(plan: &Plan<'_>, folder: &PathBuf, redis: SocketAddr, upstream: &Upstream) -> String {
+fn yaml(plan: &Plan<'_>, folder: &Path, redis: SocketAddr, upstream: &Upstream) -> String {
     let path = |name: &str| Value::from(folder.join(name).to_str().unwrap());
     let grants = "grants: [password, refresh_token, authorization_code, client_credentials], scopes: [orders, openid]";
     let of = |id: &str, more: &str| client(id, &format!("{grants}, redirect_uris: [\"{REDIRECT}\"]{more}"));

@@ -2,6 +2,7 @@
 
 mod anywhere;
 mod away;
+mod clocks;
 mod crossing;
 mod house;
 mod refreshed;
