@@ -31,7 +31,7 @@
 //!                        │  │
 //!                        │  └──► authority   clients and users: files, a call-out, a directory; throttled, hashed in a pool
 //!                        ▼
-//!                     session     one record, one atomic step ─► memory or redb; what a hit's liveness hangs on
+//!                     session     one record, one atomic step ─► memory, redb or redis; what a hit's liveness hangs on
 //! ```
 //!
 //! Where an authority outside vouches, grants ask it through `authority::remote` in its own dialect, and what it gives is
@@ -48,6 +48,16 @@
 //!
 //! A token of sidegate's own for an upstream has a keeper in `refresh::service`, which asks another `authority::remote` ahead
 //! of time. An upstream that refuses what it was shown brings the request to `proxy::replay`: one renewal, one repetition.
+//!
+//! Where replicas share their sessions, a step is a script in Redis, and what it changes is told to the others, whose cached
+//! verdicts hang on the same session; what an authority gave is in a journal on a local disk before the store is told:
+//!
+//! ```text
+//!            session::redis     one script for each step ─► a server, the master of sentinels, a Cluster   (redis::link)
+//!                 ▲                       │ publishes
+//!                 │                       ▼
+//!         session::journal      redis::news ─► session::following ─► session::watched ─► verdicts, streams, signing keys
+//! ```
 //!
 //! What a reload replaces is one [`gate::Gate`]; what it keeps is said in [`app`].
 //!
