@@ -53,7 +53,7 @@ fn steps_of_a_store_are_counted_by_operation_and_result() {
     let store = metrics.oauth.store("memory");
     store.took(StoreOperation::Document, StoreResult::Unreadable, Duration::from_millis(2));
     let counted = lines(&metrics, "session_operations_total");
-    assert_eq!(counted.len(), 36);
+    assert_eq!(counted.len(), 39);
     assert!(counted.contains(
         &r#"sidegate_session_operations_total{op="document",result="unreadable",store="memory"} 1"#.to_owned()
     ));

@@ -69,10 +69,11 @@ async fn the_internal_token_lives_as_long_as_the_successor_lets_it() {
     // The first one may have gone before the successor was there: what it carried ended with the token.
     assert!(house.next(&token).await.is_some());
     assert!(house.next(&token).await.is_some());
-    assert_eq!(life(), 120);
+    // A second may have begun since it was signed.
+    assert!((119..=120).contains(&life()));
     house.sidegate.time.advance(2 * HOUR);
     assert!(house.next(&token).await.is_some());
-    assert_eq!(life(), 120, "the token is over, and what follows it is not");
+    assert!((119..=120).contains(&life()), "the token is over, and what follows it is not");
 }
 
 #[tokio::test]
