@@ -77,7 +77,7 @@ impl Redis {
                 "clients": [{"id": "app", "public": true, "grants": ["password", "refresh_token"],
                     "access_token": {"lifetime": "1d"}, "refresh_token": {"idle": "1d", "absolute": "1d"}}],
             },
-            "store": {"redis": {"url": format!("redis://{place}"), "timeout": "30s"}},
+            "store": {"redis": {"url": format!("redis://{place}"), "timeout": "10s"}},
             "keys": {"master_file": ring},
             "upstreams": [{"name": "app", "url": format!("http://{upstream}"), "credential": {"none": {}}}],
             "routes": [{"name": "all", "paths": ["/*"], "upstream": "app",
