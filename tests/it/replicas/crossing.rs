@@ -6,19 +6,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http::Response;
-use http_body_util::Full;
 use sidegate::model::Time;
 
 use super::house::{Plan, Replicas};
 use crate::{
     oauth::house::{SECRET, text, token},
     pairs::spoken::{Accounts, Behind},
-    storm::house::{Client, LIFETIME, Line, ROOT},
+    storm::house::{Client, LIFETIME, Line, judging},
     support::{
-        Redis, Upstream,
+        Redis,
         authority::{Authority, Mood, PASSWORD, USERNAME},
         issuer::scratch,
     },
@@ -39,14 +36,7 @@ impl House {
         // One clock: what moves is the same for all.
         let authority = Arc::new(Authority::at(Behind::OAuth2.speech().unwrap(), time.clone()).await);
         authority.script(|script| script.lifetime = LIFETIME);
-        let objections = Arc::new(Mutex::new(Vec::new()));
-        let (judge, heard) = (authority.clone(), objections.clone());
-        let upstream = Upstream::answering(move |seen| {
-            let root = seen.header(ROOT).unwrap().parse().unwrap();
-            heard.lock().unwrap().extend(judge.objection(seen.header("authorization"), root));
-            Response::new(Full::new(Bytes::from_static(b"hello")))
-        })
-        .await;
+        let (upstream, objections) = judging(&authority).await;
         let remote = Behind::OAuth2.yaml(&authority, Accounts::Presented, &scratch("crossing"));
         let plan = Plan {
             authority: &format!("  sessions_per_user: 5000\n{remote}"),

@@ -80,6 +80,19 @@ pub enum Line {
     Two(http2::SendRequest<Full<Bytes>>),
 }
 
+/// An upstream that asks the authority's books about each token that it is shown, and what it objected to.
+pub async fn judging(authority: &Arc<Authority>) -> (Upstream, Arc<Mutex<Vec<String>>>) {
+    let objections = Arc::new(Mutex::new(Vec::new()));
+    let (judge, heard) = (authority.clone(), objections.clone());
+    let upstream = Upstream::answering(move |seen| {
+        let root = seen.header(ROOT).unwrap().parse().unwrap();
+        heard.lock().unwrap().extend(judge.objection(seen.header("authorization"), root));
+        Response::new(Full::new(Bytes::from_static(b"hello")))
+    })
+    .await;
+    (upstream, objections)
+}
+
 impl House {
     pub async fn new(behind: Behind, kept: Kept) -> House {
         House::with(Setup::of(behind, kept)).await
@@ -90,14 +103,7 @@ impl House {
         there.advance(setup.ahead);
         let authority = Arc::new(Authority::at(setup.behind.speech().unwrap(), there).await);
         authority.script(|script| script.lifetime = LIFETIME);
-        let objections = Arc::new(Mutex::new(Vec::new()));
-        let (judge, heard) = (authority.clone(), objections.clone());
-        let upstream = Upstream::answering(move |seen| {
-            let root = seen.header(ROOT).unwrap().parse().unwrap();
-            heard.lock().unwrap().extend(judge.objection(seen.header("authorization"), root));
-            Response::new(Full::new(Bytes::from_static(b"hello")))
-        })
-        .await;
+        let (upstream, objections) = judging(&authority).await;
         let sidegate = Sidegate::at(&yaml(&setup, &authority, &upstream), time).await;
         House { sidegate, authority, upstream, objections }
     }
