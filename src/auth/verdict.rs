@@ -134,7 +134,7 @@ impl Verdict {
     }
 
     pub fn has_scope(&self, wanted: &str) -> bool {
-        self.scope.split(' ').any(|scope| scope == wanted)
+        self.scope.as_bytes().split(|&byte| byte == b' ').any(|scope| scope == wanted.as_bytes())
     }
 
     /// Bytes that the entry takes in the cache, all profiles reserved at `profile_bytes` together.

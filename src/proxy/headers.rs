@@ -155,17 +155,34 @@ impl HeaderRules {
 
 /// Removes what belongs to the upstream's connection from its answer. With `switching` (status 101) `Upgrade` stays.
 pub fn strip_response(headers: &mut HeaderMap, switching: bool) {
-    let upgrade = switching.then(|| headers.get(UPGRADE).cloned()).flatten();
-    for name in named_in_connection(headers) {
-        headers.remove(name);
+    // One look at the few names that are there costs less than asking for each that could be.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
     }
-    for name in HOP_BY_HOP {
+    let upgrade = switching.then(|| headers.get(UPGRADE).cloned()).flatten();
+    let mut doomed = named_in_connection(headers);
+    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    for name in doomed {
         headers.remove(name);
     }
     if let Some(upgrade) = upgrade {
         headers.insert(UPGRADE, upgrade);
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// What `Connection` names, except what frames and directs the message itself: nobody can sign that away.
@@ -215,17 +232,6 @@ fn upstream_host(target: &Target) -> Option<HeaderValue> {
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authentication-info"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Besides everything that is dropped from headers.
 const NEVER_TRAILERS: [HeaderName; 12] = [

@@ -64,8 +64,8 @@ fn is_host(text: &str) -> bool {
         Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => (None, port),
         Some(_) => return false,
         None => {
-            let name = text.split(':').next().unwrap_or(text);
-            (Some(name), &text[name.len()..])
+            let (name, port) = text.split_at(text.bytes().position(|byte| byte == b':').unwrap_or(text.len()));
+            (Some(name), port)
         }
     };
     let port_fits = match port.strip_prefix(':') {
@@ -77,10 +77,13 @@ fn is_host(text: &str) -> bool {
 
 fn is_name(name: &str) -> bool {
     let labels = name.strip_suffix('.').unwrap_or(name);
-    name.len() <= 255
-        && labels.split('.').all(|label| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
+    // The byte before each; a label must not be empty.
+    let mut before = b'.';
+    let fits = |byte: u8| {
+        let begun = std::mem::replace(&mut before, byte) != b'.';
+        byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || (byte == b'.' && begun)
+    };
+    name.len() <= 255 && labels.bytes().all(fits) && before != b'.'
 }
 
 #[cfg(test)]
