@@ -17,7 +17,7 @@ use crate::{
     model::{Connection, Context},
     proxy::Seen,
     telemetry::{
-        metrics::{ListenerMetrics, Metrics, RouteMetrics},
+        metrics::{ListenerMetrics, Metrics, RouteMetrics, bounded},
         reason::Reason,
     },
 };
@@ -51,13 +51,18 @@ impl Drop for Watched<'_> {
 impl Observer {
     pub fn new(config: &Config, metrics: &Metrics) -> Observer {
         Observer {
-            routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
-            unrouted: metrics.route(UNROUTED),
+            routes: config
+                .routes
+                .iter()
+                .enumerate()
+                .map(|(index, route)| metrics.route(bounded(index, &route.name), route.observe))
+                .collect(),
+            unrouted: metrics.route(UNROUTED, false),
             endpoints: match &config.authority {
                 Some(authority) => {
                     let labels =
                         Mount::all(&authority.endpoints).into_iter().map(|mount| mount.label(&authority.endpoints));
-                    labels.map(|label| (label.clone(), metrics.route(&label))).collect()
+                    labels.map(|label| (label.clone(), metrics.route(&label, false))).collect()
                 }
                 None => Vec::new(),
             },
@@ -70,6 +75,12 @@ impl Observer {
             access: config.log.access,
             since_sample: AtomicU32::new(0),
         }
+    }
+
+    /// The values of the `route` label.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route_names.iter().enumerate().map(|(index, name)| bounded(index, name));
+        routes.chain(self.endpoints.iter().map(|(name, _)| &**name)).chain([UNROUTED])
     }
 
     pub fn begin(&self, connection: &Connection, method: &Method) -> Watched<'_> {
@@ -90,6 +101,9 @@ impl Observer {
         route.answered(&watched.method, response.status(), took);
         if let Some(reason) = seen.reason {
             route.decided(reason);
+            if seen.observed {
+                route.let_pass(reason);
+            }
         }
         if let Some(listener) = watched.listener {
             listener.overhead.observe(own.as_secs_f64());
