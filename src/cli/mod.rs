@@ -16,13 +16,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::build;
+
 /// Wrong settings or a wrong command line (EX_USAGE of sysexits.h).
 const WRONG_SETTINGS: u8 = 64;
 
 #[derive(Parser)]
 #[command(
     name = "sidegate",
-    version,
+    version = build::SHOWN,
     about = "A reverse-proxy auth sidecar: validates bearer tokens in front of an API that you cannot change.",
     after_help = "Examples:\n  \
         sidegate quickstart                        see it work, without any configuration\n  \

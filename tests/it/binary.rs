@@ -182,7 +182,7 @@ fn check_schema_and_help_say_what_they_should() {
         let output = run(&[command, "--help"]);
         assert!(output.status.success() && text(&output.stdout).contains("Example"), "{command}");
     }
-    assert_eq!(run(&["--version"]).stdout, b"sidegate 0.1.0\n");
+    assert_eq!(text(&run(&["--version"]).stdout), format!("sidegate {}\n", sidegate::model::build::SHOWN));
     for wrong in [&["serve"][..], &["run"], &["run", "--colour"], &[]] {
         let output = run(wrong);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{wrong:?}");

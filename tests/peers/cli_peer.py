@@ -104,7 +104,7 @@ class CommandLine(Peer):
         self.assertNotIn(sidegate("health", "--address", f"127.0.0.1:{free_port()}").returncode, (0, 64))
 
     def test_version_and_help_end_with_0(self):
-        self.assertRegex(sidegate("--version").stdout, r"^sidegate \d+\.\d+\.\d+")
+        self.assertRegex(sidegate("--version").stdout, r"^sidegate \d+\.\d+\.\d+( \([0-9a-f]{12}(-dirty)?\))?$")
         for arguments in (["--help"], ["run", "--help"], ["check", "--help"], ["health", "--help"]):
             shown = sidegate(*arguments)
             self.assertEqual(shown.returncode, 0)
