@@ -70,8 +70,9 @@ enum Command {
         after_help = "Example:\n  sidegate quickstart\n\nSessions are kept in a temporary folder, which goes with it; Ctrl-C ends it."
     )]
     Quickstart(quickstart::Options),
-    /// Print the JSON Schema of the configuration.
-    Schema,
+    /// Print the JSON Schema of the configuration, or the reference that is made from it.
+    #[command(after_help = "Examples:\n  sidegate schema > sidegate.schema.json\n  sidegate schema --markdown | less")]
+    Schema(check::SchemaOptions),
     /// Hash a password, or make a secret and its hash, for the configuration.
     #[command(after_help = "Examples:\n  sidegate hash                      asks for a password\n  \
         sidegate hash --file password.txt\n  \
@@ -131,7 +132,7 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file.config),
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
-        Command::Schema => check::schema(),
+        Command::Schema(options) => check::schema(&options),
         Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),

@@ -170,13 +170,15 @@ fn check_schema_and_help_say_what_they_should() {
     let output = run(&["schema"]);
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success() && schema["properties"]["routes"].is_object());
+    let page = run(&["schema", "--markdown"]);
+    assert!(page.status.success() && text(&page.stdout).contains("\n## `routes[].policy`\n"));
 
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     for word in ["run", "check", "explain", "quickstart", "schema", "health", "Examples:"] {
         assert!(text(&output.stdout).contains(word), "{word}");
     }
-    for command in ["run", "check", "explain", "quickstart", "health"] {
+    for command in ["run", "check", "explain", "quickstart", "schema", "health"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success() && text(&output.stdout).contains("Example"), "{command}");
     }
