@@ -1,36 +1,57 @@
-//! What the program can say of its own making: the commit and the compiler. Nothing of it changes between two builds of
-//! the same sources, so that they come out the same.
+//! What a program says of itself: its commit and its compiler.
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=SIDEGATE_REVISION");
-    let given = env::var("SIDEGATE_REVISION").ok().filter(|revision| !revision.is_empty());
-    // While it is being written, a program is no commit, and each one would build it anew.
-    let released = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let revision = given.or_else(|| released.then(commit).flatten()).unwrap_or_default();
-    println!("cargo:rustc-env=SIDEGATE_REVISION={revision}");
-
-    let compiler = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    // `rustc 1.95.0 (… 2026-04-14)`
-    let version = output(Command::new(compiler).arg("--version"));
-    let version = version.as_deref().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    println!("cargo:rustc-env=SIDEGATE_RUSTC={version}");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=SIDEGATE_REVISION");
+    let revision = match env::var("SIDEGATE_REVISION") {
+        Ok(given) => given,
+        // Builds of every day would be compiled again after each commit, although nothing else has changed.
+        Err(_) if env::var("PROFILE").as_deref() != Ok("release") => String::new(),
+        Err(_) => commit().unwrap_or_default(),
+    };
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte));
+    assert!(plain(&revision), "SIDEGATE_REVISION may hold letters, digits and .-+_ only");
+    let version = env::var("CARGO_PKG_VERSION").expect("cargo sets it");
+    let shown = if revision.is_empty() { version } else { format!("{version} ({revision})") };
+    println!("cargo::rustc-env=SIDEGATE_SHOWN_VERSION={shown}");
+    println!("cargo::rustc-env=SIDEGATE_REVISION={revision}");
+    println!("cargo::rustc-env=SIDEGATE_RUSTC={}", compiler().unwrap_or_default());
 }
 
-/// The commit that is checked out; none where there is no git, or no repository.
+/// The commit of the working tree, and whether it has been changed since. `None` where the sources stand without their
+/// history, or in the history of something else.
 fn commit() -> Option<String> {
-    for watched in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = output(Command::new("git").args(["rev-parse", "--git-path", watched])) {
-            println!("cargo:rerun-if-changed={path}");
+    let here = env::var_os("CARGO_MANIFEST_DIR")?;
+    let root = git(&["rev-parse", "--show-toplevel"])?;
+    if Path::new(&root).canonicalize().ok()? != Path::new(&here).canonicalize().ok()? {
+        return None;
+    }
+    for changed in ["src", "config", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={changed}");
+    }
+    // Written by every commit and checkout.
+    for log in ["HEAD", "logs/HEAD"] {
+        let path = git(&["rev-parse", "--git-path", log])?;
+        if Path::new(&path).exists() {
+            println!("cargo::rerun-if-changed={path}");
         }
     }
-    output(Command::new("git").args(["rev-parse", "HEAD"]))
+    git(&["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty"])
 }
 
-fn output(command: &mut Command) -> Option<String> {
+fn git(arguments: &[&str]) -> Option<String> {
+    answer(Command::new("git").args(arguments))
+}
+
+/// Such as `1.95.0`.
+fn compiler() -> Option<String> {
+    let said = answer(Command::new(env::var_os("RUSTC")?).arg("--version"))?;
+    said.split(' ').nth(1).map(str::to_owned)
+}
+
+fn answer(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
