@@ -1,6 +1,7 @@
 //! The words that every floor shares.
 
 mod token;
+pub mod words;
 
 pub use self::token::*;
 
