@@ -33,6 +33,7 @@ mod remote;
 mod replay;
 mod replicas;
 mod report;
+mod revision;
 mod routing;
 mod secrets;
 mod service;
