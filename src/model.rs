@@ -1,5 +1,6 @@
 //! The words that every floor shares.
 
+pub mod build;
 mod token;
 
 pub use self::token::*;

@@ -6,6 +6,7 @@ mod explain;
 mod hash;
 mod health;
 mod keys;
+mod manual;
 mod output;
 mod panics;
 mod quickstart;
@@ -14,7 +15,9 @@ mod sessions;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::model::build;
 
 /// Wrong settings or a wrong command line (EX_USAGE of sysexits.h).
 const WRONG_SETTINGS: u8 = 64;
@@ -22,7 +25,7 @@ const WRONG_SETTINGS: u8 = 64;
 #[derive(Parser)]
 #[command(
     name = "sidegate",
-    version,
+    version = build::SHOWN,
     about = "A reverse-proxy auth sidecar: validates bearer tokens in front of an API that you cannot change.",
     after_help = "Examples:\n  \
         sidegate quickstart                        see it work, without any configuration\n  \
@@ -67,8 +70,9 @@ enum Command {
         after_help = "Example:\n  sidegate quickstart\n\nSessions are kept in a temporary folder, which goes with it; Ctrl-C ends it."
     )]
     Quickstart(quickstart::Options),
-    /// Print the JSON Schema of the configuration.
-    Schema,
+    /// Print the JSON Schema of the configuration, or the reference that is made from it.
+    #[command(after_help = "Examples:\n  sidegate schema > sidegate.schema.json\n  sidegate schema --markdown | less")]
+    Schema(check::SchemaOptions),
     /// Hash a password, or make a secret and its hash, for the configuration.
     #[command(after_help = "Examples:\n  sidegate hash                      asks for a password\n  \
         sidegate hash --file password.txt\n  \
@@ -95,6 +99,15 @@ enum Command {
         Exit codes: 0 done, 1 no answer, refused or failed, 2 there is no such session, 3 something was left behind, \n\
         64 wrong command line, token file or settings.")]
     Sessions(sessions::Sessions),
+    /// Write the manual pages.
+    #[command(after_help = "Examples:\n  sidegate man | man -l -\n  sidegate man --folder /usr/local/share/man/man1")]
+    Man(manual::Pages),
+    /// Print what a shell needs to complete a command line of sidegate.
+    #[command(after_help = "Examples:\n  \
+        sidegate completions bash > ~/.local/share/bash-completion/completions/sidegate\n  \
+        sidegate completions zsh > \"${fpath[1]}/_sidegate\"\n  \
+        sidegate completions fish > ~/.config/fish/completions/sidegate.fish")]
+    Completions(manual::Completions),
 }
 
 #[derive(Args)]
@@ -119,10 +132,12 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file.config),
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
-        Command::Schema => check::schema(),
+        Command::Schema(options) => check::schema(&options),
         Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),
         Command::Sessions(asked) => sessions::sessions(&asked),
+        Command::Man(pages) => manual::man(&pages, Cli::command()),
+        Command::Completions(wanted) => manual::completions(&wanted, Cli::command()),
     }
 }
