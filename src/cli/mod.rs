@@ -6,6 +6,7 @@ mod explain;
 mod hash;
 mod health;
 mod keys;
+mod manual;
 mod output;
 mod panics;
 mod quickstart;
@@ -14,7 +15,7 @@ mod sessions;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::model::build;
 
@@ -98,6 +99,15 @@ enum Command {
         Exit codes: 0 done, 1 no answer, refused or failed, 2 there is no such session, 3 something was left behind, \n\
         64 wrong command line, token file or settings.")]
     Sessions(sessions::Sessions),
+    /// Write the manual pages.
+    #[command(after_help = "Examples:\n  sidegate man | man -l -\n  sidegate man --folder /usr/local/share/man/man1")]
+    Man(manual::Pages),
+    /// Print what a shell needs to complete a command line of sidegate.
+    #[command(after_help = "Examples:\n  \
+        sidegate completions bash > ~/.local/share/bash-completion/completions/sidegate\n  \
+        sidegate completions zsh > \"${fpath[1]}/_sidegate\"\n  \
+        sidegate completions fish > ~/.config/fish/completions/sidegate.fish")]
+    Completions(manual::Completions),
 }
 
 #[derive(Args)]
@@ -127,5 +137,7 @@ pub fn main() -> ExitCode {
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),
         Command::Sessions(asked) => sessions::sessions(&asked),
+        Command::Man(pages) => manual::man(&pages, Cli::command()),
+        Command::Completions(wanted) => manual::completions(&wanted, Cli::command()),
     }
 }
