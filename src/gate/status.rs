@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Gate;
+use super::{Gate, trial::RouteReport};
 use crate::{
     auth::Issuer,
     authority::remote::{Standing, State},
@@ -45,6 +45,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     pub routes: Vec<RouteStatus>,
     pub authority: Option<AuthorityStatus>,
+    /// What the routes that observe have let pass.
+    pub observed: Vec<RouteReport>,
 }
 
 /// What makes an answer of the authority outside outlive a crash before the store has it.
@@ -234,6 +236,7 @@ impl Gate {
                 })
                 .collect(),
             authority: self.authority_status(now),
+            observed: self.observed(),
         }
     }
 

@@ -9,6 +9,7 @@ mod limits;
 mod link;
 mod listeners;
 mod oauth;
+mod observed;
 mod program;
 mod remote;
 mod replay;
@@ -36,6 +37,7 @@ pub use self::{
     link::*,
     listeners::*,
     oauth::*,
+    observed::*,
     program::ProgramMetrics,
     remote::*,
     replay::*,
@@ -64,6 +66,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    pub observed: ObservedMetrics,
     pub journal: JournalMetrics,
     pub link: LinkFamilies,
     replicas: ReplicaMetrics,
@@ -94,6 +97,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            observed: ObservedMetrics::new(&family),
             journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),

@@ -14,7 +14,6 @@ pub(super) struct RequestFamilies {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     decisions: IntCounterVec,
-    observed: IntCounterVec,
     streams_closed: IntCounterVec,
     upgrades: IntGaugeVec,
     grpc: IntCounterVec,
@@ -26,8 +25,6 @@ pub struct RouteMetrics {
     requests: Box<[[IntCounter; 5]]>,
     duration: Histogram,
     decisions: Box<[IntCounter]>,
-    /// By reason, where the route lets pass what it would refuse.
-    observed: Box<[Option<IntCounter>]>,
 }
 
 /// The handles of one listener.
@@ -86,11 +83,6 @@ impl RequestFamilies {
                 "Decisions of authentication and policy; with `mode: observe`, what would have been decided.",
                 &["route", "result", "reason"],
             ),
-            observed: family.counters(
-                "observed_refusals_total",
-                "Requests that were let pass by `mode: observe` and would have been refused, by the reason.",
-                &["route", "reason"],
-            ),
             streams_closed: family.counters(
                 "streams_closed_total",
                 "Streams that were closed since they had outlived their token, by route and reason.",
@@ -111,14 +103,9 @@ impl RequestFamilies {
 }
 
 impl Metrics {
-    /// `observes`: it lets pass what it would refuse.
-    pub fn route(&self, route: &str, observes: bool) -> RouteMetrics {
+    pub fn route(&self, route: &str) -> RouteMetrics {
         let family = &self.requests;
         let by_class = |method: &str| CLASSES.map(|class| family.requests.with_label_values(&[route, method, class]));
-        let observed = |reason: &Reason| {
-            let refused = observes && reason.result() != "allow";
-            refused.then(|| family.observed.with_label_values(&[route, reason.as_str()]))
-        };
         RouteMetrics {
             requests: METHODS.iter().map(|method| by_class(method)).collect(),
             duration: family.duration.with_label_values(&[route]),
@@ -126,7 +113,6 @@ impl Metrics {
                 .iter()
                 .map(|reason| family.decisions.with_label_values(&[route, reason.result(), reason.as_str()]))
                 .collect(),
-            observed: Reason::ALL.iter().map(observed).collect(),
         }
     }
 
@@ -157,13 +143,6 @@ impl RouteMetrics {
 
     pub fn decided(&self, reason: Reason) {
         self.decisions[reason as usize].inc();
-    }
-
-    /// Counts one request that went on although `reason` would have refused it.
-    pub fn let_pass(&self, reason: Reason) {
-        if let Some(counter) = &self.observed[reason as usize] {
-            counter.inc();
-        }
     }
 }
 
