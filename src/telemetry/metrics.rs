@@ -56,6 +56,7 @@ pub struct Metrics {
     probes: IntCounterVec,
     streams_closed: IntCounterVec,
     reloads: IntCounterVec,
+    watch_errors: IntCounter,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
     /// The token endpoints and their sessions.
@@ -192,6 +193,13 @@ impl Metrics {
                 &["route", "reason"],
             ),
             reloads: family.counters("config_reloads_total", "Reloads of the configuration.", &["result"]),
+            watch_errors: family
+                .counters(
+                    "config_watch_errors_total",
+                    "Looks at the changed files of the configuration that came to nothing; a refusal only if it stays so.",
+                    &[],
+                )
+                .with_label_values(&[] as &[&str]),
             reload_successful: family
                 .gauges("config_last_reload_successful", "Whether the last reload was taken over.", &[])
                 .with_label_values(&[] as &[&str]),
@@ -281,6 +289,11 @@ impl Metrics {
         if success {
             self.reload_success_time.set(at as f64);
         }
+    }
+
+    /// Changed files could not be taken over as they are.
+    pub fn watch_failed(&self) {
+        self.watch_errors.inc();
     }
 
     /// The start counts as a configuration taken over, but not as a reload.
