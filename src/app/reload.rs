@@ -71,8 +71,8 @@ impl Watch {
         }
         let before = self.read.clone();
         // What was never taken over nor refused, and is gone again, leaves no trace.
-        let outcome = if now == self.in_force && !told {
-            self.read = now;
+        let outcome = if !told && self.in_force.look_again() == self.in_force {
+            self.read = self.in_force.clone();
             Ok(())
         } else {
             self.attempt(ReloadSource::Watch)
