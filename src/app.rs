@@ -23,7 +23,7 @@ use crate::{
         Endpoints,
         pages::{Pages, ThemeError},
     },
-    gate::Gate,
+    gate::{Gate, trial::Trials},
     grants::{Grants, keys::KeyKeeper},
     jose::mint::Minter,
     jwks::Provider,
@@ -62,6 +62,7 @@ struct Inner {
     admin: PlainServer,
     shutdown: Shutdown,
     reloads: Arc<Mutex<Reloads>>,
+    trials: Trials,
     ended: watch::Receiver<Option<Summary>>,
 }
 
@@ -111,7 +112,7 @@ impl App {
     /// What could not be read or made.
     pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
         install_crypto();
-        build(Arc::new(config), Start::Alone, time, &Arc::new(Metrics::new()), background)
+        build(Arc::new(config), Start::Alone, time, &Arc::new(Metrics::new()), &Trials::default(), background)
     }
 
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
@@ -128,8 +129,9 @@ impl App {
         let handle = background.handle().clone();
         let _inside = handle.enter();
         let metrics = Arc::new(Metrics::new());
+        let trials = Trials::default();
         let (workers, config) = (config.workers, Arc::new(config));
-        let gate = build(config.clone(), Start::Serve, &time, &metrics, &handle)?;
+        let gate = build(config.clone(), Start::Serve, &time, &metrics, &trials, &handle)?;
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
         let shutdown = Shutdown::default();
@@ -152,7 +154,8 @@ impl App {
             let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
             Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone())
         })));
-        metrics.started(time.now().0);
+        metrics.keep_only(gate.load().names());
+        metrics.program.started(time.now().0);
         reloads.lock().unwrap_or_else(PoisonError::into_inner).in_force_since = time.now().0;
 
         let (done, ended) = watch::channel(None);
@@ -174,6 +177,7 @@ impl App {
             admin,
             shutdown,
             reloads,
+            trials,
             ended,
         }));
         app.log_addresses();
@@ -197,7 +201,8 @@ impl App {
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
-            let new = build(config.clone(), Start::Reload(&old), &inner.time, &inner.metrics, self.background())?;
+            let start = Start::Reload(&old);
+            let new = build(config.clone(), start, &inner.time, &inner.metrics, &inner.trials, self.background())?;
             // All of them are opened before one is taken over.
             let listeners = inner.listeners.prepare(&config.listeners, &config.trusted_proxies)?;
             let health = inner.health.prepare(config.health.as_ref())?;
@@ -209,6 +214,7 @@ impl App {
         };
         let new = Arc::new(new);
         inner.gate.store(new.clone());
+        inner.metrics.keep_only(new.names());
         old.proxy().auth().retire(new.proxy().auth());
         // Only now: these are the keys that the old generation signs with, too.
         if let (Some(endpoints), Some(authority)) = (new.endpoints(), &config.authority)
@@ -216,8 +222,9 @@ impl App {
         {
             tracing::error!(%error, "the signing keys could not be read again; those in force stay");
         }
+        inner.trials.reloaded(config.routes.iter().map(|route| &*route.name), inner.time.now());
         let at = inner.time.now().0;
-        inner.metrics.reloaded(true, at);
+        inner.metrics.program.reloaded(true, at);
         let mut reloads = self.reloads();
         reloads.succeeded += 1;
         reloads.last_error = None;
@@ -230,7 +237,7 @@ impl App {
     /// Notes that a new configuration was refused, and why.
     pub fn refused(&self, error: String, occasion: Occasion) {
         let at = self.0.time.now().0;
-        self.0.metrics.reloaded(false, at);
+        self.0.metrics.program.reloaded(false, at);
         let mut reloads = self.reloads();
         reloads.failed += 1;
         reloads.last_error = Some(error);
@@ -321,6 +328,7 @@ fn build(
     start: Start<'_>,
     time: &Time,
     metrics: &Arc<Metrics>,
+    trials: &Trials,
     background: &Handle,
 ) -> Result<Gate, BoxError> {
     let old = match start {
@@ -358,7 +366,7 @@ fn build(
         None => None,
     };
     let generation = old.map_or(1, |old| old.generation() + 1);
-    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
+    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials))
 }
 
 /// Some things are as they were at the start, and the configuration in force says what is. Returns the settings that

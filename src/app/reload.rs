@@ -80,7 +80,9 @@ impl Watch {
         match outcome {
             Ok(()) => self.failing = None,
             Err(error) => {
-                self.app.0.metrics.watch_failed();
+                if error == RESTLESS || self.read.is_incomplete() {
+                    self.app.0.metrics.program.watch_failed();
+                }
                 let same = before == self.read && self.failing.as_ref().is_some_and(|failing| failing.error == error);
                 if same && !told {
                     self.tell(ReloadSource::Watch, &error);
@@ -126,7 +128,7 @@ impl Watch {
                 return loaded.map_err(|unusable| unusable.problems);
             }
         }
-        Err("the files change while they are read".to_owned())
+        Err(RESTLESS.to_owned())
     }
 
     fn take(&self, loaded: Loaded, occasion: Occasion) -> Result<(), BoxError> {
@@ -170,3 +172,4 @@ impl Watch {
 
 /// What changes so often while it is read is looked at again at the next beat.
 const MOST_LOOKS: usize = 5;
+const RESTLESS: &str = "the files change while they are read";

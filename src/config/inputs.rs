@@ -69,6 +69,11 @@ impl Inputs {
         self.0.keys().chain(gone).filter(differs).map(PathBuf::as_path).collect()
     }
 
+    /// Whether something could not be read.
+    pub fn is_incomplete(&self) -> bool {
+        self.0.values().any(|input| input.digest.is_none())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
