@@ -2,6 +2,7 @@
 
 pub mod build;
 mod token;
+pub mod words;
 
 pub use self::token::*;
 

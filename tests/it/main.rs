@@ -32,6 +32,7 @@ mod reload;
 mod remote;
 mod replay;
 mod replicas;
+mod report;
 mod revision;
 mod routing;
 mod secrets;
