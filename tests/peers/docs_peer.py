@@ -287,6 +287,22 @@ class Documents(Peer):
         self.assertGreater(quoted, 50)
         self.none(problems)
 
+    def test_a_test_that_is_named_is_one(self):
+        there, named, problems = set(), 0, []
+        for folder in ("src", "tests/it"):
+            for file in (ROOT / folder).glob("**/*.rs"):
+                there.update(re.findall(r"\bfn (\w+)\(", file.read_text()))
+        for page in PAGES:
+            for rows in page.tables:
+                for at in [at for at, (title, _) in enumerate(rows[0][1]) if title == "test"]:
+                    for line, cells in rows[1:]:
+                        for code in cells[at][1]:
+                            named += 1
+                            if code not in there and not (ROOT / code).exists():
+                                problems.append(f"{page.name}:{line}: {code}: there is no such test")
+        self.assertGreater(named, 50)
+        self.none(problems)
+
     def test_shell_with_calls_says_where_it_runs(self):
         problems = []
         for page in PAGES:
