@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -20,7 +21,7 @@ from pages import ROOT, pages, shown
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
 PASTED = "config/dialects/"  # by the part `dialects`
-LANGUAGES = {"sh", "yaml", "json", "xml", "text", "promql", "python", "nginx", "caddyfile"}
+LANGUAGES = {"sh", "yaml", "json", "xml", "toml", "text", "promql", "python", "nginx", "caddyfile"}
 SCHEMA = json.loads(subprocess.check_output([BINARY, "schema"], text=True))
 FILE = re.compile(r"\.(md|rs|py|sh|toml|yaml|json|tpl|txt|xml|cs|html|css|lock)$")
 # Each curl tells its status on the side; between blocks stands a line that no answer holds.
@@ -224,9 +225,9 @@ class Documents(Peer):
         lines = [line for text in following for line in text.text.splitlines() if line.strip()]
         return [f"{block.place}: {line}: not said: {said}" for line in lines if not shown(line).search(said)]
 
-    def test_json_and_xml_can_be_read(self):
+    def test_json_toml_and_xml_can_be_read(self):
         problems = []
-        readers = {"json": json.loads, "xml": ElementTree.fromstring}
+        readers = {"json": json.loads, "toml": tomllib.loads, "xml": ElementTree.fromstring}
         for block in BLOCKS:
             if reader := readers.get(block.language):
                 try:
