@@ -60,6 +60,17 @@ def names(code):
     return tuple(code.replace("[]", "").split("."))
 
 
+def configurations(document):
+    """What values for Helm hold under `config`, directly or for a chart that is included."""
+    if not isinstance(document, dict) or "apiVersion" in document:
+        return
+    for name, value in document.items():
+        if name == "config" and isinstance(value, dict):
+            yield value
+        elif name.startswith("sidegate"):
+            yield from configurations(value)
+
+
 def is_dotted(code):
     return bool(re.fullmatch(r"[a-z][a-z0-9_]*(\[\])?(\.[a-z][a-z0-9_]*(\[\])?)+", code)) and not FILE.search(code)
 
@@ -199,16 +210,19 @@ class Documents(Peer):
                 problems.append(f"{block.place}: {error}")
                 continue
             if "of" in block.directives or all("apiVersion" in (document or {}) for document in documents):
-                continue
-            checked += 1
-            problems += self.judge(block, BLOCKS[number + 1 : number + 2])
+                parts = [part for document in documents for part in configurations(document)]
+            else:
+                parts = [None]
+            for part in parts:
+                checked += 1
+                problems += self.judge(block, part, BLOCKS[number + 1 : number + 2])
         self.assertGreater(checked, 5)
         self.none(problems)
 
-    def judge(self, block, following):
+    def judge(self, block, part, following):
         folder = WORK / "yaml" / block.place.replace("/", "-").replace(":", "-")
         try:
-            settings = whole(block.text, block.directives)
+            settings = part or whole(block.text, block.directives)
             if unknown := set(settings) - TOP:
                 return [f"{block.place}: {', '.join(map(str, unknown))}: no section of a configuration; say what it is"]
             file = Example(settings, folder).write()
