@@ -20,6 +20,8 @@ pub struct Seen {
     pub cause: Option<String>,
     /// `mode: observe`: it would have been refused, and was forwarded.
     pub observed: bool,
+    /// A proxy asked, and forwards the request itself.
+    pub asked: bool,
     /// The upstream answered 401, and the request was sent once more.
     pub replayed: bool,
     /// From sending the request to the head of the response, both times if it was sent twice.
