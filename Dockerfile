@@ -8,10 +8,11 @@ WORKDIR /src
 COPY . .
 # The caches keep the compiled dependencies between builds. Naming the target, although it is the machine's own, keeps
 # the flag away from procedural macros, which must stay dynamic.
+ARG REVISION=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(uname -m)-unknown-linux-gnu" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin sidegate --target "$target" \
+    && SIDEGATE_REVISION="$REVISION" RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin sidegate --target "$target" \
     && install -D "target/$target/release/sidegate" /out/sidegate \
     && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/ca-certificates.crt
 

@@ -1,6 +1,8 @@
 //! The words that every floor shares.
 
+pub mod build;
 mod token;
+pub mod words;
 
 pub use self::token::*;
 

@@ -2,6 +2,8 @@
 
 use std::{path::Path, process::ExitCode};
 
+use clap::Args;
+
 use super::{WRONG_SETTINGS, output, run};
 use crate::{
     app::App,
@@ -66,6 +68,14 @@ pub fn check(file: &Path) -> ExitCode {
     }
 }
 
-pub fn schema() -> ExitCode {
-    output::finish(output::print(&format!("{:#}\n", config::schema())).map_err(Into::into))
+#[derive(Args)]
+pub struct SchemaOptions {
+    /// As a page for people: the configuration reference.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn schema(options: &SchemaOptions) -> ExitCode {
+    let text = if options.markdown { config::markdown() } else { format!("{:#}\n", config::schema()) };
+    output::finish(output::print(&text).map_err(Into::into))
 }

@@ -2,19 +2,24 @@
 #![allow(clippy::print_stdout, reason = "commands answer on standard output")]
 
 mod check;
+mod client;
 mod explain;
 mod hash;
 mod health;
 mod keys;
+mod manual;
 mod output;
 mod panics;
 mod quickstart;
+mod report;
 mod run;
 mod sessions;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::model::build;
 
 /// Wrong settings or a wrong command line (EX_USAGE of sysexits.h).
 const WRONG_SETTINGS: u8 = 64;
@@ -22,7 +27,7 @@ const WRONG_SETTINGS: u8 = 64;
 #[derive(Parser)]
 #[command(
     name = "sidegate",
-    version,
+    version = build::SHOWN,
     about = "A reverse-proxy auth sidecar: validates bearer tokens in front of an API that you cannot change.",
     after_help = "Examples:\n  \
         sidegate quickstart                        see it work, without any configuration\n  \
@@ -30,6 +35,7 @@ const WRONG_SETTINGS: u8 = 64;
         sidegate run -c sidegate.yaml              serve\n  \
         sidegate explain -c sidegate.yaml /orders  what happens to a request, step by step\n  \
         sidegate sessions list --token-file FILE   who is signed in\n  \
+        sidegate report                            what routes that only observe would refuse\n  \
         sidegate keys new --folder FOLDER          signing keys in files of your own\n  \
         sidegate schema > sidegate.schema.json     for editors that complete YAML",
     subcommand_required = true,
@@ -67,8 +73,9 @@ enum Command {
         after_help = "Example:\n  sidegate quickstart\n\nSessions are kept in a temporary folder, which goes with it; Ctrl-C ends it."
     )]
     Quickstart(quickstart::Options),
-    /// Print the JSON Schema of the configuration.
-    Schema,
+    /// Print the JSON Schema of the configuration, or the reference that is made from it.
+    #[command(after_help = "Examples:\n  sidegate schema > sidegate.schema.json\n  sidegate schema --markdown | less")]
+    Schema(check::SchemaOptions),
     /// Hash a password, or make a secret and its hash, for the configuration.
     #[command(after_help = "Examples:\n  sidegate hash                      asks for a password\n  \
         sidegate hash --file password.txt\n  \
@@ -86,6 +93,15 @@ enum Command {
         (umask 077; sidegate keys master > master.keys)\n\n\
         Without authority.signing.folder, sidegate makes and rotates its signing keys itself, in the session store.")]
     Keys(keys::Keys),
+    /// Tell what the routes of a running sidegate that only observe would refuse, if they enforced.
+    #[command(after_help = "Examples:\n  sidegate report\n  sidegate report --route orders --json\n  \
+        sidegate report | cut -f1,6 | sort -u                  routes and what each of them would refuse for\n  \
+        sidegate report --reset --route orders --token-file admin.token\n\n\
+        Columns in a pipe: route, verdict (enforce, wait, mend, unused), since, requests, would be refused, reason, refused \n\
+        for it, since the last reload, first, last. A route that would refuse nothing has one line, with `-` for the reason.\n\n\
+        Counting begins with the process, and goes on across reloads. Exit codes: 0 done, 1 no answer or refused, \n\
+        2 there is no such route that observes, 64 wrong command line or token file.")]
+    Report(report::Wanted),
     /// List, show and end the sessions of a running sidegate; move them from one store to another.
     #[command(after_help = "Examples:\n  sidegate sessions list --token-file admin.token\n  \
         sidegate sessions revoke --user ana --token-file admin.token\n  \
@@ -95,6 +111,15 @@ enum Command {
         Exit codes: 0 done, 1 no answer, refused or failed, 2 there is no such session, 3 something was left behind, \n\
         64 wrong command line, token file or settings.")]
     Sessions(sessions::Sessions),
+    /// Write the manual pages.
+    #[command(after_help = "Examples:\n  sidegate man | man -l -\n  sidegate man --folder /usr/local/share/man/man1")]
+    Man(manual::Pages),
+    /// Print what a shell needs to complete a command line of sidegate.
+    #[command(after_help = "Examples:\n  \
+        sidegate completions bash > ~/.local/share/bash-completion/completions/sidegate\n  \
+        sidegate completions zsh > \"${fpath[1]}/_sidegate\"\n  \
+        sidegate completions fish > ~/.config/fish/completions/sidegate.fish")]
+    Completions(manual::Completions),
 }
 
 #[derive(Args)]
@@ -119,10 +144,13 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file.config),
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
-        Command::Schema => check::schema(),
+        Command::Schema(options) => check::schema(&options),
         Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),
+        Command::Report(wanted) => report::report(&wanted),
         Command::Sessions(asked) => sessions::sessions(&asked),
+        Command::Man(pages) => manual::man(&pages, Cli::command()),
+        Command::Completions(wanted) => manual::completions(&wanted, Cli::command()),
     }
 }

@@ -48,7 +48,7 @@ pub use self::{
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
     redis::*,
     remote::*,
-    schema::schema,
+    schema::{markdown, schema},
 };
 
 /// Everything that `app` needs; every reference between sections is resolved and valid.

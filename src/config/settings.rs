@@ -59,6 +59,6 @@ pub struct Settings {
     pub resource: Resource,
     /// How the program ends.
     pub drain: Drain,
-    /// Worker threads; 0: as many as the CPU quota allows, at least one.
+    /// Worker threads; 0: as many as the CPU quota allows, at least one. Default: 0.
     pub workers: Option<usize>,
 }

@@ -7,6 +7,7 @@ mod observe;
 mod problem;
 mod rehearse;
 pub mod status;
+pub mod trial;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use self::{
     documents::{Document, Documents},
     observe::Observer,
     problem::Realm,
+    trial::{RouteReport, Trials},
 };
 pub use self::{
     problem::Problem,
@@ -68,10 +70,11 @@ impl Gate {
         generation: u64,
         time: Time,
         metrics: &Metrics,
+        trials: &Trials,
     ) -> Gate {
         Gate {
             realm: Realm::new(&config.resource),
-            observer: Observer::new(&config, metrics),
+            observer: Observer::new(&config, metrics, trials, time.now()),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
             proxy,
             endpoints,
@@ -174,6 +177,16 @@ impl Gate {
     /// The key set of the internal JWT, if it is served at `path`.
     pub fn key_set(&self, path: &str) -> Option<Bytes> {
         self.documents.key_set(path)
+    }
+
+    /// What the routes that observe have let pass.
+    pub fn observed(&self) -> Vec<RouteReport> {
+        self.observer.reports(self.time.now())
+    }
+
+    /// Begins those counts anew, all or of one route; how many that are.
+    pub fn reset_observed(&self, route: Option<&str>) -> usize {
+        self.observer.reset(route, self.time.now())
     }
 
     pub fn config(&self) -> &Arc<Config> {

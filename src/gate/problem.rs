@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     pub status: StatusCode,
-    /// Stable; documented in the README.
+    /// Stable; documented in docs/errors.md.
     pub code: &'static str,
     challenge: Option<Challenge>,
     /// The route takes HTTP Basic too.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Gate;
+use super::{Gate, trial::RouteReport};
 use crate::{
     authority::remote::{Standing, State},
     config::{self, Authority, Store, Users, Way},
@@ -42,6 +42,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     pub routes: Vec<RouteStatus>,
     pub authority: Option<AuthorityStatus>,
+    /// What the routes that observe have let pass.
+    pub observed: Vec<RouteReport>,
 }
 
 /// What makes an answer of the authority outside outlive a crash before the store has it.
@@ -236,6 +238,7 @@ impl Gate {
                 })
                 .collect(),
             authority: self.authority_status(now),
+            observed: self.observed(),
         }
     }
 

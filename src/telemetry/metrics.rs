@@ -5,6 +5,7 @@
 mod journal;
 mod link;
 mod oauth;
+mod observed;
 mod remote;
 mod replay;
 mod replicas;
@@ -19,7 +20,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use self::{journal::*, link::*, oauth::*, remote::*, replay::*, replicas::*};
+pub use self::{journal::*, link::*, oauth::*, observed::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
 
@@ -62,6 +63,7 @@ pub struct Metrics {
     pub oauth: OauthMetrics,
     pub remote: RemoteMetrics,
     pub replay: ReplayMetrics,
+    pub observed: ObservedMetrics,
     pub journal: JournalMetrics,
     pub link: LinkFamilies,
     replicas: ReplicaMetrics,
@@ -205,6 +207,7 @@ impl Metrics {
             oauth: OauthMetrics::new(&family),
             remote: RemoteMetrics::new(&family),
             replay: ReplayMetrics::new(&family),
+            observed: ObservedMetrics::new(&family),
             journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),

@@ -170,17 +170,19 @@ fn check_schema_and_help_say_what_they_should() {
     let output = run(&["schema"]);
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success() && schema["properties"]["routes"].is_object());
+    let page = run(&["schema", "--markdown"]);
+    assert!(page.status.success() && text(&page.stdout).contains("\n## `routes[].policy`\n"));
 
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     for word in ["run", "check", "explain", "quickstart", "schema", "health", "Examples:"] {
         assert!(text(&output.stdout).contains(word), "{word}");
     }
-    for command in ["run", "check", "explain", "quickstart", "health"] {
+    for command in ["run", "check", "explain", "quickstart", "schema", "health"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success() && text(&output.stdout).contains("Example"), "{command}");
     }
-    assert_eq!(run(&["--version"]).stdout, b"sidegate 0.1.0\n");
+    assert_eq!(text(&run(&["--version"]).stdout), format!("sidegate {}\n", sidegate::model::build::SHOWN));
     for wrong in [&["serve"][..], &["run"], &["run", "--colour"], &[]] {
         let output = run(wrong);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{wrong:?}");
@@ -269,6 +271,9 @@ async fn health_asks_a_running_process() {
     let output = ask(&["--path", "/nothing"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("404"));
+    let named = address.replace("127.0.0.1", "localhost");
+    let output = tokio::task::spawn_blocking(move || run(&["health", "--address", &named])).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     drop(process);
     let output = ask(&[]).await;
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("nobody answers"));

@@ -33,6 +33,8 @@ mod reload;
 mod remote;
 mod replay;
 mod replicas;
+mod report;
+mod revision;
 mod routing;
 mod secrets;
 mod service;

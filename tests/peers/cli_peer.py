@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,7 +105,7 @@ class CommandLine(Peer):
         self.assertNotIn(sidegate("health", "--address", f"127.0.0.1:{free_port()}").returncode, (0, 64))
 
     def test_version_and_help_end_with_0(self):
-        self.assertRegex(sidegate("--version").stdout, r"^sidegate \d+\.\d+\.\d+")
+        self.assertRegex(sidegate("--version").stdout, r"^sidegate \d+\.\d+\.\d+( \([0-9a-f]{12}(-dirty)?\))?$")
         for arguments in (["--help"], ["run", "--help"], ["check", "--help"], ["health", "--help"]):
             shown = sidegate(*arguments)
             self.assertEqual(shown.returncode, 0)
@@ -114,6 +115,64 @@ class CommandLine(Peer):
         ended = sidegate("run", "--nonsense")
         self.assertIn(ended.returncode, (2, 64))
         self.assertIn("--nonsense", ended.stderr)
+
+
+class Manual(Peer):
+    """What packages install beside the binary, read by those whom it is for."""
+
+    def checked(self, *command, text):
+        ran = subprocess.run(command, check=False, capture_output=True, text=True, input=text, timeout=PATIENCE)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""), command)
+        return re.sub(".\b", "", ran.stdout)  # bold and underlined letters are struck over
+
+    def test_every_command_has_a_page_that_a_strict_reader_accepts(self):
+        folder = WORK / "man1"
+        self.assertEqual(sidegate("man", "--folder", folder).returncode, 0)
+        pages = {page.name: page.read_text() for page in folder.iterdir()}
+        for name in ("sidegate.1", "sidegate-run.1", "sidegate-keys-rotate.1", "sidegate-completions.1"):
+            self.assertIn(name, pages)
+        for name, page in pages.items():
+            with self.subTest(page=name):
+                self.checked("mandoc", "-T", "lint", "-W", "error", text=page)
+                self.assertIn("NAME", self.checked("mandoc", "-T", "utf8", text=page))
+
+    def test_the_first_page_goes_to_standard_output_and_names_the_commands(self):
+        shown = self.checked("mandoc", "-T", "ascii", text=sidegate("man").stdout)
+        for command in ("sidegate-run", "sidegate-check", "sidegate-explain"):
+            self.assertIn(command, shown)
+
+    def test_a_folder_that_cannot_be_written_is_named(self):
+        ended = sidegate("man", "--folder", "/dev/null/man1")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("/dev/null/man1", ended.stderr)
+
+    def test_bash_completes_commands_options_and_values(self):
+        script = WORK / "sidegate.bash"
+        script.write_text(sidegate("completions", "bash").stdout)
+        self.checked("bash", "-n", script, text="")
+        asked = """
+            source "$1"
+            complete_it() {
+                COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+                _sidegate sidegate "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+                echo "${COMPREPLY[*]}"
+            }
+            complete_it sidegate qui; complete_it sidegate check --conf; complete_it sidegate completions f
+        """
+        shown = self.checked("bash", "-c", asked, "bash", script, text="")
+        self.assertEqual(shown.splitlines(), ["quickstart", "--config", "fish"])
+
+    def test_zsh_and_fish_read_their_completions(self):
+        for shell in ("zsh", "fish"):
+            with self.subTest(shell=shell):
+                script = WORK / f"sidegate.{shell}"
+                script.write_text(sidegate("completions", shell).stdout)
+                self.checked(shell, "-n", script, text="")
+
+    def test_another_shell_is_refused_with_those_that_are_known(self):
+        ended = sidegate("completions", "tcsh")
+        self.assertEqual(ended.returncode, 64)
+        self.assertIn("bash", ended.stderr)
 
 
 class Running(Peer):

@@ -11,7 +11,7 @@ use super::{Size, Span};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
-    /// Label in metrics and logs; default "main".
+    /// Label in metrics and logs. Default: main.
     pub name: Option<String>,
     /// host:port, or unix:/run/sidegate.sock; port 0 takes a free one.
     pub address: Option<String>,
