@@ -1,6 +1,6 @@
 """The Helm chart: what two majors of Helm make of it, what Kubernetes and sidegate take of that.
 
-`--update` writes anew what is generated: golden renders, values.schema.json, values of the library, the table in README.
+`--update` writes anew what is generated: golden renders, values.schema.json, the library's values, README's table.
 """
 
 import base64
@@ -17,13 +17,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import harness
 import kubernetes_validate
 import yaml
-from chart import cel
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+import harness
+from chart import cel
 from harness import BINARY, WORK, Peer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ HERE, CACHE, GOLDEN = ROOT / "tests/peers/chart", ROOT / "tests/.cache", ROOT / 
 UPDATE = "--update" in sys.argv
 MAJORS = {3: "v3.17", 4: "v4.3"}
 MINORS = ("1.33", "1.35", "1.37")
+FOREIGN = ("monitoring.coreos.com/", "gateway.networking.k8s.io/", "cert-manager.io/")
 SIDEGATE, EXAMPLE = "sidegate", "examples/legacy-api"
 # File of values: chart, and the Kubernetes that it is rendered for.
 CASES = {
@@ -186,7 +188,9 @@ def of_kind(rendered, *kinds):
 
 def is_foreign(resource):
     """Whether it is an operator's, of which Kubernetes itself knows nothing."""
-    return resource["apiVersion"].startswith(("monitoring.coreos.com/", "gateway.networking.k8s.io/", "cert-manager.io/"))
+    return resource["apiVersion"].startswith(
+        ("monitoring.coreos.com/", "gateway.networking.k8s.io/", "cert-manager.io/")
+    )
 
 
 def tidy(text):
@@ -457,7 +461,7 @@ class Chart(Peer):
                 return yaml.safe_load(one["data"]["sidegate.yaml"])
 
     def test_the_configuration_passes_sidegate_check_where_it_is_mounted(self):
-        for case, rendered in self.each():
+        for _, rendered in self.each():
             if self.configuration(rendered) is None:
                 continue
             mounted = list(sidegates(rendered)) or [
@@ -724,9 +728,11 @@ class Generated:
         text = (ROOT / "charts/sidegate/values.yaml").read_text()
         upper = text[: text.index(cls.LIBRARY_ENDS)].split("\n\n", 1)[1]
         lines = [line for line in upper.splitlines() if not line.startswith(("mode:", "commonLabels:"))]
-        return "# The same as in the values of the chart sidegate, from which this file is made.\n\n" + "\n".join(
-            lines
-        ) + "\n"
+        return (
+            "# The same as in the values of the chart sidegate, from which this file is made.\n\n"
+            + "\n".join(lines)
+            + "\n"
+        )
 
     @staticmethod
     def is_schema(tree):
