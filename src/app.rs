@@ -20,7 +20,7 @@ use crate::{
         Endpoints,
         pages::{Pages, ThemeError},
     },
-    gate::Gate,
+    gate::{Gate, trial::Trials},
     grants::{Grants, keys::KeyKeeper},
     jose::mint::Minter,
     jwks::Provider,
@@ -59,6 +59,7 @@ struct Inner {
     small: BTreeMap<&'static str, Address>,
     shutdown: Shutdown,
     reloads: Arc<Mutex<Reloads>>,
+    trials: Trials,
     ended: watch::Receiver<Option<Summary>>,
 }
 
@@ -94,7 +95,7 @@ impl App {
     /// What could not be read or made.
     pub fn gate_alone(config: Config, time: &Time, background: &Handle) -> Result<Gate, BoxError> {
         install_crypto();
-        build(Arc::new(config), Start::Alone, time, &Arc::new(Metrics::new()), background)
+        build(Arc::new(config), Start::Alone, time, &Arc::new(Metrics::new()), &Trials::default(), background)
     }
 
     /// Opens every listener and serves. Returns once requests are accepted; not to be called from within a runtime.
@@ -111,8 +112,9 @@ impl App {
         let handle = background.handle().clone();
         let _inside = handle.enter();
         let metrics = Arc::new(Metrics::new());
+        let trials = Trials::default();
         let (workers, config) = (config.workers, Arc::new(config));
-        let gate = build(config.clone(), Start::Serve, &time, &metrics, &handle)?;
+        let gate = build(config.clone(), Start::Serve, &time, &metrics, &trials, &handle)?;
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         let listeners = Listeners::bind(&config.listeners, &config.trusted_proxies)?;
         let shutdown = Shutdown::default();
@@ -141,7 +143,8 @@ impl App {
             let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
             background.spawn(server.serve(Arc::new(admin)));
         }
-        metrics.started(time.now().0);
+        metrics.keep_only(gate.load().names());
+        metrics.program.started(time.now().0);
 
         let (done, ended) = watch::channel(None);
         let serving = server::run(listeners.clone(), gate.clone(), workers, shutdown.clone());
@@ -161,6 +164,7 @@ impl App {
             small,
             shutdown,
             reloads,
+            trials,
             ended,
         }));
         app.log_addresses();
@@ -193,12 +197,14 @@ impl App {
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
-            let new = build(config.clone(), Start::Reload(&old), &inner.time, &inner.metrics, self.background())?;
+            let start = Start::Reload(&old);
+            let new = build(config.clone(), start, &inner.time, &inner.metrics, &inner.trials, self.background())?;
             inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
             new
         };
         let new = Arc::new(new);
         inner.gate.store(new.clone());
+        inner.metrics.keep_only(new.names());
         old.proxy().auth().retire(new.proxy().auth());
         // Only now: these are the keys that the old generation signs with, too.
         if let (Some(endpoints), Some(authority)) = (new.endpoints(), &config.authority)
@@ -206,7 +212,8 @@ impl App {
         {
             tracing::error!(%error, "the signing keys could not be read again; those in force stay");
         }
-        inner.metrics.reloaded(true, inner.time.now().0);
+        inner.trials.reloaded(config.routes.iter().map(|route| &*route.name), inner.time.now());
+        inner.metrics.program.reloaded(true, inner.time.now().0);
         let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.succeeded += 1;
         reloads.last_error = None;
@@ -215,7 +222,7 @@ impl App {
 
     /// Notes that a new configuration was refused, and why.
     pub fn reload_failed(&self, error: String) {
-        self.0.metrics.reloaded(false, self.0.time.now().0);
+        self.0.metrics.program.reloaded(false, self.0.time.now().0);
         let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.failed += 1;
         reloads.last_error = Some(error);
@@ -296,6 +303,7 @@ fn build(
     start: Start<'_>,
     time: &Time,
     metrics: &Arc<Metrics>,
+    trials: &Trials,
     background: &Handle,
 ) -> Result<Gate, BoxError> {
     let old = match start {
@@ -333,7 +341,7 @@ fn build(
         None => None,
     };
     let generation = old.map_or(1, |old| old.generation() + 1);
-    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics))
+    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials))
 }
 
 /// The store that is open, and its keys, stay as they are: the configuration in force says what is.

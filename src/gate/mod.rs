@@ -1,11 +1,13 @@
 //! Every request: `handle` observes and cannot fail, `answer` may use `?`; below them the one table error → status.
 
 mod context;
+mod decision;
 mod documents;
 mod observe;
 mod problem;
 mod rehearse;
 pub mod status;
+pub mod trial;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use self::{
     documents::{Document, Documents},
     observe::Observer,
     problem::Realm,
+    trial::{RouteReport, Trials},
 };
 pub use self::{
     problem::Problem,
@@ -67,10 +70,11 @@ impl Gate {
         generation: u64,
         time: Time,
         metrics: &Metrics,
+        trials: &Trials,
     ) -> Gate {
         Gate {
             realm: Realm::new(&config.resource),
-            observer: Observer::new(&config, metrics),
+            observer: Observer::new(&config, metrics, trials, time.now()),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
             proxy,
             endpoints,
@@ -82,6 +86,10 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
+        if let Some(questions) = &connection.decision {
+            // Boxed: what is forwarded need not carry the room for this.
+            return Box::pin(self.answer_question(request, connection, questions)).await;
+        }
         let cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
@@ -169,6 +177,16 @@ impl Gate {
     /// The key set of the internal JWT, if it is served at `path`.
     pub fn key_set(&self, path: &str) -> Option<Bytes> {
         self.documents.key_set(path)
+    }
+
+    /// What the routes that observe have let pass.
+    pub fn observed(&self) -> Vec<RouteReport> {
+        self.observer.reports(self.time.now())
+    }
+
+    /// Begins those counts anew, all or of one route; how many that are.
+    pub fn reset_observed(&self, route: Option<&str>) -> usize {
+        self.observer.reset(route, self.time.now())
     }
 
     pub fn config(&self) -> &Arc<Config> {

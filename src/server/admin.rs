@@ -5,6 +5,7 @@ mod access;
 mod answer;
 mod keys;
 mod query;
+mod report;
 mod sessions;
 mod status;
 
@@ -25,7 +26,7 @@ use super::{Handler, ListenerStats, Shutdown};
 use crate::{
     gate::Gate,
     model::{Connection, Time, UnixTime},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Limited, Metrics},
 };
 
 /// What an operator asks.
@@ -63,6 +64,11 @@ impl Handler for Admin {
                 Method::GET | Method::HEAD => self.status(wants_page(&request)).await,
                 _ => not_allowed("GET, HEAD"),
             },
+            "/report" => match *request.method() {
+                Method::GET | Method::HEAD => self.report(),
+                Method::DELETE => self.guarded(&request, connection, self.reset_report(&request)).await,
+                _ => not_allowed("GET, HEAD, DELETE"),
+            },
             "/sessions" => match *request.method() {
                 Method::GET | Method::HEAD => self.guarded(&request, connection, self.list_sessions(&request)).await,
                 Method::DELETE => self.guarded(&request, connection, self.revoke_sessions(&request)).await,
@@ -78,7 +84,7 @@ impl Handler for Admin {
                     Method::DELETE => self.guarded(&request, connection, self.revoke_session(id)).await,
                     _ => not_allowed("GET, HEAD, DELETE"),
                 },
-                None => text(StatusCode::NOT_FOUND, "/status /sessions /keys/rotate\n"),
+                None => text(StatusCode::NOT_FOUND, "/status /report /sessions /keys/rotate\n"),
             },
         }
     }
@@ -110,7 +116,7 @@ impl Admin {
             Ok(()) => then.await,
             Err(denied) => {
                 if denied.is_throttled() {
-                    self.metrics.rate_limited("admin");
+                    self.metrics.rate_limited(Limited::Admin);
                 }
                 denied.answer()
             }
