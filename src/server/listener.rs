@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Address, Limits, Listener, ListenerTls, Protocols},
-    model::Peer,
+    model::{Peer, Questions},
 };
 
 /// Why the listeners of a configuration cannot be opened.
@@ -174,6 +174,7 @@ pub(super) struct Settings {
     pub(super) protocols: Protocols,
     pub(super) tls: Option<Acceptor>,
     pub(super) proxy_protocol: bool,
+    pub(super) decision: Option<Questions>,
     pub(super) limits: Limits,
     pub(super) stats: Arc<ListenerStats>,
     /// What `tls` was made of.
@@ -202,6 +203,7 @@ impl Settings {
             protocols: listener.protocols,
             tls,
             proxy_protocol: listener.proxy_protocol,
+            decision: listener.decision.clone(),
             limits: listener.limits.clone(),
             stats,
             configured_tls: listener.tls.clone(),

@@ -46,6 +46,7 @@ impl PlainServer {
             protocols: Protocols { http1: true, http2: false },
             tls: None,
             proxy_protocol: false,
+            decision: None,
             limits: LIMITS,
         });
         self.listeners.prepare(listener.as_ref().map(slice::from_ref).unwrap_or_default(), &[])
