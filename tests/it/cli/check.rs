@@ -28,6 +28,26 @@ fn check_warns_of_a_public_sibling_and_is_good_all_the_same() {
 }
 
 #[test]
+fn warnings_fail_only_where_they_are_denied_and_not_accepted() {
+    let file = scratch("denied").join("c.yaml");
+    let yaml = "issuers: [{ name: corp, issuer: \"https://idp.example.com\" }]\n\
+                upstreams: [{ name: app, url: \"http://127.0.0.1:9\" }]\n\
+                routes:\n  - { name: site, paths: [\"/*\"], upstream: app, public: true }\n  \
+                - { name: admin, paths: [\"/admin\", \"/admin/*\"], upstream: app, policy: { audiences: [api] } }\n";
+    std::fs::write(&file, yaml).unwrap();
+    let run = |more: &[&str]| {
+        let output = binary().arg("check").arg("-c").arg(&file).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run(&[]);
+    assert_eq!((code, told.lines().count()), (0, 1), "{told}");
+    assert!(told.contains("routes[0]: `/*` is public, and so is whatever the upstream adds beside"), "{told}");
+    assert_eq!(run(&["--deny-warnings"]).0, 2);
+    assert_eq!(run(&["--deny-warnings", "--accept", "routes[0]"]).0, 0);
+    assert_eq!(run(&["--deny-warnings", "--accept", "routes[1]"]).0, 2);
+}
+
+#[test]
 fn check_refuses_routes_that_conflict() {
     let setup = Setup::new();
     let twin = "  - { name: twin, paths: [/healthz], upstream: app, public: true }\n";
