@@ -1,6 +1,7 @@
 //! Settings → [`Config`], or every problem at once.
 
 mod authority;
+mod decision;
 mod declared;
 mod files;
 mod internal_jwt;
@@ -64,6 +65,8 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     if let (Some(Some(headers)), Some(routes)) = (&successors, &mut routes) {
         successors::expose(headers, routes);
     }
+    let of_own = authority.as_ref().and_then(Option::as_ref);
+    decision::warn(listeners.as_deref(), routes.as_deref(), of_own, root);
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));
     let resource = running::resource(&settings.resource, &root.key("resource"));

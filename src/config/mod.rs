@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::model::Secret;
+use crate::model::{Questions, Secret};
 
 mod authority;
 mod check;
@@ -113,6 +113,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// A PROXY protocol header (v1 or v2) must come first, and only from a trusted peer.
     pub proxy_protocol: bool,
+    /// It decides for a proxy that asks in this way, and forwards nothing.
+    pub decision: Option<Questions>,
     pub limits: Limits,
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Address, Limits, Listener, Protocols},
-    model::Peer,
+    model::{Peer, Questions},
 };
 
 /// Why the listeners of a configuration cannot be opened.
@@ -151,6 +151,7 @@ pub(super) struct Settings {
     pub(super) protocols: Protocols,
     pub(super) tls: Option<Acceptor>,
     pub(super) proxy_protocol: bool,
+    pub(super) decision: Option<Questions>,
     pub(super) limits: Limits,
     pub(super) stats: Arc<ListenerStats>,
     trusted_proxies: Arc<[IpNet]>,
@@ -164,6 +165,7 @@ impl Settings {
             protocols: listener.protocols,
             tls,
             proxy_protocol: listener.proxy_protocol,
+            decision: listener.decision.clone(),
             limits: listener.limits.clone(),
             stats,
             trusted_proxies: trusted_proxies.into(),

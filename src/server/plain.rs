@@ -34,6 +34,7 @@ impl PlainServer {
             protocols: Protocols { http1: true, http2: false },
             tls: None,
             proxy_protocol: false,
+            decision: None,
             limits: LIMITS,
         };
         Ok(PlainServer { listeners: Listeners::bind(&[listener], &[])? })

@@ -12,6 +12,7 @@ mod cache;
 mod cli;
 mod cors;
 mod credentials;
+mod decision;
 mod floors;
 mod forward;
 mod headers;

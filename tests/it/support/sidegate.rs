@@ -121,6 +121,7 @@ pub fn question(path: &str, token: &str) -> sidegate::explain::Question {
     let connection = sidegate::model::Connection {
         listener: "main".into(),
         head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
+        decision: None,
         peer: sidegate::model::Peer::Unix,
         tls: false,
         worker: 0,
