@@ -145,7 +145,7 @@ async fn status_is_told_to_loopback_names_only_and_escaped() {
     let (upstream, issuer) = (Upstream::start().await, Issuer::new());
     let sidegate = Sidegate::protecting(&upstream, &issuer, "").await;
     get(sidegate.public, "/", &issuer.token()).await;
-    sidegate.app.reload_failed("<script>alert(1)</script> & \"more\"".into());
+    sidegate.app.refused("<script>alert(1)</script> & \"more\"".into(), crate::support::sidegate::signalled());
 
     for host in ["localhost", "localhost:9902", "127.0.0.1:9902", "[::1]:9902"] {
         let reply = sidegate.status_page(host, "application/json").await;
