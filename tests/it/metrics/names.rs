@@ -4,6 +4,7 @@ use super::{page, series};
 use crate::support::{
     Issuer, Sidegate, Upstream, get,
     issuer::{NAME, Served},
+    sidegate::{parse, signalled},
 };
 
 /// Routes of these names, each at its own path and with an upstream of its own name.
@@ -88,8 +89,8 @@ async fn a_configuration_that_is_refused_leaves_no_series_behind() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let yaml = routes(&issuer, &upstream, &named(&["stays", "never"]))
         + &format!("listeners: [{{ name: main, address: \"{}\" }}]\n", taken.local_addr().unwrap());
-    let (app, config) = (sidegate.app.clone(), crate::support::sidegate::parse(&yaml));
-    tokio::task::spawn_blocking(move || app.reload(config)).await.unwrap().unwrap_err();
+    let (app, config) = (sidegate.app.clone(), parse(&yaml));
+    tokio::task::spawn_blocking(move || app.reload(config, signalled())).await.unwrap().unwrap_err();
     assert_eq!(series(&sidegate).await, before);
 }
 
