@@ -10,11 +10,13 @@ import hmac
 import http.client
 import json
 import random
+import resource
 import signal
 import socket
 import subprocess
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from urllib.parse import urlencode
 
 from harness import (
@@ -35,6 +37,7 @@ from harness import (
 )
 from outside import PASSWORD, Authority, Session, Upstream
 from outside import settings as between
+from replicas.house import clock
 
 SECRET = "V4xr0kq2LmPz7TnB9sWd"
 HASH = "sha256:" + hashlib.sha256(SECRET.encode()).hexdigest()
@@ -116,7 +119,7 @@ def self_signed(days):
 class Trouble:
     """One sidegate, with an upstream that answers, and an issuer whose keys are in a file."""
 
-    name, alerts, listener = None, (), {}
+    name, alerts, listener, env = None, (), {}, None
 
     def __init__(self, start):
         self.issuer, self.echo, self.start = Issuer(), start(Echo()), start
@@ -128,7 +131,7 @@ class Trouble:
             "log": {"access": "refused"},
         }
         settings.update(self.settings())
-        self.sidegate = start(Sidegate(settings, listener=self.listener))
+        self.sidegate = start(Sidegate(settings, listener=self.listener, env=self.env))
         self.begin()
 
     def settings(self):
@@ -326,6 +329,26 @@ class SessionsEnd(Vouched):
             self.all.pop().get()
 
 
+class SessionsLost(Vouched):
+    """The first renewals are done, their answers do not arrive, and no second use is forgiven."""
+
+    name, alerts, sessions = "sessions-lost", ("SidegateSessionsLost",), 12
+    lost = 3
+
+    def begin(self):
+        self.all = [Session(self.sidegate, f"strict-{number}") for number in range(self.sessions)]
+        answer = self.authority.answer
+
+        def not_arriving(form):
+            given = answer(form)
+            if form["grant_type"] == "refresh_token" and self.lost and given[0] == 200:
+                self.lost -= 1
+                return None
+            return given
+
+        self.authority.answer = not_arriving
+
+
 class NoServiceToken(Trouble):
     name, alerts = "no-service-token", ("SidegateServiceTokenMissing",)
 
@@ -421,26 +444,89 @@ class Reuse(Trouble):
         super().act()
 
 
-class StoreDown(Trouble):
-    name, alerts = "store-down", ("SidegateStoreDown",)
+class Refused(Trouble):
+    """A client that presents what no sidegate has given."""
+
+    name, alerts = "refused", ("SidegateRefreshesRefused",)
 
     def settings(self):
-        port = free_port()
-        command = ["redis-server", "--port", port, "--save", "", "--maxmemory-policy", "noeviction"]
-        self.redis = self.start(Program("redis", *command, "--bind", "127.0.0.1")).wait_open(port)
+        return {"authority": own(), "store": {"memory": {}}}
+
+    def act(self):
+        super().act()
+        self.refresh("rt:nobody:1")
+
+
+class InRedis(Trouble):
+    """Sessions in Redis."""
+
+    of_redis = ()
+
+    def settings(self):
+        self.redis, store = redis(self.start, *self.of_redis)
         return {
             "authority": own(),
-            "store": {"redis": {"url": f"redis://127.0.0.1:{port}", "timeout": "250ms"}},
+            "store": {"redis": {**store, "timeout": "250ms"}},
             "keys": {"master_file": master_file()},
         }
 
     def begin(self):
         self.refresh_token = self.sign_in().json()["refresh_token"]
+
+
+def redis(start, *settings):
+    """A Redis server, and what is configured to use it."""
+    port = free_port()
+    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"]
+    server = start(Program("redis", *command, *settings)).wait_open(port)
+    return server, {"url": f"redis://127.0.0.1:{port}"}
+
+
+class StoreDown(InRedis):
+    name, alerts = "store-down", ("SidegateStoreDown",)
+
+    def begin(self):
+        super().begin()
         self.redis.stop()
 
     def act(self):
         super().act()
         self.refresh(self.refresh_token)
+
+
+class Deaf(InRedis):
+    """A user of Redis that may not hear anything."""
+
+    name, alerts = "deaf", ("SidegateReplicasDeaf",)
+    of_redis = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-subscribe")
+
+
+class WrongClock(InRedis):
+    name, alerts, env = "wrong-clock", ("SidegateStoreClockDiffers",), clock(9)
+
+
+class LogLost(Trouble):
+    """An audit stream on a disk that is full."""
+
+    name, alerts = "log-lost", ("SidegateLogLost",)
+
+    def settings(self):
+        log = {"access": "refused", "audit": {"file": "/dev/full"}}
+        return {"authority": own(), "store": {"memory": {}}, "log": log}
+
+    def act(self):
+        super().act()
+        self.sign_in()
+
+
+class FileDescriptors(Trouble):
+    name, alerts = "descriptors", ("SidegateFileDescriptors",)
+
+    def begin(self):
+        """Hardly more than are open."""
+        self.get(self.token)
+        limit = len(list(Path(f"/proc/{self.sidegate.pid}/fd").iterdir())) + 5
+        resource.prlimit(self.sidegate.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
 
 class Reload(Trouble):
@@ -554,13 +640,19 @@ ALL = [
     AuthorityRefuses,
     RenewalsFail,
     SessionsEnd,
+    SessionsLost,
     NoServiceToken,
     SignInsFail,
     NoKeys,
     OldKeys,
     TooOldKeys,
     Reuse,
+    Refused,
     StoreDown,
+    Deaf,
+    WrongClock,
+    LogLost,
+    FileDescriptors,
     Reload,
     ManyConnections,
     RateLimited,
