@@ -341,7 +341,15 @@ class Chart(Peer):
                 with self.subTest(pod=name):
                     self.assertFalse(pod["automountServiceAccountToken"])
                     self.assertFalse({"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pod))
-                    allowed = {"projected", "emptyDir", "persistentVolumeClaim", "configMap", "secret"}
+                    allowed = {
+                        "projected",
+                        "emptyDir",
+                        "persistentVolumeClaim",
+                        "configMap",
+                        "secret",
+                        "csi",
+                        "downwardAPI",
+                    }
                     for volume in pod["volumes"]:
                         self.assertLessEqual(set(volume) - {"name"}, allowed)
                     for container in containers(pod):
