@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{REST, Setup, binary};
+use crate::support::issuer::scratch;
 
 fn check(file: &Path) -> (i32, String, String) {
     let output = binary().arg("check").arg("-c").arg(file).output().unwrap();

@@ -11,7 +11,7 @@ import grpc
 from websockets.sync.client import connect
 
 from grpc_peer import Server as GrpcServer
-from harness import WORK, Echo, Issuer, Program, Sidegate, ask, bearer, free_port, upstream
+from harness import WORK, Echo, Issuer, Sidegate, ask, bearer, free_port, upstream
 from websocket_peer import Server as WebSocketServer
 
 from .troubles import (
@@ -23,19 +23,13 @@ from .troubles import (
     introspected,
     master_file,
     own,
+    redis,
     secret_file,
     self_signed,
 )
 
 ANA = base64.b64encode(f"ana:{SECRET}".encode()).decode()
 ASKED = {"sub": "ana", "aud": "api", "scope": "read", "client_id": "app"}
-
-
-def redis(start):
-    port = free_port()
-    settings = ["--save", "", "--maxmemory-policy", "noeviction", "--bind", "127.0.0.1"]
-    start(Program("redis", "redis-server", "--port", port, *settings)).wait_open(port)
-    return {"url": f"redis://127.0.0.1:{port}"}
 
 
 def a_route(name, to="api", **changes):
@@ -72,7 +66,7 @@ class Gateway:
                 {
                     "issuers": [fetched(self.issuer, self.jwks.port), introspected(asked), old],
                     "authority": own(clients=clients),
-                    "store": {"redis": redis(start)},
+                    "store": {"redis": redis(start)[1]},
                     "keys": {"master_file": master_file()},
                     "internal_jwt": {},
                     "upstreams": [
@@ -148,7 +142,7 @@ class Gateway:
 
 
 class Broker(Vouched):
-    """An authority outside, and a journal of what it gives."""
+    """An authority outside that is moody, and a journal of what it gives."""
 
     name = "broker"
 
@@ -156,5 +150,10 @@ class Broker(Vouched):
         settings = super().settings()
         journal = WORK / f"journal-{free_port()}"
         journal.mkdir(mode=0o700)
-        settings["store"] = {"redis": {**redis(self.start), "journal": str(journal)}}
+        settings["store"] = {"redis": {**redis(self.start)[1], "journal": str(journal)}}
         return {**settings, "keys": {"master_file": master_file()}}
+
+    def begin(self):
+        super().begin()
+        answer = self.authority.answer
+        self.authority.answer = lambda form: (503, {}) if random.random() < 0.2 else answer(form)

@@ -10,11 +10,13 @@ import hmac
 import http.client
 import json
 import random
+import resource
 import signal
 import socket
 import subprocess
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from urllib.parse import urlencode
 
 from harness import (
@@ -326,6 +328,26 @@ class SessionsEnd(Vouched):
             self.all.pop().get()
 
 
+class SessionsLost(Vouched):
+    """The first renewals are done, their answers do not arrive, and no second use is forgiven."""
+
+    name, alerts, sessions = "sessions-lost", ("SidegateSessionsLost",), 12
+    lost = 3
+
+    def begin(self):
+        self.all = [Session(self.sidegate, f"strict-{number}") for number in range(self.sessions)]
+        answer = self.authority.answer
+
+        def not_arriving(form):
+            given = answer(form)
+            if form["grant_type"] == "refresh_token" and self.lost and given[0] == 200:
+                self.lost -= 1
+                return None
+            return given
+
+        self.authority.answer = not_arriving
+
+
 class NoServiceToken(Trouble):
     name, alerts = "no-service-token", ("SidegateServiceTokenMissing",)
 
@@ -421,26 +443,85 @@ class Reuse(Trouble):
         super().act()
 
 
-class StoreDown(Trouble):
-    name, alerts = "store-down", ("SidegateStoreDown",)
+class Refused(Trouble):
+    """A client that presents what no sidegate has given."""
+
+    name, alerts = "refused", ("SidegateRefreshesRefused",)
 
     def settings(self):
-        port = free_port()
-        command = ["redis-server", "--port", port, "--save", "", "--maxmemory-policy", "noeviction"]
-        self.redis = self.start(Program("redis", *command, "--bind", "127.0.0.1")).wait_open(port)
+        return {"authority": own(), "store": {"memory": {}}}
+
+    def act(self):
+        super().act()
+        self.refresh("rt:nobody:1")
+
+
+class InRedis(Trouble):
+    """Sessions in Redis."""
+
+    of_redis = ()
+
+    def settings(self):
+        self.redis, store = redis(self.start, *self.of_redis)
         return {
             "authority": own(),
-            "store": {"redis": {"url": f"redis://127.0.0.1:{port}", "timeout": "250ms"}},
+            "store": {"redis": {**store, "timeout": "250ms"}},
             "keys": {"master_file": master_file()},
         }
 
     def begin(self):
         self.refresh_token = self.sign_in().json()["refresh_token"]
+
+
+def redis(start, *settings):
+    """A Redis server, and what is configured to use it."""
+    port = free_port()
+    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"]
+    server = start(Program("redis", *command, *settings)).wait_open(port)
+    return server, {"url": f"redis://127.0.0.1:{port}"}
+
+
+class StoreDown(InRedis):
+    name, alerts = "store-down", ("SidegateStoreDown",)
+
+    def begin(self):
+        super().begin()
         self.redis.stop()
 
     def act(self):
         super().act()
         self.refresh(self.refresh_token)
+
+
+class Deaf(InRedis):
+    """A user of Redis that may not hear anything."""
+
+    name, alerts = "deaf", ("SidegateReplicasDeaf",)
+    of_redis = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-subscribe")
+
+
+class LogLost(Trouble):
+    """An audit stream on a disk that is full."""
+
+    name, alerts = "log-lost", ("SidegateLogLost",)
+
+    def settings(self):
+        log = {"access": "refused", "audit": {"file": "/dev/full"}}
+        return {"authority": own(), "store": {"memory": {}}, "log": log}
+
+    def act(self):
+        super().act()
+        self.sign_in()
+
+
+class FileDescriptors(Trouble):
+    name, alerts = "descriptors", ("SidegateFileDescriptors",)
+
+    def begin(self):
+        """Hardly more than are open."""
+        self.get(self.token)
+        limit = len(list(Path(f"/proc/{self.sidegate.pid}/fd").iterdir())) + 5
+        resource.prlimit(self.sidegate.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
 
 class Reload(Trouble):
@@ -449,6 +530,18 @@ class Reload(Trouble):
     def begin(self):
         self.sidegate.write({"routes": "none"})
         self.sidegate.signal(signal.SIGHUP)
+
+
+class Gone(Trouble):
+    """A file that is named and watched, and is not there any more."""
+
+    name, alerts = "gone", ("SidegateReloadFailed",)
+
+    def settings(self):
+        return {"reload": {"watch": True, "interval": "1s"}}
+
+    def begin(self):
+        self.issuer.jwks_file.unlink()
 
 
 class ManyConnections(Trouble):
@@ -554,14 +647,20 @@ ALL = [
     AuthorityRefuses,
     RenewalsFail,
     SessionsEnd,
+    SessionsLost,
     NoServiceToken,
     SignInsFail,
     NoKeys,
     OldKeys,
     TooOldKeys,
     Reuse,
+    Refused,
     StoreDown,
+    Deaf,
+    LogLost,
+    FileDescriptors,
     Reload,
+    Gone,
     ManyConnections,
     RateLimited,
     PasswordChecks,
