@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -61,6 +62,8 @@ WRONG_VALUES = [
     ("gateway", {"image": {"digest": "sha256:12"}}, ["digest", "sha256"]),
     ("gateway", {"config": {"listenrs": []}}, ["config", "listenrs"]),
     ("gateway", {"config": {"routes": [{"name": "all", "paths": "/*"}]}}, ["routes", "paths", "array"]),
+    ("gateway", {"config": {"upstreams": [{"name": "app", "credential": {"nome": {}}}]}}, ["credential", "nome"]),
+    ("gateway", {"config": {"drain": {"delay": 5}}}, ["drain", "delay", "string"]),
     ("gateway", {"upstream": {"url": "orders:3000"}}, ["upstream", "url"]),
     ("gateway", {"secrets": {"keys/master": "x"}}, ["secrets", "keys/master"]),
     ("gateway", {"existingSecrets": [{"name": "keys"}]}, ["existingSecrets", "files"]),
@@ -338,7 +341,15 @@ class Chart(Peer):
                 with self.subTest(pod=name):
                     self.assertFalse(pod["automountServiceAccountToken"])
                     self.assertFalse({"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pod))
-                    allowed = {"projected", "emptyDir", "persistentVolumeClaim", "configMap", "secret"}
+                    allowed = {
+                        "projected",
+                        "emptyDir",
+                        "persistentVolumeClaim",
+                        "configMap",
+                        "secret",
+                        "csi",
+                        "downwardAPI",
+                    }
                     for volume in pod["volumes"]:
                         self.assertLessEqual(set(volume) - {"name"}, allowed)
                     for container in containers(pod):
@@ -522,6 +533,37 @@ class Chart(Peer):
                     arrived = self.configuration(resources(self.renders[case, major]))
                     self.assertEqual({key: arrived[key] for key in written}, written)
 
+    def test_what_the_chart_runs_answers_its_probes(self):
+        port, health = harness.free_port(), harness.free_port()
+        config = {
+            "listeners": [{"name": "public", "address": f"0.0.0.0:{port}"}],
+            "health": {"address": f"0.0.0.0:{health}"},
+            "admin": {"address": f"127.0.0.1:{harness.free_port()}"},
+            "issuers": [harness.Issuer().settings()],
+            "drain": {"delay": "0s", "timeout": "1s"},
+        }
+        more = {"config": config, "monitoring": {"podMonitor": {"enabled": True}}}
+        rendered = resources(self.helms[4].template("gateway", more).stdout)
+        ((_, pod, container),) = sidegates(rendered)
+        file = self.mount(rendered, pod) / "sidegate.yaml"
+        file.write_text(file.read_text().replace("0.0.0.0:", "127.0.0.1:"))  # a test listens on loopback only
+        *command, _ = container["args"]
+        running = self.start(harness.Program("sidegate", BINARY, *command, file)).wait_open(port, health)
+        named = {one["name"]: one["containerPort"] for one in container["ports"]}
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            asked = container[probe]["httpGet"]
+            self.assertEqual(harness.ask(named[asked["port"]], asked["path"]).status, 200, probe)
+        (monitor,) = of_kind(rendered, "PodMonitor")
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        self.assertIn("sidegate_build_info", harness.ask(named[endpoint["port"]], endpoint["path"]).text())
+        (test,) = of_kind(rendered, "Pod")
+        *command, address = test["spec"]["containers"][1]["args"]
+        service, _, number = address.rpartition(":")
+        self.assertIn(service, [one["metadata"]["name"] for one in of_kind(rendered, "Service")])
+        self.assertEqual(subprocess.run([BINARY, *command, f"localhost:{number}"]).returncode, 0)
+        running.signal(signal.SIGTERM)
+        self.assertEqual(running.wait(), 0)
+
     def test_admin_is_switched_off_by_null(self):
         for helm in self.helms.values():
             rendered = resources(helm.template("gateway", {"config": {"admin": None}}).stdout)
@@ -537,7 +579,7 @@ class Chart(Peer):
                     self.assertNotEqual(done.returncode, 0)
                     for word in words:
                         self.assertIn(word, done.stderr)
-                    self.assertLess(len(done.stderr), 2000, "nobody reads that")
+                    self.assertLess(len(done.stderr), 400, "nobody reads that")
 
     def test_what_would_not_work_is_refused_with_the_remedy(self):
         for case, more, words in REFUSED:
@@ -643,6 +685,7 @@ class Chart(Peer):
             overlay = WORK / f"notes-{harness.free_port()}.yaml"
             overlay.write_text(json.dumps(more or {}))
             helm, values = self.helms[4], HERE / f"values/{case}.yaml"
+            # No cluster says its version here: Helm takes one that knows all that the chart makes.
             place = ["demo", helm.charts / SIDEGATE, "--namespace", "shop", "--dry-run=client"]
             return helm.must("install", *place, "-f", values, "-f", overlay).split("NOTES:\n")[1]
 
@@ -650,6 +693,7 @@ class Chart(Peer):
         self.assertNotIn("past this gateway", notes("gateway-whole"))
         self.assertIn("past the sidecar", notes("sidecar", {"networkPolicy": {"enabled": False}}))
         self.assertNotIn("WARNING", notes("sidecar"))
+        self.assertIn("missing or misspelt", notes("injection", {"networkPolicy": {"enabled": True}}))
         self.assertIn("outside its pod", notes("sidecar", {"upstream": {"url": "http://orders:3000"}}))
         self.assertIn("end with each pod", notes("gateway-memory"))
         self.assertIn("emptyDir", notes("gateway-redb", {"persistence": {"enabled": False}}))
@@ -717,8 +761,9 @@ class Generated:
         for path, default, comment in cls.rows():
             table += f"| `{path}` | {default} | {comment} |\n".replace("||", "\\|\\|")
         return {
-            chart / "values.schema.json": json.dumps(whole, indent=1) + "\n",
-            library / "values.schema.json": json.dumps(cls.schema(described["library"]), indent=1) + "\n",
+            chart / "values.schema.json": json.dumps(whole, indent=1, sort_keys=True) + "\n",
+            library / "values.schema.json": json.dumps(cls.schema(described["library"]), indent=1, sort_keys=True)
+            + "\n",
             library / "values.yaml": cls.library_values(),
             readme: cls.MARK.join([before, table, after]),
         }
@@ -749,7 +794,8 @@ class Generated:
             return {"type": "object", "additionalProperties": False, "properties": members}
 
         printed = subprocess.run([BINARY, "schema"], check=True, capture_output=True, text=True).stdout
-        configuration = cls.bare(json.loads(printed))
+        printed = json.loads(printed)
+        configuration = cls.plain(cls.bare(printed), cls.bare(printed)["$defs"])
         definitions = configuration.pop("$defs")
         configuration.pop("$schema")
         whole = closed(tree)
@@ -773,6 +819,32 @@ class Generated:
             for key, value in schema.items()
             if key not in dropped
         }
+
+    @classmethod
+    def plain(cls, schema, definitions):
+        """With as few alternatives as possible: of each of them Helm says why it does not hold."""
+        if isinstance(schema, list):
+            return [cls.plain(item, definitions) for item in schema]
+        if not isinstance(schema, dict):
+            return schema
+        match schema:
+            # It, or null.
+            case {"anyOf": [inner, {"type": "null"}], **rest} if not rest:
+                inner = definitions[inner["$ref"].rsplit("/", 1)[1]] if "$ref" in inner else inner
+                inner = cls.plain(inner, definitions)
+                if of := inner.get("type"):
+                    nullable = {**inner, "type": [*([of] if isinstance(of, str) else of), "null"]}
+                    return {**nullable, "enum": [*inner["enum"], None]} if "enum" in inner else nullable
+            case {"oneOf": [*each], **rest} if not rest and all("const" in one for one in each):
+                return {"type": "string", "enum": [one["const"] for one in each]}
+            # One of several objects, each with a name of its own: an object with one of these names.
+            case {"oneOf": [*each], **rest} if not rest and all(one.get("required") for one in each):
+                members = {name: member for one in each for name, member in one["properties"].items()}
+                if len(members) == len(each):
+                    members = cls.plain(members, definitions)
+                    one = {"minProperties": 1, "maxProperties": 1}
+                    return {"type": "object", "additionalProperties": False, "properties": members, **one}
+        return {key: cls.plain(value, definitions) for key, value in schema.items()}
 
     @classmethod
     def rows(cls):

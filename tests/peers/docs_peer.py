@@ -318,6 +318,19 @@ class Documents(Peer):
         self.assertGreater(named, 50)
         self.none(problems)
 
+    def test_a_metric_that_is_named_is_in_the_table(self):
+        metrics = next(page for page in PAGES if page.name == "docs/metrics.md")
+        families = {code for rows in metrics.tables for _, cells in rows for _, codes in cells[:1] for code in codes}
+        self.assertGreater(len(families), 50)
+        problems = []
+        for page in PAGES:
+            texts = [*page.codes, *[(block.text, block.line) for block in page.blocks]]
+            for text, line in texts:
+                for name in re.findall(r"(?<![$\w])sidegate_[a-z0-9_]*[a-z0-9]\b(?![*…])", text):
+                    if re.sub(r"_(bucket|sum|count)$", "", name) not in families:
+                        problems.append(f"{page.name}:{line}: {name}: there is no such metric")
+        self.none(problems)
+
     def test_shell_with_calls_says_where_it_runs(self):
         problems = []
         for page in PAGES:
