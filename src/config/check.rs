@@ -14,6 +14,7 @@ mod section;
 mod sides;
 mod store;
 mod successors;
+mod traces;
 mod upstreams;
 mod urls;
 
@@ -66,6 +67,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     }
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));
+    let traces = traces::check(&settings.traces, &root.key("traces"));
     let resource = running::resource(&settings.resource, &root.key("resource"));
     let drain = running::drain(&settings.drain, &root.key("drain"));
     let workers = running::workers(settings.workers, &root.key("workers"));
@@ -86,6 +88,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         routes: routes?,
         cache,
         log: log?,
+        traces: traces?,
         resource: resource?,
         drain,
         workers,

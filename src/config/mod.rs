@@ -34,6 +34,7 @@ mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod tree;
 mod units;
 
@@ -49,6 +50,7 @@ pub use self::{
     redis::*,
     remote::*,
     schema::{markdown, schema},
+    traces::*,
 };
 
 /// Everything that `app` needs; every reference between sections is resolved and valid.
@@ -74,6 +76,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub cache: Cache,
     pub log: Log,
+    /// `None`: nobody is told of spans.
+    pub traces: Option<Otlp>,
     pub resource: Resource,
     pub drain: Drain,
     /// Number of worker threads, at least 1.

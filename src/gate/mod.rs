@@ -6,6 +6,7 @@ mod observe;
 mod problem;
 mod rehearse;
 pub mod status;
+mod told;
 
 use std::sync::Arc;
 
@@ -30,11 +31,12 @@ use crate::{
     model::{Connection, Context, Time},
     proxy::{
         Proxy, ProxyError, Seen,
-        headers::one_host,
+        headers::{is_trusted, one_host},
         limits,
         path::canonical,
         upstream::{ResponseBody, Upstream},
     },
+    spans::{Serving, Spans},
     telemetry::metrics::Metrics,
 };
 
@@ -48,6 +50,7 @@ pub struct Gate {
     realm: Realm,
     observer: Observer,
     documents: Documents,
+    spans: Spans,
 }
 
 /// What is served here, and not by an upstream.
@@ -67,8 +70,10 @@ impl Gate {
         generation: u64,
         time: Time,
         metrics: &Metrics,
+        spans: Spans,
     ) -> Gate {
         Gate {
+            spans,
             realm: Realm::new(&config.resource),
             observer: Observer::new(&config, metrics),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
@@ -82,16 +87,26 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
+        let (cx, span) = self.begin(&request, connection);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
-        let mut response = match self.answer(request, &cx, &mut seen).await {
+        let mut response = match span.around(self.answer(request, &cx, &mut seen)).await {
             Ok(response) => response,
             Err(error) => self.refuse(&error, &cx, &mut seen),
         };
         response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
         self.observer.end(watched, &cx, &seen, &response);
+        span.end(response.status(), seen.code, || told::of(&cx, &seen, &self.config));
         response
+    }
+
+    fn begin(&self, request: &Request<Incoming>, connection: &Arc<Connection>) -> (Context, Serving) {
+        let (headers, proxies) = (request.headers(), &self.config.trusted_proxies);
+        let mut cx = context::of(headers, connection, self.time.now_millis(), proxies);
+        let trusted = || connection.peer.ip().is_some_and(|peer| is_trusted(peer, proxies));
+        let span = self.spans.begin(headers, request.method(), (cx.moment, cx.started), trusted);
+        cx.trace = span.trace().or(cx.trace);
+        (cx, span)
     }
 
     /// Returns once no renewal is under way: what an authority outside has given by then is kept.
@@ -173,6 +188,11 @@ impl Gate {
 
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Where the spans of its requests go.
+    pub fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     pub fn generation(&self) -> u64 {

@@ -8,6 +8,8 @@ mod oauth;
 mod remote;
 mod replay;
 mod replicas;
+#[cfg(feature = "otlp")]
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
+#[cfg(feature = "otlp")]
+pub use self::spans::*;
 pub use self::{journal::*, link::*, oauth::*, remote::*, replay::*, replicas::*};
 use super::reason::Reason;
 use crate::config::Way;
@@ -64,6 +68,8 @@ pub struct Metrics {
     pub replay: ReplayMetrics,
     pub journal: JournalMetrics,
     pub link: LinkFamilies,
+    #[cfg(feature = "otlp")]
+    pub spans: SpanMetrics,
     replicas: ReplicaMetrics,
     /// Monotonic totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<String, u64>>,
@@ -208,6 +214,8 @@ impl Metrics {
             journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
+            #[cfg(feature = "otlp")]
+            spans: SpanMetrics::new(&family),
             seen: Mutex::default(),
             process: process_registry(),
             registry,

@@ -41,4 +41,6 @@ mod storm;
 mod streams;
 mod support;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
