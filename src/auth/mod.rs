@@ -28,7 +28,7 @@ use http::HeaderValue;
 use self::{
     ask::Asker,
     bearer::Candidate,
-    cache::VerdictCache,
+    cache::{TokenDigest, VerdictCache},
     intern::Interned,
     own::Own,
     policy::Policy,
@@ -43,7 +43,10 @@ use crate::{
     model::{Context, UnixTime},
     rate::Limiter,
     refresh::service::Keeper,
-    telemetry::{metrics::Metrics, reason::Reason},
+    telemetry::{
+        metrics::{InquiryMetrics, Metrics},
+        reason::Reason,
+    },
 };
 
 /// Why a token did not open the door. `code` is for logs and `explain`; the client learns only what RFC 6750 says.
@@ -59,6 +62,15 @@ impl Refusal {
     pub fn new(reason: Reason, code: &'static str) -> Refusal {
         Refusal { reason, code, retry_after: None }
     }
+}
+
+/// Whose a token is that is valid and was refused all the same.
+#[derive(Debug)]
+pub struct Whose {
+    /// Index into the issuers of the configuration, or [`config::LOCAL_ISSUER`].
+    pub issuer: usize,
+    /// As the token has it.
+    pub client: Option<Arc<str>>,
 }
 
 /// Someone whose token is valid and meets the policy of the route at hand.
@@ -100,6 +112,8 @@ pub struct Auth {
     texts: Interned<str>,
     /// Questions to issuers, by address of the client.
     questions: Limiter,
+    /// By issuer; `None` for those that cannot be asked.
+    inquiries: Vec<Option<InquiryMetrics>>,
     metrics: Arc<Metrics>,
 }
 
@@ -135,6 +149,11 @@ impl Auth {
             metrics.cache(cache::REFUSALS),
         )?;
         let questions = Limiter::new(QUESTIONS, Instant::now());
+        let inquiry = |issuer: &Issuer| {
+            let asker = issuer.asker.as_ref()?;
+            Some(metrics.inquiry(&asker.inquiry().way, &issuer.settings.name))
+        };
+        let inquiries = issuers.iter().map(inquiry).collect();
         Ok(Auth {
             issuers,
             own,
@@ -147,6 +166,7 @@ impl Auth {
             audiences: Interned::default(),
             texts: Interned::default(),
             questions,
+            inquiries,
             metrics,
         })
     }
@@ -206,9 +226,7 @@ impl Auth {
     /// # Errors
     /// As [`Auth::authenticate`].
     pub async fn judge(&self, token: Candidate<'_>, policy: &Policy, cx: &Context) -> Result<Arc<Verdict>, Refusal> {
-        let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
-        // What is ours on one route may be an issuer's own on another, which does not trust us.
-        let digest = if self.passing(policy).is_some() { digest.at_issuer(config::LOCAL_ISSUER) } else { digest };
+        let digest = self.digest(token, policy)?;
         if let Some(mut verdict) = self.cache.find(digest) {
             if let Some(prolonged) = verdict.slides.as_ref().and_then(|slides| slides.slid()) {
                 verdict = Arc::new(verdict.prolonged(prolonged, cx.now));
@@ -226,6 +244,19 @@ impl Auth {
         // A token that is known byte for byte has passed this.
         let token = token.check().map_err(|error| Refusal::new(Reason::TokenMalformed, error.code()))?;
         self.validate(token, digest, policy, cx).await
+    }
+
+    /// Whose `token` is, of those that were judged a moment ago and are valid. Counts as no look-up.
+    pub fn whose(&self, token: Candidate<'_>, policy: &Policy) -> Option<Whose> {
+        let digest = self.digest(token, policy).ok()?;
+        let verdict = self.cache.peek(digest)?;
+        Some(Whose { issuer: verdict.issuer, client: verdict.client.clone() })
+    }
+
+    fn digest(&self, token: Candidate<'_>, policy: &Policy) -> Result<TokenDigest, Refusal> {
+        let digest = self.cache.digest(token.bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
+        // What is ours on one route may be an issuer's own on another, which does not trust us.
+        Ok(if self.passing(policy).is_some() { digest.at_issuer(config::LOCAL_ISSUER) } else { digest })
     }
 
     /// Who knows the tokens of the authority outside that clients have, if `policy` trusts sessions of ours.

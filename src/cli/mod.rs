@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "commands answer on standard output")]
 
 mod check;
+mod client;
 mod explain;
 mod hash;
 mod health;
@@ -10,6 +11,7 @@ mod manual;
 mod output;
 mod panics;
 mod quickstart;
+mod report;
 mod run;
 mod sessions;
 
@@ -33,6 +35,7 @@ const WRONG_SETTINGS: u8 = 64;
         sidegate run -c sidegate.yaml              serve\n  \
         sidegate explain -c sidegate.yaml /orders  what happens to a request, step by step\n  \
         sidegate sessions list --token-file FILE   who is signed in\n  \
+        sidegate report                            what routes that only observe would refuse\n  \
         sidegate keys new --folder FOLDER          signing keys in files of your own\n  \
         sidegate schema > sidegate.schema.json     for editors that complete YAML",
     subcommand_required = true,
@@ -90,6 +93,15 @@ enum Command {
         (umask 077; sidegate keys master > master.keys)\n\n\
         Without authority.signing.folder, sidegate makes and rotates its signing keys itself, in the session store.")]
     Keys(keys::Keys),
+    /// Tell what the routes of a running sidegate that only observe would refuse, if they enforced.
+    #[command(after_help = "Examples:\n  sidegate report\n  sidegate report --route orders --json\n  \
+        sidegate report | cut -f1,6 | sort -u                  routes and what each of them would refuse for\n  \
+        sidegate report --reset --route orders --token-file admin.token\n\n\
+        Columns in a pipe: route, verdict (enforce, wait, mend, unused), since, requests, would be refused, reason, refused \n\
+        for it, since the last reload, first, last. A route that would refuse nothing has one line, with `-` for the reason.\n\n\
+        Counting begins with the process, and goes on across reloads. Exit codes: 0 done, 1 no answer or refused, \n\
+        2 there is no such route that observes, 64 wrong command line or token file.")]
+    Report(report::Wanted),
     /// List, show and end the sessions of a running sidegate; move them from one store to another.
     #[command(after_help = "Examples:\n  sidegate sessions list --token-file admin.token\n  \
         sidegate sessions revoke --user ana --token-file admin.token\n  \
@@ -136,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Hash(wanted) => hash::hash(&wanted),
         Command::Health(probe) => health::health(&probe),
         Command::Keys(asked) => keys::keys(&asked),
+        Command::Report(wanted) => report::report(&wanted),
         Command::Sessions(asked) => sessions::sessions(&asked),
         Command::Man(pages) => manual::man(&pages, Cli::command()),
         Command::Completions(wanted) => manual::completions(&wanted, Cli::command()),

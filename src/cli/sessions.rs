@@ -1,7 +1,6 @@
 //! `sidegate sessions`: who is signed in, asked of the admin listener of a running sidegate; and the way of sessions from one
 //! store to another, past it.
 
-mod client;
 mod export;
 mod import;
 mod progress;
@@ -16,10 +15,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 use form_urlencoded::Serializer;
-use serde_json::Value;
 
-use self::client::{Client, Endpoint, Refused};
-use super::{WRONG_SETTINGS, output};
+use super::{
+    WRONG_SETTINGS,
+    client::{Client, Endpoint, Refused},
+    output,
+};
 use crate::model::BoxError;
 
 #[derive(Args)]
@@ -132,7 +133,7 @@ pub fn sessions(asked: &Sessions) -> ExitCode {
         What::Export(options) => return export::export(options),
         What::Import(options) => return import::import(options),
     };
-    let client = match Client::new(&common.admin, &common.token_file) {
+    let client = match Client::new(&common.admin, Some(&common.token_file)) {
         Ok(client) => client,
         Err(error) => {
             eprintln!("sidegate: {error}");
@@ -211,17 +212,6 @@ fn filter(user: Option<&str>, client: Option<&str>) -> Serializer<'static, Strin
 fn path_of(id: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     format!("/sessions/{}", id.chars().map(plain).collect::<String>())
-}
-
-/// A member of an answer as text.
-fn text(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
-    // A name that somebody typed must not drive the terminal, nor make a column.
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 const PAGE: &str = "500";

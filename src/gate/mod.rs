@@ -1,12 +1,14 @@
 //! Every request: `handle` observes and cannot fail, `answer` may use `?`; below them the one table error → status.
 
 mod context;
+mod decision;
 mod documents;
 mod observe;
 mod problem;
 mod rehearse;
 pub mod status;
 mod told;
+pub mod trial;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use self::{
     documents::{Document, Documents},
     observe::Observer,
     problem::Realm,
+    trial::{RouteReport, Trials},
 };
 pub use self::{
     problem::Problem,
@@ -70,12 +73,12 @@ impl Gate {
         generation: u64,
         time: Time,
         metrics: &Metrics,
-        spans: Spans,
+        trials: &Trials,
     ) -> Gate {
         Gate {
-            spans,
+            spans: Spans::default(),
             realm: Realm::new(&config.resource),
-            observer: Observer::new(&config, metrics),
+            observer: Observer::new(&config, metrics, trials, time.now()),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
             proxy,
             endpoints,
@@ -87,7 +90,12 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let (cx, span) = self.begin(&request, connection);
+        if let Some(questions) = &connection.decision {
+            // Boxed: what is forwarded need not carry the room for this.
+            return Box::pin(self.answer_question(request, connection, questions)).await;
+        }
+        let mut cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
+        let span = self.begin(request.headers(), request.method(), &mut cx);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
         let mut response = match span.around(self.answer(request, &cx, &mut seen)).await {
@@ -100,13 +108,13 @@ impl Gate {
         response
     }
 
-    fn begin(&self, request: &Request<Incoming>, connection: &Arc<Connection>) -> (Context, Serving) {
-        let (headers, proxies) = (request.headers(), &self.config.trusted_proxies);
-        let mut cx = context::of(headers, connection, self.time.now_millis(), proxies);
-        let trusted = || connection.peer.ip().is_some_and(|peer| is_trusted(peer, proxies));
-        let span = self.spans.begin(headers, request.method(), (cx.moment, cx.started), trusted);
+    /// The span of a request, whose trace is then known.
+    fn begin(&self, headers: &HeaderMap, method: &Method, cx: &mut Context) -> Serving {
+        let peer = cx.connection.peer.ip();
+        let trusted = || peer.is_some_and(|peer| is_trusted(peer, &self.config.trusted_proxies));
+        let span = self.spans.begin(headers, method, (cx.moment, cx.started), trusted);
         cx.trace = span.trace().or(cx.trace);
-        (cx, span)
+        span
     }
 
     /// Returns once no renewal is under way: what an authority outside has given by then is kept.
@@ -186,8 +194,23 @@ impl Gate {
         self.documents.key_set(path)
     }
 
+    /// What the routes that observe have let pass.
+    pub fn observed(&self) -> Vec<RouteReport> {
+        self.observer.reports(self.time.now())
+    }
+
+    /// Begins those counts anew, all or of one route; how many that are.
+    pub fn reset_observed(&self, route: Option<&str>) -> usize {
+        self.observer.reset(route, self.time.now())
+    }
+
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// The same, with somebody who is told of its requests.
+    pub fn with_spans(self, spans: Spans) -> Gate {
+        Gate { spans, ..self }
     }
 
     /// Where the spans of its requests go.

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -11,19 +12,26 @@ use std::{
 
 use http::{Method, Response};
 
+use super::trial::{Known, RouteReport, Trial, Trials};
 use crate::{
-    config::{AccessLog, Config},
+    auth::Whose,
+    config::{AccessLog, Config, LOCAL, LOCAL_ISSUER, Route},
     endpoints::Mount,
-    model::{Connection, Context},
+    model::{Connection, Context, UnixTime},
     proxy::Seen,
     telemetry::{
-        metrics::{ListenerMetrics, Metrics, RouteMetrics},
+        metrics::{ListenerMetrics, Metrics, RouteMetrics, RouteObserved, bounded},
         reason::Reason,
     },
 };
 
 pub struct Observer {
     routes: Vec<RouteMetrics>,
+    /// By route; `None` where it enforces, or is public.
+    trials: Vec<Option<(Arc<Trial>, RouteObserved)>>,
+    /// Issuers by their place in the configuration, and the clients that it names anywhere.
+    issuer_names: Vec<Arc<str>>,
+    client_names: HashSet<Arc<str>>,
     /// Requests that no route covers, or that were refused before a route was found.
     unrouted: RouteMetrics,
     /// Endpoints of ours, by name.
@@ -49,9 +57,15 @@ impl Drop for Watched<'_> {
 }
 
 impl Observer {
-    pub fn new(config: &Config, metrics: &Metrics) -> Observer {
+    pub fn new(config: &Config, metrics: &Metrics, trials: &Trials, now: UnixTime) -> Observer {
+        let labelled = || config.routes.iter().enumerate().map(|(index, route)| (route, bounded(index, &route.name)));
+        let trial = |route: &Route, label: &str| (trials.of(&route.name, now), metrics.observed.route(label));
+        let observes = |route: &Route| route.observe && route.policy.is_some();
         Observer {
-            routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
+            routes: labelled().map(|(_, label)| metrics.route(label)).collect(),
+            trials: labelled().map(|(route, label)| observes(route).then(|| trial(route, label))).collect(),
+            issuer_names: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            client_names: named_clients(config),
             unrouted: metrics.route(UNROUTED),
             endpoints: match &config.authority {
                 Some(authority) => {
@@ -72,6 +86,12 @@ impl Observer {
         }
     }
 
+    /// The values of the `route` label.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route_names.iter().enumerate().map(|(index, name)| bounded(index, name));
+        routes.chain(self.endpoints.iter().map(|(name, _)| &**name)).chain([UNROUTED])
+    }
+
     pub fn begin(&self, connection: &Connection, method: &Method) -> Watched<'_> {
         let mut listeners = self.listeners.iter();
         let listener = listeners.find(|(name, _)| *name == connection.listener).map(|(_, metrics)| metrics);
@@ -90,6 +110,7 @@ impl Observer {
         route.answered(&watched.method, response.status(), took);
         if let Some(reason) = seen.reason {
             route.decided(reason);
+            self.note_trial(reason, cx, seen);
         }
         if let Some(listener) = watched.listener {
             listener.overhead.observe(own.as_secs_f64());
@@ -98,6 +119,41 @@ impl Observer {
         if self.logs(failed) {
             self.log(&watched.method, cx, seen, response.status().as_u16(), took);
         }
+    }
+
+    fn note_trial(&self, reason: Reason, cx: &Context, seen: &Seen) {
+        let Some(Some((trial, metrics))) = seen.route.map(|route| &self.trials[route]) else { return };
+        // Limits hold in any mode, and say nothing of the token.
+        if reason == Reason::RateLimited {
+            return;
+        }
+        trial.seen(cx.now);
+        if seen.observed {
+            metrics.refused(reason);
+            let known = seen.whose.as_deref().map(|whose| self.known(whose));
+            trial.refused(reason, seen.code.unwrap_or_default(), known, &cx.id, cx.now);
+        }
+    }
+
+    fn known(&self, whose: &Whose) -> Known {
+        let local = || (whose.issuer == LOCAL_ISSUER).then(|| LOCAL.into());
+        Known {
+            issuer: self.issuer_names.get(whose.issuer).cloned().or_else(local),
+            client: whose.client.as_ref().and_then(|client| self.client_names.get(client)).cloned(),
+        }
+    }
+
+    /// What the routes that observe have let pass, in the order of the configuration.
+    pub fn reports(&self, now: UnixTime) -> Vec<RouteReport> {
+        let trials = self.route_names.iter().zip(&self.trials);
+        trials.filter_map(|(name, trial)| Some(trial.as_ref()?.0.report(name, now))).collect()
+    }
+
+    /// Begins the count of the routes that observe anew, or of the one of this name alone; how many that are.
+    pub fn reset(&self, route: Option<&str>, now: UnixTime) -> usize {
+        let trials = self.route_names.iter().zip(&self.trials);
+        let wanted = trials.filter(|(name, _)| route.is_none_or(|route| *route == ***name));
+        wanted.filter_map(|(_, trial)| trial.as_ref()).map(|(trial, _)| trial.reset(now)).count()
     }
 
     fn logs(&self, failed: bool) -> bool {
@@ -122,6 +178,7 @@ impl Observer {
             code = seen.code,
             cause = seen.cause,
             observed = seen.observed.then_some(true),
+            asked = seen.asked.then_some(true),
             replayed = seen.replayed.then_some(true),
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             upstream_us = u64::try_from(seen.upstream.as_micros()).unwrap_or(u64::MAX),
@@ -131,6 +188,12 @@ impl Observer {
             "request"
         );
     }
+}
+
+fn named_clients(config: &Config) -> HashSet<Arc<str>> {
+    let own = config.authority.iter().flat_map(|authority| authority.clients.keys().map(String::as_str));
+    let policies = config.routes.iter().filter_map(|route| route.policy.as_ref());
+    own.chain(policies.flat_map(|policy| policy.clients.iter().map(String::as_str))).map(Arc::from).collect()
 }
 
 /// The `route` label of requests without one; no route may be called so.

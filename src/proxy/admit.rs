@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     auth::{
-        Principal, Refusal,
+        Principal, Refusal, Whose,
         another::Shown,
         basic,
         bearer::{self, BearerError},
@@ -20,7 +20,7 @@ use crate::{
     config::{self, TokenPlace},
     model::{Context, Secret},
     rate::{Key, Limiter},
-    telemetry::reason::Reason,
+    telemetry::{metrics::Limited, reason::Reason},
 };
 
 /// In what capacity a request goes on.
@@ -126,7 +126,12 @@ impl Proxy {
                     let lasting = self.auth.lasting(principal, route.upstream, route.min_life, cx.now).await;
                     lasting.map(|principal| (principal, found))
                 }
-                Err(refusal) => Err(refusal),
+                Err(refusal) => {
+                    if route.observe && refusal.reason.is_of_policy() {
+                        seen.whose = self.whose(head, route, &found, policy);
+                    }
+                    Err(refusal)
+                }
             },
             Err(refusal) => Err(refusal),
         };
@@ -135,7 +140,7 @@ impl Proxy {
                 seen.decided(Reason::Allowed);
                 self.limits[index]
                     .check_principal(&principal, cx)
-                    .inspect_err(|_| self.metrics.rate_limited("principal"))?;
+                    .inspect_err(|_| self.metrics.rate_limited(Limited::Principal))?;
                 Ok((Admission::Known { principal, query_token }, query))
             }
             Err(refusal) if route.observe => {
@@ -171,6 +176,19 @@ impl Proxy {
             Err(BearerError::Missing) => Err(Refusal::new(Reason::TokenMissing, BearerError::Missing.code())),
             Err(error @ BearerError::Malformed(_)) => Err(malformed(error.code())),
         }
+    }
+
+    /// Whose the valid token was that `policy` refuses.
+    fn whose(
+        &self,
+        head: &Parts,
+        route: &config::Route,
+        found: &QueryToken<'_>,
+        policy: &Policy,
+    ) -> Option<Box<Whose>> {
+        let in_query = found.token.as_ref().map(|token| token.expose().as_str());
+        let token = bearer::extract(&head.headers, &route.token, in_query).ok()?;
+        self.auth.whose(token, policy).map(Box::new)
     }
 
     /// What `admission` shows to the upstream of route `index`.

@@ -2,11 +2,13 @@
 
 mod admit;
 pub mod cors;
+mod decision;
 mod error;
 pub mod headers;
 mod life;
 pub mod limits;
 pub mod path;
+pub mod question;
 mod readings;
 mod replay;
 mod rewrite;
@@ -17,7 +19,10 @@ pub mod upstream;
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
+};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
@@ -27,7 +32,7 @@ use self::{
     path::CanonicalPath,
     replay::Forwarded,
     routes::Routes,
-    upstream::{RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream, UpstreamError},
+    upstream::{Answer, RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream, UpstreamError},
 };
 pub use self::{error::ProxyError, seen::Seen};
 use crate::{
@@ -36,7 +41,7 @@ use crate::{
     model::{Context, Time},
     spans,
     telemetry::{
-        metrics::{Metrics, RouteReplays, UpstreamMetrics},
+        metrics::{Limited, Metrics, RouteReplays, StreamMetrics, UpstreamMetrics, bounded},
         reason::Reason,
     },
 };
@@ -53,6 +58,8 @@ pub struct Proxy {
     auth: Auth,
     upstreams: Vec<Arc<Upstream>>,
     upstream_metrics: Vec<UpstreamMetrics>,
+    /// By route.
+    streams: Vec<Arc<StreamMetrics>>,
     /// By route; `None` where no request is sent once more.
     replays: Vec<Option<RouteReplays>>,
     metrics: Arc<Metrics>,
@@ -68,6 +75,26 @@ pub enum Plan {
     Preflight { route: usize },
 }
 
+/// A request that may go on.
+struct Cleared {
+    route: usize,
+    host: HeaderValue,
+    /// What it would be sent as.
+    target: PathAndQuery,
+    /// It is a preflight that the upstream answers.
+    preflight: bool,
+    admission: Admission,
+    credential: Credential,
+}
+
+enum Clearance {
+    Go(Cleared),
+    /// It is a preflight, and answered here.
+    Preflight {
+        route: usize,
+    },
+}
+
 impl Proxy {
     pub fn new(
         config: Arc<Config>,
@@ -80,21 +107,27 @@ impl Proxy {
         let sessions = auth.own().map(|own| own.sessions.clone());
         let rules = Arc::new(HeaderRules::new(&config));
         let for_trailers = rules.clone();
+        let routes_named =
+            || config.routes.iter().enumerate().map(|(index, route)| (route, bounded(index, &route.name)));
         Proxy {
             policies: config.routes.iter().map(|route| route.policy.as_ref().map(|p| auth.policy(p))).collect(),
             limits: config.routes.iter().map(Limits::new).collect(),
             trailers: Arc::new(move |name| !for_trailers.is_forbidden_trailer(name)),
-            upstream_metrics: config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
-            replays: config
-                .routes
+            upstream_metrics: config
+                .upstreams
                 .iter()
-                .map(|route| route.replay.map(|_| metrics.replay.route(&route.name)))
+                .enumerate()
+                .map(|(index, upstream)| metrics.upstream(bounded(index, &upstream.name)))
                 .collect(),
+            streams: routes_named()
+                .map(|(route, name)| metrics.streams(name, config.upstreams[route.upstream].http2))
+                .collect(),
+            replays: routes_named().map(|(route, name)| route.replay.map(|_| metrics.replay.route(name))).collect(),
             rules,
             routes,
             auth,
             upstreams,
-            lives: Arc::new(Lives { time, sessions, metrics: metrics.clone() }),
+            lives: Arc::new(Lives { time, sessions }),
             metrics,
             config,
         }
@@ -123,7 +156,7 @@ impl Proxy {
         let span = spans::sending(&mut head.headers, &head.method, || told::of(upstream.settings()));
         let sent = Instant::now();
         let answer = upstream.send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep).await;
-        self.note_upstream(route.upstream, sent, seen);
+        self.note_upstream(route.upstream, &answer, sent, seen);
         span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         let answer = answer?;
         let mut response = match (&self.replays[index], &principal) {
@@ -139,17 +172,18 @@ impl Proxy {
         if let Some(principal) = &mut principal {
             self.auth.await_successor(principal).await;
         }
-        self.finish(&mut response, route, principal, seen);
+        self.finish(&mut response, index, principal, seen);
         if by_query {
             admit::keep_private(response.headers_mut());
         }
         Ok(response)
     }
 
-    fn note_upstream(&self, upstream: usize, sent: Instant, seen: &mut Seen) {
+    fn note_upstream(&self, upstream: usize, answer: &Result<Answer, UpstreamError>, sent: Instant, seen: &mut Seen) {
         let took = sent.elapsed();
         seen.upstream += took;
-        self.upstream_metrics[upstream].duration.observe(took.as_secs_f64());
+        let status = answer.as_ref().ok().map(|answer| answer.response.status());
+        self.upstream_metrics[upstream].answered(status, took);
     }
 
     /// Everything that comes before the first byte to the upstream. Where the request is to be forwarded, `head` has
@@ -158,30 +192,13 @@ impl Proxy {
     /// # Errors
     /// Why the request does not go on.
     pub async fn plan(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Plan, ProxyError> {
-        let host = host(head)?;
-        let path = path::canonical(head.uri.path())?;
-        let preflight = cors::preflight_method(&head.method, &head.headers);
-        let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
+        let Cleared { route: index, host, target, preflight, admission, credential } =
+            match self.clear(head, cx, seen).await? {
+                Clearance::Go(cleared) => cleared,
+                Clearance::Preflight { route } => return Ok(Plan::Preflight { route }),
+            };
         let route = &self.config.routes[index];
-        seen.found(index, route, &head.headers);
-        if preflight.is_some() && route.preflight == Preflight::Answer {
-            seen.decided(Reason::Public);
-            return Ok(Plan::Preflight { route: index });
-        }
-        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited("address"))?;
-        check_length(&head.headers, route.max_body_bytes)?;
-
-        let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
-        let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
-        let mut credential = self.credential(&admission, index, &head.headers, cx)?;
-        self.add_outside_token(&mut credential, &admission, index, cx).await?;
         let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
-
-        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
-        let target = match head.uri.path_and_query() {
-            Some(original) => target.target(original, query.as_deref())?,
-            None => return Err(path::PathError::Empty.into()),
-        };
         let upgrade = wants_upgrade(head);
         if !upgrade {
             head.extensions.remove::<OnUpgrade>();
@@ -207,7 +224,7 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
-        if forwarded_preflight {
+        if preflight {
             // Nobody was asked for a token, so nothing may make this another method or another target.
             for name in &route.pass_headers {
                 head.headers.remove(name);
@@ -222,6 +239,35 @@ impl Proxy {
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,
         };
         Ok(Plan::Forward { route: index, by_query, principal, shown })
+    }
+
+    /// Whether the request may go on, where to and as whom: limits, canonical path, route, token, policy, and what the
+    /// upstream is shown.
+    async fn clear(&self, head: &Parts, cx: &Context, seen: &mut Seen) -> Result<Clearance, ProxyError> {
+        let host = host(head)?;
+        let path = path::canonical(head.uri.path())?;
+        let preflight = cors::preflight_method(&head.method, &head.headers);
+        let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
+        let route = &self.config.routes[index];
+        seen.found(index, route, &head.headers);
+        if preflight.is_some() && route.preflight == Preflight::Answer {
+            seen.decided(Reason::Public);
+            return Ok(Clearance::Preflight { route: index });
+        }
+        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited(Limited::Address))?;
+        check_length(&head.headers, route.max_body_bytes)?;
+
+        let preflight = preflight.is_some() && route.preflight == Preflight::Forward;
+        let (admission, query) = self.admit(head, index, preflight, cx, seen).await?;
+        let mut credential = self.credential(&admission, index, &head.headers, cx)?;
+        self.add_outside_token(&mut credential, &admission, index, cx).await?;
+
+        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
+        let target = match head.uri.path_and_query() {
+            Some(original) => target.target(original, query.as_deref())?,
+            None => return Err(path::PathError::Empty.into()),
+        };
+        Ok(Clearance::Go(Cleared { route: index, host, target, preflight, admission, credential }))
     }
 
     /// The route that a request with this head is for.
@@ -261,13 +307,8 @@ impl Proxy {
         response
     }
 
-    fn finish(
-        &self,
-        response: &mut Response<ResponseBody>,
-        route: &config::Route,
-        principal: Option<Principal>,
-        seen: &Seen,
-    ) {
+    fn finish(&self, response: &mut Response<ResponseBody>, index: usize, principal: Option<Principal>, seen: &Seen) {
+        let (route, streams) = (&self.config.routes[index], &self.streams[index]);
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         headers::strip_response(response.headers_mut(), switching);
         if let Some(names) = &self.config.successors {
@@ -276,13 +317,15 @@ impl Proxy {
             let successor = successor.zip(self.lives.sessions.as_ref().map(|sessions| sessions.now()));
             headers::successor::put(response.headers_mut(), names, successor);
         }
-        let life = Life::of(response, principal, route, &self.lives);
+        let life = Life::of(response, principal, route, streams, &self.lives);
         if let Some(cors) = &route.cors {
             cors::decorate(cors, seen.origin.as_ref(), response.headers_mut());
         }
         if let Some(tunnel) = response.extensions_mut().remove::<Tunnel>() {
+            let upgraded = streams.upgraded();
             // The server counts the connection until the tunnel is over, and a drain waits for it.
             tokio::spawn(async move {
+                let _upgraded = upgraded;
                 let over = async {
                     match life {
                         Some(life) => life.over().await,
@@ -293,8 +336,17 @@ impl Proxy {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
-        } else if let Some(life) = life {
+            return;
+        }
+        if let Some(life) = life {
             response.body_mut().bind(life);
+        }
+        if streams.counts_grpc() && life::is_grpc(response.headers()) {
+            // Without a body, what is a trailer otherwise stands among the headers.
+            match response.headers().get(GRPC_STATUS) {
+                Some(status) => streams.grpc_ended(Some(status)),
+                None => response.body_mut().count_grpc(streams.clone()),
+            }
         }
     }
 
@@ -322,6 +374,9 @@ impl Proxy {
         &self.upstreams
     }
 }
+
+/// Where a gRPC service says how a call ended.
+const GRPC_STATUS: &str = "grpc-status";
 
 /// The one Host of the request, held apart from its headers, which are about to change.
 fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {

@@ -94,7 +94,7 @@ impl Proxy {
             attributes
         });
         let answer = upstream.send(cx.connection.worker, request, &route.timeouts, None).await;
-        self.note_upstream(route.upstream, sent, seen);
+        self.note_upstream(route.upstream, &answer, sent, seen);
         span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         answer.map(|answer| answer.response)
     }

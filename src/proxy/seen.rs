@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderValue};
 
 use super::{ProxyError, cors};
-use crate::{config, telemetry::reason::Reason};
+use crate::{auth::Whose, config, telemetry::reason::Reason};
 
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -20,6 +20,10 @@ pub struct Seen {
     pub cause: Option<String>,
     /// `mode: observe`: it would have been refused, and was forwarded.
     pub observed: bool,
+    /// A proxy asked, and forwards the request itself.
+    pub asked: bool,
+    /// Whose the token was then, if it was valid and only the policy refused it.
+    pub whose: Option<Box<Whose>>,
     /// The upstream answered 401, and the request was sent once more.
     pub replayed: bool,
     /// From sending the request to the head of the response, both times if it was sent twice.

@@ -75,6 +75,18 @@ impl Reason {
         }
     }
 
+    /// Whether the token was valid, and what the route asks of it was not met.
+    pub fn is_of_policy(self) -> bool {
+        matches!(
+            self,
+            Reason::IssuerRefused
+                | Reason::AudienceRefused
+                | Reason::ScopeMissing
+                | Reason::ClaimRefused
+                | Reason::ClientRefused
+        )
+    }
+
     /// The `result` label: `allow`, `deny`, or `error` where no verdict could be had.
     pub fn result(self) -> &'static str {
         match self {

@@ -47,6 +47,8 @@ class Pages(Peer):
         text = (CONFIG / "dialects" / page).read_text()
         calls, answers = [], []  # the answer that follows a block of calls, if one does
         for kind, content in BLOCK.findall(text):
+            if content.startswith("sidegate run "):
+                continue  # the one that runs here
             if kind == "sh":
                 calls.append(content)
                 answers.append(None)

@@ -1,10 +1,8 @@
 //! Sessions as text: for people in columns, for programs between tabs.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
-use super::text;
+use crate::cli::output::{self, text};
 
 /// Columns of equal width, with a heading before the first page.
 pub fn aligned(sessions: &[Value], first: bool) -> String {
@@ -12,18 +10,7 @@ pub fn aligned(sessions: &[Value], first: bool) -> String {
     if first {
         rows.insert(0, HEADING.map(str::to_owned).to_vec());
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADING.len()).map(width).collect();
-    let mut out = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+    output::aligned(&rows)
 }
 
 pub fn separated(sessions: &[Value]) -> String {

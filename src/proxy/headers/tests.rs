@@ -46,6 +46,7 @@ fn rules() -> HeaderRules {
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, access: AccessLog::All, audit: Audit::Stderr },
         traces: None,
         resource: Resource { identifier: None, realm: String::new() },
+        watch: None,
         drain: Drain { delay: second, timeout: second },
         workers: 1,
     };

@@ -1,13 +1,9 @@
 //! The form of every answer.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
-
-use crate::model::UnixTime;
 
 /// Why a request was not carried out.
 #[derive(Serialize)]
@@ -55,12 +51,4 @@ fn of(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> R
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// RFC 3339, in UTC.
-pub(super) fn stamp(at: UnixTime) -> String {
-    // The calendar of humantime ends with the year 9999.
-    const LAST: u64 = 253_402_300_799;
-    let at: SystemTime = UNIX_EPOCH + Duration::from_secs(at.0.min(LAST));
-    humantime::format_rfc3339_seconds(at).to_string()
 }

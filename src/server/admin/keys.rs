@@ -6,8 +6,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::{Admin, answer::stamp, json, refusal};
-use crate::{grants::keys::RotateError, jose::mint::MintError};
+use super::{Admin, json, refusal};
+use crate::{grants::keys::RotateError, jose::mint::MintError, model::words::stamp};
 
 #[derive(Serialize)]
 struct Rotated {

@@ -8,9 +8,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::{Admin, answer::stamp, json, query::Query, refusal};
+use super::{Admin, json, query::Query, refusal};
 use crate::{
-    model::{GrantType, UnixTime},
+    model::{GrantType, UnixTime, words::stamp},
     session::{Session, SessionId, Sessions, StoreError, record::RevocationReason},
     telemetry::audit::{Entry, Event},
 };

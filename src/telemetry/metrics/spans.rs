@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::Families;
+use super::families::Families;
 
 pub struct SpanMetrics {
     dropped: IntCounterVec,
@@ -39,8 +39,7 @@ impl SpanMetrics {
         for reason in LostSpan::ALL {
             dropped.with_label_values(&[reason.as_str()]);
         }
-        let exported = family.counters("spans_exported_total", "Spans that the collector has taken.", &[]);
-        SpanMetrics { dropped, exported: exported.with_label_values::<&str>(&[]) }
+        SpanMetrics { dropped, exported: family.counter("spans_exported_total", "Spans that the collector has taken.") }
     }
 
     pub fn lost(&self, why: LostSpan, count: u64) {

@@ -61,14 +61,16 @@ impl Refused {
 pub struct Client {
     runtime: Runtime,
     endpoint: Endpoint,
-    token: Secret<String>,
+    /// `None`: what is asked needs none.
+    token: Option<Secret<String>>,
 }
 
 impl Client {
     /// # Errors
     /// If the token cannot be read.
-    pub fn new(endpoint: &Endpoint, token_file: &Path) -> Result<Client, BoxError> {
-        let token = read(token_file).map_err(|error| format!("the token cannot be read: {error}"))?;
+    pub fn new(endpoint: &Endpoint, token_file: Option<&Path>) -> Result<Client, BoxError> {
+        let token = token_file.map(read).transpose();
+        let token = token.map_err(|error| format!("the token cannot be read: {error}"))?;
         Ok(Client { runtime: Builder::new_current_thread().enable_all().build()?, endpoint: endpoint.clone(), token })
     }
 
@@ -77,13 +79,11 @@ impl Client {
     /// # Errors
     /// If there is none, or one that says no.
     pub fn ask(&self, method: &str, target: &str) -> Result<Value, BoxError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(header::HOST, "localhost")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
-            .body(Full::<Bytes>::default())
-            .map_err(|_| "the token cannot stand in a header")?;
+        let mut request = Request::builder().method(method).uri(target).header(header::HOST, "localhost");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request = request.body(Full::<Bytes>::default()).map_err(|_| "the token cannot stand in a header")?;
         self.runtime.block_on(async {
             match timeout(PATIENCE, self.send(request)).await {
                 Ok(answer) => answer,
