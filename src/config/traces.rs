@@ -1,9 +1,11 @@
 //! Where spans go, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
+
+use super::NamedFile;
 
 /// A collector of traces.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +18,7 @@ pub struct Otlp {
     pub resource: Vec<(String, String)>,
     /// Marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     pub timeout: Duration,
     pub interval: Duration,
     /// At least 1.
