@@ -33,7 +33,7 @@ use super::{path::CanonicalPath, readings::readings};
 use crate::config::Route;
 
 pub use self::gaps::Gap;
-pub use self::near::{But, Doubt, Near};
+pub use self::near::{But, Doubt, Far, Near};
 
 /// The table of routes.
 #[derive(Debug)]
