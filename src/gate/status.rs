@@ -162,6 +162,8 @@ pub struct UpstreamStatus {
     pub active_connections: u64,
     pub idle_connections: u64,
     pub errors: u64,
+    /// Seconds until the first certificate ends that it is shown; 0: it has. `None`: it is shown none.
+    pub certificate_expires_in: Option<u64>,
     /// The token that it is shown for everybody; `None`: it is shown something else.
     pub service: Option<ServiceStatus>,
 }
@@ -217,6 +219,9 @@ impl Gate {
                         active_connections: counted.open.saturating_sub(counted.idle),
                         idle_connections: counted.idle,
                         errors: counted.errors.iter().map(|(_, count)| count).sum(),
+                        certificate_expires_in: upstream
+                            .certificate_expires()
+                            .map(|expires| now.until(expires).as_secs()),
                     }
                 })
                 .collect(),

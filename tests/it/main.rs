@@ -20,6 +20,7 @@ mod introspection;
 mod issuers;
 mod limits;
 mod listeners;
+mod metrics;
 mod moved;
 mod oauth;
 mod observe;

@@ -96,7 +96,7 @@ fn a_certificate_and_its_key_must_fit() {
     folder.certificate("b");
     folder.write("empty", "");
     let good = with_tls(&folder, "certificate_file: a.pem, key_file: a.key").unwrap().config;
-    assert_eq!(good.listeners[0].tls.as_ref().unwrap().key_file, folder.path().join("a.key"));
+    assert_eq!(good.listeners[0].tls.as_ref().unwrap().key_file.path(), folder.path().join("a.key"));
     let answer = |tls| lines(with_tls(&folder, tls).map(|loaded| loaded.config));
     assert_eq!(
         answer("certificate_file: a.pem, key_file: b.key"),

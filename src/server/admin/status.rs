@@ -33,6 +33,8 @@ struct ListenerStatus {
     name: String,
     open_connections: usize,
     accepted: u64,
+    /// Seconds until the first certificate of its chain ends; 0: it has. `None`: plain text.
+    certificate_expires_in: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +74,7 @@ impl Admin {
                     name: stats.name.to_string(),
                     open_connections: stats.open(),
                     accepted: stats.accepted(),
+                    certificate_expires_in: stats.certificate_expires().map(|expires| now.until(expires).as_secs()),
                 })
                 .collect(),
             reloads: self.reloads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
