@@ -39,7 +39,7 @@ impl Entrusted {
                 Kind::Identity | Kind::Override => true,
                 Kind::Claimed => !is_the_proxys(name),
                 // The others it writes itself.
-                Kind::Forwarded => !["x-forwarded-for", "x-forwarded-proto", "x-forwarded-port"].contains(name),
+                Kind::Forwarded => !["x-forwarded-for", "x-forwarded-proto"].contains(name),
                 Kind::Hop | Kind::OneSpelling => false,
             });
             let named = |name: &str, other: &HeaderName| other.as_str() == name;
