@@ -30,7 +30,7 @@ use crate::{
     model::{BoxError, Time},
     proxy::{
         Proxy,
-        routes::{Conflict, Gap, Routes},
+        routes::{Conflict, Gap, Overlap, Routes},
         upstream::Upstream,
     },
     rate::shared::Shared,
@@ -88,12 +88,14 @@ pub fn install_crypto() {
 }
 
 impl App {
-    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes.
+    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes, and where
+    /// they overlap.
     ///
     /// # Errors
     /// Every conflict between routes.
-    pub fn check(config: &Config) -> Result<Vec<Gap>, Vec<Conflict>> {
-        Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
+    pub fn check(config: &Config) -> Result<(Vec<Gap>, Vec<Overlap>), Vec<Conflict>> {
+        let routes = Routes::build(&config.routes)?;
+        Ok((routes.gaps(&config.routes), routes.overlaps(&config.routes)))
     }
 
     /// Whether the pages of the local authority can be made with the theme that is configured.

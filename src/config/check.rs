@@ -17,6 +17,7 @@ mod store;
 mod successors;
 mod upstreams;
 mod urls;
+mod weak;
 
 use std::path::Path;
 
@@ -75,7 +76,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     let watch = running::watch(&settings.reload, &root.key("reload"));
     let drain = running::drain(&settings.drain, &root.key("drain"));
     let workers = running::workers(settings.workers, &root.key("workers"));
-    Some(Config {
+    let config = Config {
         listeners: listeners?,
         health: health?,
         admin: admin?,
@@ -96,5 +97,7 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         watch,
         drain,
         workers,
-    })
+    };
+    weak::warn_of_published(&config, root);
+    Some(config)
 }
