@@ -14,6 +14,7 @@ mod replay;
 mod rewrite;
 pub mod routes;
 mod seen;
+mod told;
 pub mod upstream;
 
 use std::{sync::Arc, time::Instant};
@@ -38,6 +39,7 @@ use crate::{
     auth::{Auth, Principal, another::Shown, policy::Policy},
     config::{self, Config, Preflight},
     model::{Context, Time},
+    spans,
     telemetry::{
         metrics::{Limited, Metrics, RouteReplays, StreamMetrics, UpstreamMetrics, bounded},
         reason::Reason,
@@ -150,11 +152,12 @@ impl Proxy {
         let route = &self.config.routes[index];
         let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
         let keep = if matches!(shown, Shown::Other) { None } else { route.replay };
+        let upstream = &self.upstreams[route.upstream];
+        let span = spans::sending(&mut head.headers, &head.method, || told::of(upstream.settings()));
         let sent = Instant::now();
-        let answer = self.upstreams[route.upstream]
-            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep)
-            .await;
+        let answer = upstream.send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
+        span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         let answer = answer?;
         let mut response = match (&self.replays[index], &principal) {
             (Some(replays), Some(principal))
