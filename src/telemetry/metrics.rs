@@ -15,6 +15,8 @@ mod remote;
 mod replay;
 mod replicas;
 mod requests;
+#[cfg(feature = "otlp")]
+mod spans;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,6 +32,8 @@ use arc_swap::ArcSwapOption;
 use prometheus::{IntCounterVec, Registry, TextEncoder};
 
 use self::families::{Families, Family};
+#[cfg(feature = "otlp")]
+pub use self::spans::*;
 pub use self::{
     families::{Names, bounded},
     journal::*,
@@ -69,6 +73,8 @@ pub struct Metrics {
     pub observed: ObservedMetrics,
     pub journal: JournalMetrics,
     pub link: LinkFamilies,
+    #[cfg(feature = "otlp")]
+    pub spans: SpanMetrics,
     replicas: ReplicaMetrics,
     /// Of the configuration in force; `None` before there is one.
     names: ArcSwapOption<Names>,
@@ -102,6 +108,8 @@ impl Metrics {
             journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
+            #[cfg(feature = "otlp")]
+            spans: SpanMetrics::new(&family),
             names: ArcSwapOption::empty(),
             seen: Mutex::default(),
             scraping: Mutex::default(),
