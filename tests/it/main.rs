@@ -44,4 +44,6 @@ mod storm;
 mod streams;
 mod support;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
