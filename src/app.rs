@@ -143,7 +143,8 @@ impl App {
             let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
             background.spawn(server.serve(Arc::new(admin)));
         }
-        metrics.started(time.now().0);
+        metrics.keep_only(gate.load().names());
+        metrics.program.started(time.now().0);
 
         let (done, ended) = watch::channel(None);
         let serving = server::run(listeners.clone(), gate.clone(), workers, shutdown.clone());
@@ -203,6 +204,7 @@ impl App {
         };
         let new = Arc::new(new);
         inner.gate.store(new.clone());
+        inner.metrics.keep_only(new.names());
         old.proxy().auth().retire(new.proxy().auth());
         // Only now: these are the keys that the old generation signs with, too.
         if let (Some(endpoints), Some(authority)) = (new.endpoints(), &config.authority)
@@ -211,7 +213,7 @@ impl App {
             tracing::error!(%error, "the signing keys could not be read again; those in force stay");
         }
         inner.trials.reloaded(config.routes.iter().map(|route| &*route.name), inner.time.now());
-        inner.metrics.reloaded(true, inner.time.now().0);
+        inner.metrics.program.reloaded(true, inner.time.now().0);
         let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.succeeded += 1;
         reloads.last_error = None;
@@ -220,7 +222,7 @@ impl App {
 
     /// Notes that a new configuration was refused, and why.
     pub fn reload_failed(&self, error: String) {
-        self.0.metrics.reloaded(false, self.0.time.now().0);
+        self.0.metrics.program.reloaded(false, self.0.time.now().0);
         let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.failed += 1;
         reloads.last_error = Some(error);

@@ -77,7 +77,7 @@
 //!  4 session authority
 //!  3 jwks
 //!  2 dialect jose fetch rate telemetry
-//!  1 config body
+//!  1 config body certificate
 //!  0 model json backoff crash
 //! ```
 #![forbid(unsafe_code)]
@@ -87,6 +87,7 @@ pub mod auth;
 pub mod authority;
 pub mod backoff;
 pub mod body;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod crash;

@@ -117,8 +117,9 @@ impl Asker {
     ///
     /// # Errors
     /// If the issuer gives no usable answer within the configured time, or too many questions are open.
-    pub async fn ask(&self, token: &str, digest: [u8; 16], now: UnixTime) -> Outcome {
-        let mut landed = self.board(token, digest)?;
+    /// `joined` is called where somebody else has begun to ask.
+    pub async fn ask(&self, token: &str, digest: [u8; 16], now: UnixTime, joined: impl FnOnce()) -> Outcome {
+        let mut landed = self.board(token, digest, joined)?;
         let outcome = match landed.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
@@ -133,10 +134,16 @@ impl Asker {
     }
 
     /// Joins the flight of `digest`, or starts it.
-    fn board(&self, token: &str, digest: [u8; 16]) -> Result<watch::Receiver<Option<Outcome>>, AskError> {
+    fn board(
+        &self,
+        token: &str,
+        digest: [u8; 16],
+        joined: impl FnOnce(),
+    ) -> Result<watch::Receiver<Option<Outcome>>, AskError> {
         let (permit, landing, flight) = {
             let mut flights = self.shared.flights();
             if let Some(flight) = flights.get(&digest) {
+                joined();
                 return Ok(flight.clone());
             }
             let permits = Arc::clone(&self.shared.permits);

@@ -28,6 +28,7 @@ use crate::{
     session::{Filter, Granted, Opening, Session, SessionId, Watched, record::RevocationReason},
     telemetry::{
         audit::{Entry, Event},
+        metrics::Method,
         reason::Reason,
     },
 };
@@ -192,6 +193,7 @@ impl Auth {
             let client = own.authority.client(client).filter(|client| client.enabled && client.may(GrantType::Basic));
             let client = client.ok_or(Refusal::new(Reason::ClientRefused, "client_disabled"))?;
             let (seat, landed, landing) = Seat::take(&own.flights, digest.bytes());
+            let founded = landing.is_some();
             if let Some(landing) = landing {
                 // Another flight may have landed since the look into the cache; who has joined this one looks again.
                 if let Some(verdict) = known() {
@@ -199,7 +201,10 @@ impl Auth {
                 }
                 own.take_off(typed, client, cx, seat.clone(), landing);
             }
-            if let Some(outcome) = arrival(landed).await {
+            if !founded {
+                self.cache.coalesced();
+            }
+            if let Some(outcome) = self.timed(Method::Basic, arrival(landed)).await {
                 return self.keep_own(digest, self.verdict_of_found(own, outcome?, client, cx));
             }
         }

@@ -138,6 +138,11 @@ impl VerdictCache {
         found
     }
 
+    /// Counts one that was not found, and waits for what somebody else has begun to find out.
+    pub fn coalesced(&self) {
+        self.metrics.coalesced.inc();
+    }
+
     /// The same, uncounted.
     pub fn peek(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
         self.verdicts.get(&digest)
@@ -182,11 +187,13 @@ impl VerdictCache {
                 name: VERDICTS,
                 entries: self.verdicts.entry_count(),
                 bytes: self.verdicts.weighted_size(),
+                max_bytes: self.verdicts.policy().max_capacity().unwrap_or_default(),
             },
             CacheSnapshot {
                 name: REFUSALS,
                 entries: self.refusals.entry_count(),
                 bytes: self.refusals.weighted_size(),
+                max_bytes: self.refusals.policy().max_capacity().unwrap_or_default(),
             },
         ]
     }

@@ -43,7 +43,10 @@ use crate::{
     model::{Context, UnixTime},
     rate::Limiter,
     refresh::service::Keeper,
-    telemetry::{metrics::Metrics, reason::Reason},
+    telemetry::{
+        metrics::{InquiryMetrics, Metrics},
+        reason::Reason,
+    },
 };
 
 /// Why a token did not open the door. `code` is for logs and `explain`; the client learns only what RFC 6750 says.
@@ -109,6 +112,8 @@ pub struct Auth {
     texts: Interned<str>,
     /// Questions to issuers, by address of the client.
     questions: Limiter,
+    /// By issuer; `None` for those that cannot be asked.
+    inquiries: Vec<Option<InquiryMetrics>>,
     metrics: Arc<Metrics>,
 }
 
@@ -144,6 +149,11 @@ impl Auth {
             metrics.cache(cache::REFUSALS),
         )?;
         let questions = Limiter::new(QUESTIONS, Instant::now());
+        let inquiry = |issuer: &Issuer| {
+            let asker = issuer.asker.as_ref()?;
+            Some(metrics.inquiry(&asker.inquiry().way, &issuer.settings.name))
+        };
+        let inquiries = issuers.iter().map(inquiry).collect();
         Ok(Auth {
             issuers,
             own,
@@ -156,6 +166,7 @@ impl Auth {
             audiences: Interned::default(),
             texts: Interned::default(),
             questions,
+            inquiries,
             metrics,
         })
     }

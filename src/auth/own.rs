@@ -19,7 +19,7 @@ use crate::{
         Access, Session, SessionId, Sessions, StoreError, Watched, about::ACCESS_TOKEN, ring::digest16,
         tokens::may_be_compact,
     },
-    telemetry::reason::Reason,
+    telemetry::{metrics::Limited, reason::Reason},
 };
 
 /// What tokens of the local authority are judged by.
@@ -143,7 +143,7 @@ impl Auth {
     ) -> Result<Option<Arc<Verdict>>, Refusal> {
         // Nothing about its form tells it from what somebody makes up.
         if cx.client.is_some_and(|address| self.questions.check(Key::address(address), cx.started).is_err()) {
-            self.metrics.rate_limited("store");
+            self.metrics.rate_limited(Limited::Store);
             return Err(Refusal::new(Reason::Undecided, "store_limited"));
         }
         let Some(id) = own.sessions.find_foreign(token).await.map_err(unavailable)? else { return Ok(None) };

@@ -3,6 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
+    time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Auth, Issuer, Refusal,
-    ask::{Answer, AskError, Asker},
+    ask::{Answer, AskError},
     cache::TokenDigest,
     own::Own,
     policy::Policy,
@@ -22,7 +23,10 @@ use crate::{
     model::{Context, UnixTime},
     rate::Key,
     session::tokens::{is_access_token, is_other_token},
-    telemetry::reason::Reason,
+    telemetry::{
+        metrics::{Asked, Limited, Method},
+        reason::Reason,
+    },
 };
 
 impl Auth {
@@ -34,7 +38,8 @@ impl Auth {
         cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         if let Some(own) = self.own.as_ref().filter(|_| is_access_token(token)) {
-            return self.validate_own_opaque(own, token, digest, policy, cx).await;
+            let judged = self.validate_own_opaque(own, token, digest, policy, cx);
+            return self.timed(Method::Session, judged).await;
         }
         // A secret between us and a client: no issuer is asked about it.
         if self.own.is_some() && is_other_token(token) {
@@ -43,20 +48,29 @@ impl Auth {
         let peeked = peek(token);
         let is_ours = |own: &&Own| peeked.as_ref().is_ok_and(|peek| own.issuer() == peek.issuer());
         if let Some(own) = self.passing(policy).filter(|own| !is_ours(own))
-            && let Some(verdict) = self.validate_passed(own, token, digest, cx).await?
+            && let Some(verdict) = self.timed(Method::Session, self.validate_passed(own, token, digest, cx)).await?
         {
             return Ok(verdict);
         }
         match peeked {
             Ok(peek) => {
                 if let Some(own) = self.own.as_ref().filter(|own| own.issuer() == peek.issuer()) {
-                    return self.validate_own_jwt(own, peek, digest, policy, cx).await;
+                    let judged = self.validate_own_jwt(own, peek, digest, policy, cx);
+                    return self.timed(Method::Session, judged).await;
                 }
                 self.validate_foreign_jwt(token, peek, digest, policy, cx).await
             }
             Err(JwtError::NotAJwt) => self.validate_opaque(token, digest, policy, cx).await,
             Err(error) => Err(refusal_of(error)),
         }
+    }
+
+    /// What `judged` comes to; how long that took is noted.
+    pub(super) async fn timed<T>(&self, method: Method, judged: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let outcome = judged.await;
+        self.metrics.validated(method, started.elapsed());
+        outcome
     }
 
     async fn validate_foreign_jwt(
@@ -92,7 +106,7 @@ impl Auth {
         if let Some(refusal) = self.cache.refused(digest, now) {
             return Err(refusal);
         }
-        match self.issuers[index].verify(token, peek, now).await? {
+        match self.timed(Method::Jwt, self.issuers[index].verify(token, peek, now)).await? {
             Ok(verified) => {
                 let verdict = Arc::new(self.verdict_of_jwt(index, &verified, now));
                 // If the key goes away between here and any later hit, its liveness says so on that hit.
@@ -148,7 +162,7 @@ impl Auth {
         // Random tokens must not become a flood at the issuer.
         let limited = cx.client.is_some_and(|address| self.questions.check(Key::address(address), cx.started).is_err());
         if limited {
-            self.metrics.rate_limited(inquiry.way.word());
+            self.metrics.rate_limited(Limited::from(&inquiry.way));
             return Err(undecided(&AskError::Limited));
         }
         // Behind the limit: whoever makes tokens up costs no more looks at the store than questions.
@@ -157,8 +171,11 @@ impl Auth {
         {
             return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
         }
-        let answer = asker.ask(token, digest.bytes(), now).await;
-        self.metrics.asked(&inquiry.way, &issuer.settings.name, result_label(asker, &answer));
+        let question = asker.ask(token, digest.bytes(), now, || self.cache.coalesced());
+        let answer = self.timed(Method::from(&inquiry.way), question).await;
+        if let Some(metrics) = &self.inquiries[index] {
+            metrics.came_to(asked(&answer));
+        }
         match answer {
             Ok(Answer::Active(claims)) => {
                 let verdict =
@@ -299,11 +316,13 @@ pub(super) fn refusal_of(error: JwtError) -> Refusal {
     Refusal::new(reason, error.code())
 }
 
-fn result_label(asker: &Asker, answer: &Result<Answer, AskError>) -> &'static str {
+fn asked(answer: &Result<Answer, AskError>) -> Asked {
     match answer {
-        Ok(Answer::Active(_)) => "active",
-        Ok(Answer::Inactive) => "inactive",
-        Ok(Answer::Refused(_)) => "refused",
-        Err(error) => asker.code(error),
+        Ok(Answer::Active(_)) => Asked::Active,
+        Ok(Answer::Inactive) => Asked::Inactive,
+        Ok(Answer::Refused(_)) => Asked::Refused,
+        Err(AskError::Limited | AskError::Saturated) => Asked::Saturated,
+        Err(AskError::Unavailable(_) | AskError::Broken(_)) => Asked::Unavailable,
+        Err(AskError::Misconfigured(_)) => Asked::Misconfigured,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     config::{self, SecretHash},
     model::{Context, Secret},
     rate::{RetryAfter, shared::Shared},
-    telemetry::metrics::{Hashed, Metrics},
+    telemetry::metrics::{Hashed, Limited, Metrics},
 };
 
 /// Whose secrets: a client and a user of one name have nothing to do with each other.
@@ -214,7 +214,7 @@ impl Guard {
     }
 
     fn busy(&self) -> Denied {
-        self.metrics.rate_limited("sign_in");
+        self.metrics.rate_limited(Limited::SignIn);
         Denied::Throttled(LONGEST_WAIT.as_secs())
     }
 
@@ -228,7 +228,7 @@ impl Guard {
     }
 
     fn throttled(&self, wait: RetryAfter) -> Denied {
-        self.metrics.rate_limited("sign_in");
+        self.metrics.rate_limited(Limited::SignIn);
         Denied::Throttled(wait.seconds())
     }
 }

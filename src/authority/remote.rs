@@ -35,7 +35,7 @@ use crate::{
     jose::mint::MintError,
     jwks::Provider,
     model::{ErrorCode, Grant, GrantType, RefreshForm, Secret, Time, TokenError, TokenGrant, TokenRequest, UnixTime},
-    telemetry::metrics::{IdToken, Metrics},
+    telemetry::metrics::{IdToken, Limited, Metrics},
 };
 
 /// The authority of one generation of the configuration.
@@ -142,7 +142,7 @@ impl Remote {
         // First: it is a place to wait for an answer in, and there will be none.
         self.health.may_ask(whose, self.time.now()).map_err(|shut| self.away(shut))?;
         line.enter().await.map_err(|Full| {
-            self.metrics.rate_limited("authority");
+            self.metrics.rate_limited(Limited::Authority);
             let busy = TokenError::unavailable().throttled(LONGEST_WAIT.as_secs());
             busy.because("too many at once ask the authority: look at authority.remote.max_concurrent")
         })

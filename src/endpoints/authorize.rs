@@ -34,7 +34,7 @@ use crate::{
     },
     model::{Context, UnixTime},
     rate::{Key, Limiter},
-    telemetry::metrics,
+    telemetry::metrics::{self, Limited},
 };
 
 /// What the endpoint needs beside the grants, of one generation of the configuration.
@@ -151,7 +151,7 @@ impl Visited<'_> {
         let flooded =
             address.is_some_and(|address| limiter.check(Key::address(address), self.visit.cx.started).is_err());
         if flooded {
-            self.grants.metrics.rate_limited("sign_in");
+            self.grants.metrics.rate_limited(Limited::SignIn);
         }
         flooded
     }

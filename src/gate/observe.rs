@@ -20,7 +20,7 @@ use crate::{
     model::{Connection, Context, UnixTime},
     proxy::{Seen, upstream::UpstreamError},
     telemetry::{
-        metrics::{ListenerMetrics, Metrics, RouteMetrics, RouteObserved},
+        metrics::{ListenerMetrics, Metrics, RouteMetrics, RouteObserved, bounded},
         reason::Reason,
         recent::recent,
     },
@@ -61,11 +61,12 @@ impl Drop for Watched<'_> {
 
 impl Observer {
     pub fn new(config: &Config, metrics: &Metrics, trials: &Trials, now: UnixTime) -> Observer {
-        let trial = |route: &Route| (trials.of(&route.name, now), metrics.observed.route(&route.name));
+        let labelled = || config.routes.iter().enumerate().map(|(index, route)| (route, bounded(index, &route.name)));
+        let trial = |route: &Route, label: &str| (trials.of(&route.name, now), metrics.observed.route(label));
         let observes = |route: &Route| route.observe && route.policy.is_some();
         Observer {
-            routes: config.routes.iter().map(|route| metrics.route(&route.name)).collect(),
-            trials: config.routes.iter().map(|route| observes(route).then(|| trial(route))).collect(),
+            routes: labelled().map(|(_, label)| metrics.route(label)).collect(),
+            trials: labelled().map(|(route, label)| observes(route).then(|| trial(route, label))).collect(),
             issuer_names: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
             client_names: named_clients(config),
             unrouted: metrics.route(UNROUTED),
@@ -91,6 +92,12 @@ impl Observer {
             access: config.log.access,
             since_sample: AtomicU32::new(0),
         }
+    }
+
+    /// The values of the `route` label.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route_names.iter().enumerate().map(|(index, name)| bounded(index, name));
+        routes.chain(self.endpoints.iter().map(|(name, _)| &**name)).chain([UNROUTED])
     }
 
     pub fn begin(&self, connection: &Connection, method: &Method) -> Watched<'_> {

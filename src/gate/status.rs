@@ -7,15 +7,18 @@ use serde::Serialize;
 
 use super::{Gate, trial::RouteReport};
 use crate::{
+    auth::Issuer,
     authority::remote::{Standing, State},
-    config::{self, Authority, Store, Users, Way},
+    config::{self, Authority, KeySource, Store, Users, Way},
     jose::{ring::Shown, rotation::Stage},
+    jwks::ProviderStatus,
     model::UnixTime,
     refresh::service::Keeper,
     session::{Ear, StoreError, journal::Journal},
     telemetry::{
         metrics::{
-            BreakerState, CacheSnapshot, IssuerSnapshot, ReplicasSnapshot, ServiceSnapshot, Snapshot, UpstreamSnapshot,
+            BreakerState, CacheSnapshot, CertificateSnapshot, FetchedKeys, IssuerSnapshot, Names, ReplicasSnapshot,
+            ServiceSnapshot, Snapshot, UpstreamSnapshot, bounded,
         },
         reason::Reason,
     },
@@ -214,15 +217,11 @@ pub struct RouteStatus {
 
 impl Gate {
     pub fn status(&self, now: UnixTime) -> Status {
-        let [verdicts, refusals] = self.proxy.auth().cache().snapshot();
-        let (settings, lookups) = (&self.config.cache, self.proxy.auth().cache().lookups());
+        let cache = self.proxy.auth().cache();
         Status {
             generation: self.generation,
             issuers: self.issuer_statuses(now),
-            caches: vec![
-                CacheStatus::of(&verdicts, settings.max_bytes, lookups[0]),
-                CacheStatus::of(&refusals, settings.negative_max_bytes, lookups[1]),
-            ],
+            caches: cache.snapshot().iter().zip(cache.lookups()).map(CacheStatus::of).collect(),
             upstreams: self
                 .proxy
                 .upstreams()
@@ -359,7 +358,7 @@ impl Gate {
                     name: issuer.settings.name.to_string(),
                     issuer: issuer.settings.issuer.clone(),
                     required: issuer.settings.required,
-                    usable: keys.keys > 0 || issuer.asker.is_some(),
+                    usable: is_usable(issuer, &keys),
                     ever_loaded: keys.ever_loaded,
                     keys: keys.keys,
                     skipped: keys
@@ -379,7 +378,10 @@ impl Gate {
     /// Hands what is counted elsewhere to the metrics.
     pub fn fill<'a>(&'a self, snapshot: &mut Snapshot<'a>) {
         let now = self.time.now();
+        (snapshot.generation, snapshot.workers) = (self.generation, self.config.workers);
         snapshot.replicas = self.replicas();
+        let limits = |listener: &'a config::Listener| (&*listener.name, listener.limits.connections as u64);
+        snapshot.limits.extend(self.config.listeners.iter().map(limits));
         snapshot.services.extend(self.proxy.auth().services().map(|keeper| {
             let seen = keeper.seen();
             ServiceSnapshot {
@@ -390,24 +392,57 @@ impl Gate {
         }));
         snapshot.caches.extend(self.proxy.auth().cache().snapshot());
         snapshot.issuers.extend(self.proxy.auth().issuers().iter().map(|issuer| {
-            let keys = issuer.keys.status();
+            let (keys, fetches) = (issuer.keys.status(), issuer.keys.fetches());
+            let fetched = !matches!(issuer.settings.keys, KeySource::Shared(_) | KeySource::None);
             IssuerSnapshot {
                 name: &issuer.settings.name,
+                usable: is_usable(issuer, &keys),
                 keys: keys.keys as u64,
-                last_success: keys.last_success.map_or(0, |at| at.0),
-                fetched: issuer.keys.fetches().ok,
-                failed: issuer.keys.fetches().failed,
+                fetched: fetched.then(|| FetchedKeys {
+                    last_success: keys.last_success.map_or(0, |at| at.0),
+                    max_age: issuer.settings.max_stale.as_secs(),
+                    succeeded: fetches.ok,
+                    failed: fetches.failed,
+                }),
             }
         }));
-        snapshot.upstreams.extend(self.proxy.upstreams().iter().map(|upstream| {
-            let counted = upstream.snapshot();
+        snapshot.upstreams.extend(self.proxy.upstreams().iter().enumerate().map(|(index, upstream)| {
+            let (name, counted) = (&*upstream.settings().name, upstream.snapshot());
             UpstreamSnapshot {
-                name: &upstream.settings().name,
+                label: bounded(index, name),
+                name,
                 active: counted.open.saturating_sub(counted.idle),
                 idle: counted.idle,
+                opened: counted.opened,
+                retried: counted.retried,
+                broken: counted.broken,
                 errors: counted.errors.to_vec(),
             }
         }));
+        let shown = self.proxy.upstreams().iter().filter_map(|upstream| {
+            let expires = upstream.certificate_expires()?.0;
+            Some(CertificateSnapshot { name: &upstream.settings().name, expires })
+        });
+        snapshot.certificates.extend(shown);
+    }
+
+    /// What labels may say as long as this generation is in force.
+    pub fn names(&self) -> Names {
+        let config = &*self.config;
+        let listeners = || config.listeners.iter().map(|listener| &*listener.name);
+        let upstreams = || config.upstreams.iter().map(|upstream| &*upstream.name);
+        let services = self.proxy.auth().services().map(|keeper| keeper.upstream());
+        let remotes = self.breakers().map(|(name, _)| name);
+        let dialects = config.dialects.iter().map(|dialect| &*dialect.name);
+        Names::default()
+            .with("route", self.observer.labels())
+            .with("listener", listeners())
+            .with("upstream", upstreams().enumerate().map(|(index, name)| bounded(index, name)).chain(services))
+            .with("name", listeners().chain(upstreams()))
+            .with("issuer", config.issuers.iter().map(|issuer| &*issuer.name))
+            .with("authority", remotes)
+            .with("dialect", dialects.chain(BUILT_IN))
+            .with("store", self.proxy.auth().own().map(|own| own.settings.store.kind()))
     }
 }
 
@@ -507,16 +542,15 @@ impl SigningKeyStatus {
 }
 
 impl CacheStatus {
-    fn of(snapshot: &CacheSnapshot<'static>, max_bytes: u64, (lookups, hits): (u64, u64)) -> CacheStatus {
-        CacheStatus {
-            name: snapshot.name,
-            entries: snapshot.entries,
-            bytes: snapshot.bytes,
-            max_bytes,
-            lookups,
-            hit_ratio: (lookups > 0).then(|| (hits as f64 / lookups as f64 * 10_000.0).round() / 10_000.0),
-        }
+    fn of((snapshot, (lookups, hits)): (&CacheSnapshot<'static>, (u64, u64))) -> CacheStatus {
+        let CacheSnapshot { name, entries, bytes, max_bytes } = *snapshot;
+        let hit_ratio = (lookups > 0).then(|| (hits as f64 / lookups as f64 * 10_000.0).round() / 10_000.0);
+        CacheStatus { name, entries, bytes, max_bytes, lookups, hit_ratio }
     }
+}
+
+fn is_usable(issuer: &Issuer, keys: &ProviderStatus) -> bool {
+    keys.keys > 0 || issuer.asker.is_some()
 }
 
 fn state_of(breaker: Standing) -> BreakerState {
@@ -526,6 +560,9 @@ fn state_of(breaker: Standing) -> BreakerState {
         Standing::HalfOpen => BreakerState::HalfOpen,
     }
 }
+
+/// The dialects that need not be declared.
+const BUILT_IN: [&str; 3] = ["oauth2", "redex", "consinco"];
 
 /// A scrape must not hang on a store that does not answer.
 const COUNTED_WITHIN: Duration = Duration::from_secs(2);

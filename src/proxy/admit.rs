@@ -20,7 +20,7 @@ use crate::{
     config::{self, TokenPlace},
     model::{Context, Secret},
     rate::{Key, Limiter},
-    telemetry::reason::Reason,
+    telemetry::{metrics::Limited, reason::Reason},
 };
 
 /// In what capacity a request goes on.
@@ -140,7 +140,7 @@ impl Proxy {
                 seen.decided(Reason::Allowed);
                 self.limits[index]
                     .check_principal(&principal, cx)
-                    .inspect_err(|_| self.metrics.rate_limited("principal"))?;
+                    .inspect_err(|_| self.metrics.rate_limited(Limited::Principal))?;
                 Ok((Admission::Known { principal, query_token }, query))
             }
             Err(refusal) if route.observe => {

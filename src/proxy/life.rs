@@ -11,7 +11,7 @@ use crate::{
     config::{OnExpiry, Route},
     model::Time,
     session::Sessions,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Closed, StreamMetrics},
 };
 
 /// What streams are held against: shared by all of one generation.
@@ -19,7 +19,6 @@ pub(super) struct Lives {
     pub time: Time,
     /// Where there is an authority of our own.
     pub sessions: Option<Arc<Sessions>>,
-    pub metrics: Arc<Metrics>,
 }
 
 /// How long the stream of one principal may go on.
@@ -27,16 +26,9 @@ pub(super) struct Lives {
 pub struct Life {
     principal: Principal,
     route: Arc<str>,
+    streams: Arc<StreamMetrics>,
     at_expiry: bool,
     lives: Arc<Lives>,
-}
-
-/// Why a stream was closed.
-#[derive(Debug, Clone, Copy)]
-enum Over {
-    TokenExpired,
-    SessionEnded,
-    KeyGone,
 }
 
 impl Life {
@@ -46,6 +38,7 @@ impl Life {
         response: &Response<ResponseBody>,
         principal: Option<Principal>,
         route: &Route,
+        streams: &Arc<StreamMetrics>,
         lives: &Arc<Lives>,
     ) -> Option<Life> {
         let principal = principal?;
@@ -57,19 +50,20 @@ impl Life {
         if !may_last(response) {
             return None;
         }
-        Some(Life { principal, route: route.name.clone(), at_expiry, lives: lives.clone() })
+        let (route, streams) = (route.name.clone(), streams.clone());
+        Some(Life { principal, route, streams, at_expiry, lives: lives.clone() })
     }
 
     /// Returns once the stream must end, and says so to the log and the metrics.
     pub async fn over(self) {
         let over = self.watch().await;
-        self.lives.metrics.stream_closed(&self.route, over.as_str());
+        self.streams.closed(over);
         let session = self.principal.verdict().session.as_ref().map(|session| session.id().to_string());
         tracing::info!(route = &*self.route, reason = over.as_str(), session, "a stream was closed");
     }
 
     /// Nothing polls: the session and the key wake who waits, and so does the clock.
-    async fn watch(&self) -> Over {
+    async fn watch(&self) -> Closed {
         let verdict = self.principal.verdict();
         let expired = async {
             if !self.at_expiry {
@@ -82,11 +76,11 @@ impl Life {
                 // A key of our own that has served its time is retired, and its sessions go on.
                 (Some(watched), Some(sessions), _) => {
                     sessions.over(watched, verdict.valid_until, &self.lives.time).await;
-                    Over::SessionEnded
+                    Closed::SessionEnded
                 }
                 (_, _, Some(key)) => {
                     key.ended().await;
-                    Over::KeyGone
+                    Closed::KeyGone
                 }
                 // Its issuer alone knows.
                 (_, _, None) => std::future::pending().await,
@@ -95,17 +89,7 @@ impl Life {
         tokio::select! {
             biased;
             over = ended => over,
-            () = expired => Over::TokenExpired,
-        }
-    }
-}
-
-impl Over {
-    fn as_str(self) -> &'static str {
-        match self {
-            Over::TokenExpired => "token_expired",
-            Over::SessionEnded => "session_ended",
-            Over::KeyGone => "key_gone",
+            () = expired => Closed::TokenExpired,
         }
     }
 }
@@ -120,8 +104,15 @@ fn may_last(response: &Response<ResponseBody>) -> bool {
 }
 
 fn is_streamed(headers: &HeaderMap) -> bool {
+    is_a(headers, b"text/event-stream") || is_grpc(headers)
+}
+
+/// The answer of a gRPC service, in whatever format its messages are.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    is_a(headers, b"application/grpc")
+}
+
+fn is_a(headers: &HeaderMap, start: &[u8]) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    [&b"text/event-stream"[..], b"application/grpc"]
-        .iter()
-        .any(|streamed| kind.get(..streamed.len()).is_some_and(|start| start.eq_ignore_ascii_case(streamed)))
+    kind.get(..start.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(start))
 }

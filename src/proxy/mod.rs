@@ -26,7 +26,7 @@ use self::{
     path::CanonicalPath,
     replay::Forwarded,
     routes::Routes,
-    upstream::{RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream},
+    upstream::{Answer, RequestBody, ResponseBody, TrailerFilter, Tunnel, Upstream, UpstreamError},
 };
 pub use self::{error::ProxyError, seen::Seen};
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     config::{self, Config, Preflight},
     model::{Context, Time},
     telemetry::{
-        metrics::{Metrics, RouteReplays, UpstreamMetrics},
+        metrics::{Limited, Metrics, RouteReplays, StreamMetrics, UpstreamMetrics, bounded},
         reason::Reason,
     },
 };
@@ -51,6 +51,8 @@ pub struct Proxy {
     auth: Auth,
     upstreams: Vec<Arc<Upstream>>,
     upstream_metrics: Vec<UpstreamMetrics>,
+    /// By route.
+    streams: Vec<Arc<StreamMetrics>>,
     /// By route; `None` where no request is sent once more.
     replays: Vec<Option<RouteReplays>>,
     metrics: Arc<Metrics>,
@@ -78,21 +80,27 @@ impl Proxy {
         let sessions = auth.own().map(|own| own.sessions.clone());
         let rules = Arc::new(HeaderRules::new(&config));
         let for_trailers = rules.clone();
+        let routes_named =
+            || config.routes.iter().enumerate().map(|(index, route)| (route, bounded(index, &route.name)));
         Proxy {
             policies: config.routes.iter().map(|route| route.policy.as_ref().map(|p| auth.policy(p))).collect(),
             limits: config.routes.iter().map(Limits::new).collect(),
             trailers: Arc::new(move |name| !for_trailers.is_forbidden_trailer(name)),
-            upstream_metrics: config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
-            replays: config
-                .routes
+            upstream_metrics: config
+                .upstreams
                 .iter()
-                .map(|route| route.replay.map(|_| metrics.replay.route(&route.name)))
+                .enumerate()
+                .map(|(index, upstream)| metrics.upstream(bounded(index, &upstream.name)))
                 .collect(),
+            streams: routes_named()
+                .map(|(route, name)| metrics.streams(name, config.upstreams[route.upstream].http2))
+                .collect(),
+            replays: routes_named().map(|(route, name)| route.replay.map(|_| metrics.replay.route(name))).collect(),
             rules,
             routes,
             auth,
             upstreams,
-            lives: Arc::new(Lives { time, sessions, metrics: metrics.clone() }),
+            lives: Arc::new(Lives { time, sessions }),
             metrics,
             config,
         }
@@ -121,7 +129,7 @@ impl Proxy {
         let answer = self.upstreams[route.upstream]
             .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep)
             .await;
-        self.note_upstream(route.upstream, sent, seen);
+        self.note_upstream(route.upstream, &answer, sent, seen);
         let answer = answer?;
         let mut response = match (&self.replays[index], &principal) {
             (Some(replays), Some(principal))
@@ -136,17 +144,18 @@ impl Proxy {
         if let Some(principal) = &mut principal {
             self.auth.await_successor(principal).await;
         }
-        self.finish(&mut response, route, principal, seen);
+        self.finish(&mut response, index, principal, seen);
         if by_query {
             admit::keep_private(response.headers_mut());
         }
         Ok(response)
     }
 
-    fn note_upstream(&self, upstream: usize, sent: Instant, seen: &mut Seen) {
+    fn note_upstream(&self, upstream: usize, answer: &Result<Answer, UpstreamError>, sent: Instant, seen: &mut Seen) {
         let took = sent.elapsed();
         seen.upstream += took;
-        self.upstream_metrics[upstream].duration.observe(took.as_secs_f64());
+        let status = answer.as_ref().ok().map(|answer| answer.response.status());
+        self.upstream_metrics[upstream].answered(status, took);
     }
 
     /// Everything that comes before the first byte to the upstream. Where the request is to be forwarded, `head` has
@@ -165,7 +174,7 @@ impl Proxy {
             seen.decided(Reason::Public);
             return Ok(Plan::Preflight { route: index });
         }
-        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited("address"))?;
+        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited(Limited::Address))?;
         check_length(&head.headers, route.max_body_bytes)?;
 
         let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
@@ -258,13 +267,8 @@ impl Proxy {
         response
     }
 
-    fn finish(
-        &self,
-        response: &mut Response<ResponseBody>,
-        route: &config::Route,
-        principal: Option<Principal>,
-        seen: &Seen,
-    ) {
+    fn finish(&self, response: &mut Response<ResponseBody>, index: usize, principal: Option<Principal>, seen: &Seen) {
+        let (route, streams) = (&self.config.routes[index], &self.streams[index]);
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         headers::strip_response(response.headers_mut(), switching);
         if let Some(names) = &self.config.successors {
@@ -273,13 +277,15 @@ impl Proxy {
             let successor = successor.zip(self.lives.sessions.as_ref().map(|sessions| sessions.now()));
             headers::successor::put(response.headers_mut(), names, successor);
         }
-        let life = Life::of(response, principal, route, &self.lives);
+        let life = Life::of(response, principal, route, streams, &self.lives);
         if let Some(cors) = &route.cors {
             cors::decorate(cors, seen.origin.as_ref(), response.headers_mut());
         }
         if let Some(tunnel) = response.extensions_mut().remove::<Tunnel>() {
+            let upgraded = streams.upgraded();
             // The server counts the connection until the tunnel is over, and a drain waits for it.
             tokio::spawn(async move {
+                let _upgraded = upgraded;
                 let over = async {
                     match life {
                         Some(life) => life.over().await,
@@ -290,8 +296,17 @@ impl Proxy {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
-        } else if let Some(life) = life {
+            return;
+        }
+        if let Some(life) = life {
             response.body_mut().bind(life);
+        }
+        if streams.counts_grpc() && life::is_grpc(response.headers()) {
+            // Without a body, what is a trailer otherwise stands among the headers.
+            match response.headers().get(GRPC_STATUS) {
+                Some(status) => streams.grpc_ended(Some(status)),
+                None => response.body_mut().count_grpc(streams.clone()),
+            }
         }
     }
 
@@ -319,6 +334,9 @@ impl Proxy {
         &self.upstreams
     }
 }
+
+/// Where a gRPC service says how a call ended.
+const GRPC_STATUS: &str = "grpc-status";
 
 /// The one Host of the request, held apart from its headers, which are about to change.
 fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {

@@ -87,7 +87,7 @@ impl Proxy {
         let sent = Instant::now();
         let upstream = &self.upstreams[route.upstream];
         let answer = upstream.send(cx.connection.worker, request, &route.timeouts, None).await;
-        self.note_upstream(route.upstream, sent, seen);
+        self.note_upstream(route.upstream, &answer, sent, seen);
         answer.map(|answer| answer.response)
     }
 }

@@ -34,7 +34,7 @@ use super::{Handler, ListenerStats, Shutdown};
 use crate::{
     gate::Gate,
     model::{Connection, Time, UnixTime},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Limited, Metrics},
 };
 
 /// What an operator asks.
@@ -138,7 +138,7 @@ impl Admin {
             Ok(()) => then.await,
             Err(denied) => {
                 if denied.is_throttled() {
-                    self.metrics.rate_limited("admin");
+                    self.metrics.rate_limited(Limited::Admin);
                 }
                 denied.answer()
             }

@@ -81,7 +81,7 @@ pub(super) async fn serve<H: Handler>(
     let mut stream = Prefixed::new(prefix, stream);
 
     if let Some(tls) = &settings.tls {
-        let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.clone()).accept(stream)).await;
+        let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.config.clone()).accept(stream)).await;
         let handshake = handshake.unwrap_or_else(|elapsed| Err(elapsed.into()));
         let version = handshake.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());
         settings.stats.handshake(version);

@@ -18,7 +18,7 @@ use crate::{
         status::{RemoteStatus, ReplicasStatus},
     },
     model::{Connection, Time},
-    telemetry::metrics::{BreakerState, ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
+    telemetry::metrics::{BreakerState, CertificateSnapshot, ListenerSnapshot, Metrics, Snapshot, TEXT_FORMAT},
 };
 
 /// What the probes and Prometheus ask.
@@ -91,7 +91,11 @@ impl Handler for Health {
         match request.uri().path() {
             // Nothing remote: the configuration was valid and the listeners are open, otherwise nobody would answer.
             "/startupz" | "/livez" => text(StatusCode::OK, "text/plain", "ok\n"),
-            "/readyz" => self.ready(),
+            "/readyz" => {
+                let readiness = self.readiness();
+                let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                text(status, "application/json", serde_json::to_vec(&readiness).unwrap_or_default())
+            }
             "/metrics" => text(StatusCode::OK, TEXT_FORMAT, self.metrics().await),
             path => match self.gate.load().key_set(path) {
                 Some(keys) => text(StatusCode::OK, "application/jwk-set+json", keys),
@@ -102,7 +106,7 @@ impl Handler for Health {
 }
 
 impl Health {
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Readiness {
         let draining = self.shutdown.phase() != Phase::Running;
         let (mut waiting_for, mut degraded) = (Vec::new(), Vec::new());
         let (gate, now) = (self.gate.load_full(), self.time.now());
@@ -133,9 +137,7 @@ impl Health {
             degraded.push(Degraded::Replicas { replicas, reason });
         }
         let ready = !draining && waiting_for.is_empty();
-        let body = serde_json::to_vec(&Readiness { ready, draining, waiting_for, degraded }).unwrap_or_default();
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        text(status, "application/json", body)
+        Readiness { ready, draining, waiting_for, degraded }
     }
 
     async fn metrics(&self) -> Vec<u8> {
@@ -154,12 +156,18 @@ impl Health {
         self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
+        snapshot.ready = self.readiness().ready;
         snapshot.listeners.extend(listeners.iter().map(|stats| ListenerSnapshot {
             name: &stats.name,
             open: stats.open() as u64,
             accepted: stats.accepted(),
-            handshakes: stats.tls12() + stats.tls13(),
-            failed_handshakes: stats.tls_failed(),
+            tls12: stats.tls12(),
+            tls13: stats.tls13(),
+            tls_failed: stats.tls_failed(),
+        }));
+        snapshot.certificates.extend(listeners.iter().filter_map(|stats| {
+            let expires = stats.certificate_expires()?.0;
+            Some(CertificateSnapshot { name: &stats.name, expires })
         }));
         self.metrics.observe(&snapshot);
         self.metrics.render()

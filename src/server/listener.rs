@@ -4,7 +4,6 @@ use std::{fs, io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use rustls::ServerConfig;
 use socket2::Socket;
 use tokio::sync::watch;
 
@@ -13,7 +12,7 @@ use super::{
     shutdown::{Count, Token},
     socket,
     stats::ListenerStats,
-    tls::{self, TlsError},
+    tls::{self, Acceptor, TlsError},
 };
 use crate::{
     config::{Address, Limits, Listener, Protocols},
@@ -72,6 +71,7 @@ impl Listeners {
         for (bound, settings) in &changes {
             bound.permits.resize(settings.limits.connections);
             bound.settings.store(settings.clone());
+            settings.stats.shows_certificate(settings.tls.as_ref().and_then(|tls| tls.expires));
         }
         self.bound.send_replace(changes.into_iter().map(|(bound, _)| bound).collect());
         Ok(())
@@ -149,7 +149,7 @@ impl Drop for Bound {
 /// What holds for the connections of a listener; a reload replaces it whole.
 pub(super) struct Settings {
     pub(super) protocols: Protocols,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<Acceptor>,
     pub(super) proxy_protocol: bool,
     pub(super) limits: Limits,
     pub(super) stats: Arc<ListenerStats>,

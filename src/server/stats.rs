@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+use crate::model::UnixTime;
+
 /// What one listener has seen since the start. Counts survive a reload as long as the listener's name does.
 #[derive(Debug)]
 pub struct ListenerStats {
@@ -15,6 +17,8 @@ pub struct ListenerStats {
     tls12: AtomicU64,
     tls13: AtomicU64,
     tls_failed: AtomicU64,
+    /// Seconds since 1970; 0: it shows none.
+    certificate_expires: AtomicU64,
 }
 
 impl ListenerStats {
@@ -26,6 +30,7 @@ impl ListenerStats {
             tls12: AtomicU64::new(0),
             tls13: AtomicU64::new(0),
             tls_failed: AtomicU64::new(0),
+            certificate_expires: AtomicU64::new(0),
         }
     }
 
@@ -52,6 +57,15 @@ impl ListenerStats {
     /// Handshakes that failed or took too long; their version is unknown.
     pub fn tls_failed(&self) -> u64 {
         self.tls_failed.load(Relaxed)
+    }
+
+    /// When the first certificate of the chain ends that it shows.
+    pub fn certificate_expires(&self) -> Option<UnixTime> {
+        Some(UnixTime(self.certificate_expires.load(Relaxed))).filter(|expires| expires.0 > 0)
+    }
+
+    pub(super) fn shows_certificate(&self, expires: Option<UnixTime>) {
+        self.certificate_expires.store(expires.map_or(0, |expires| expires.0), Relaxed);
     }
 
     pub(super) fn handshake(&self, version: Option<rustls::ProtocolVersion>) {

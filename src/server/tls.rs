@@ -15,7 +15,11 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-use crate::config::{ClientCertificates, ListenerTls, Protocols, TlsVersion};
+use crate::{
+    certificate,
+    config::{ClientCertificates, ListenerTls, Protocols, TlsVersion},
+    model::UnixTime,
+};
 
 /// Why TLS cannot be served. The texts name files, never what is in them.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +36,20 @@ pub enum TlsError {
     Provider(rustls::Error),
 }
 
+/// The TLS settings of a listener.
+#[derive(Debug)]
+pub struct Acceptor {
+    pub config: Arc<ServerConfig>,
+    /// When the first certificate of its chain ends; `None`: that cannot be read.
+    pub expires: Option<UnixTime>,
+}
+
 /// Builds the TLS settings of a listener: its certificate with a key that matches, client certificates, ALPN by
 /// `protocols` (RFC 7301, h2 first), session tickets (their keys are new on every call).
 ///
 /// # Errors
 /// A file is missing or not what it should be, or the key belongs to another certificate.
-pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = match tls.min_version {
         TlsVersion::Tls12 => rustls::ALL_VERSIONS,
@@ -58,10 +70,10 @@ pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Arc<ServerCon
         ClientCertificates::Required { ca_file } => verifier(ca_file, true)?,
     };
     let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| unreadable(&tls.key_file, error))?;
-    let mut config = builder
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&tls.certificate_file)?, key)
-        .map_err(TlsError::Certificate)?;
+    let chain = certificates(&tls.certificate_file)?;
+    let expires = certificate::expires(&chain);
+    let mut config =
+        builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(TlsError::Certificate)?;
     if protocols.http2 {
         config.alpn_protocols.push(b"h2".to_vec());
     }
@@ -69,7 +81,7 @@ pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Arc<ServerCon
         config.alpn_protocols.push(b"http/1.1".to_vec());
     }
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Provider)?;
-    Ok(Arc::new(config))
+    Ok(Acceptor { config: Arc::new(config), expires })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

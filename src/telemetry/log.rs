@@ -5,7 +5,10 @@ use std::{
     io::{self, IsTerminal},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -82,8 +85,8 @@ pub fn install(log: &Log) -> io::Result<Logging> {
     let (audit_filter, audit) = reload::Layer::new(audit_lines(apart));
     let file = AuditFile(Arc::new(ArcSwapOption::from_pointee(prepared.file)));
     let standard: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Json => json().with_writer(io::stderr).boxed(),
-        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),
+        LogFormat::Json => json().with_writer(standard_error).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(standard_error).boxed(),
     };
     // Both by a filter of their own: the order in which they stand does not matter.
     let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![
@@ -123,10 +126,10 @@ fn open(path: &Path) -> io::Result<File> {
 struct AuditFile(Arc<ArcSwapOption<File>>);
 
 impl<'a> MakeWriter<'a> for AuditFile {
-    type Writer = AuditWriter;
+    type Writer = Counted<AuditWriter>;
 
-    fn make_writer(&'a self) -> AuditWriter {
-        AuditWriter(self.0.load_full())
+    fn make_writer(&'a self) -> Counted<AuditWriter> {
+        Counted(AuditWriter(self.0.load_full()))
     }
 }
 
@@ -142,6 +145,39 @@ impl io::Write for AuditWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+fn standard_error() -> Counted<io::Stderr> {
+    Counted(io::stderr())
+}
+
+/// Lines that could not be written since the start: the disk is full, or nobody reads any more.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Of the process, as its standard error is.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts the lines that are lost. Each is one `write_all`, which gives up at the first error.
+struct Counted<W>(W);
+
+impl<W: io::Write> io::Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes);
+        let lost = match &written {
+            Ok(length) => *length == 0 && !bytes.is_empty(),
+            Err(error) => error.kind() != io::ErrorKind::Interrupted,
+        };
+        if lost {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -271,6 +271,9 @@ async fn health_asks_a_running_process() {
     let output = ask(&["--path", "/nothing"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("404"));
+    let named = address.replace("127.0.0.1", "localhost");
+    let output = tokio::task::spawn_blocking(move || run(&["health", "--address", &named])).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     drop(process);
     let output = ask(&[]).await;
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("nobody answers"));

@@ -128,7 +128,13 @@ async fn every_family_is_there_and_moves() {
         ("auth_decisions_total{reason=\"token_revoked\",result=\"deny\",route=\"all\"}", 1.0),
         ("jwks_keys{issuer=\"corp\"}", 1.0),
         ("config_last_reload_successful", 1.0),
-        ("build_info{version=\"0.1.0\"}", 1.0),
+        ("config_generation", 1.0),
+        ("ready", 1.0),
+        ("upstream_requests_total{code=\"2xx\",upstream=\"app\"}", 2.0),
+        ("token_validation_duration_seconds_count{method=\"jwt\"}", 1.0),
+        ("token_validation_duration_seconds_count{method=\"introspection\"}", 1.0),
+        ("connections_max{listener=\"main\"}", 10_000.0),
+        ("issuer_usable{issuer=\"corp\"}", 1.0),
     ] {
         assert_eq!(sidegate.series(&format!("sidegate_{series}")).await, value, "{series}");
     }

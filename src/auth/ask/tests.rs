@@ -54,10 +54,10 @@ pub fn word(outcome: Outcome) -> &'static str {
 async fn a_slow_endpoint_is_waited_for_no_longer_than_configured() {
     let (idp, asker) = setup(1, Duration::from_millis(50)).await;
     idp.reply("/introspect", Reply::Hang);
-    assert_eq!(word(asker.ask("token", [0; 16], NOW).await), "unavailable");
+    assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), "unavailable");
     // Its place is free again.
     idp.reply("/introspect", Reply::Json(active(json!({}))));
-    assert_eq!(word(asker.ask("token", [0; 16], NOW).await), "active");
+    assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), "active");
 }
 
 /// On two threads, since the answer and its end are one step on a single one.
@@ -66,7 +66,7 @@ async fn who_comes_after_an_answer_neither_shares_it_nor_waits_for_its_place() {
     let (idp, asker) = setup(1, LONG).await;
     idp.reply("/introspect", Reply::Status(500));
     for _ in 0..500 {
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), "unavailable");
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), "unavailable");
         assert!(asker.shared.flights().is_empty());
         assert_eq!(asker.shared.permits.available_permits(), 1);
     }
@@ -77,13 +77,13 @@ async fn who_asks_about_the_same_token_shares_the_question() {
     let (idp, asker) = setup(1, LONG).await;
     let gate = Arc::new(Semaphore::new(0));
     idp.reply("/introspect", Reply::Held(Arc::clone(&gate), active(json!({}))));
-    let asking = (0..50).map(|_| asker.ask("token", [1; 16], NOW));
+    let asking = (0..50).map(|_| asker.ask("token", [1; 16], NOW, || {}));
     let open = async {
         while idp.hits("/introspect") == 0 {
             tokio::task::yield_now().await;
         }
         // The one place is taken, so another token finds none.
-        assert_eq!(word(asker.ask("other", [2; 16], NOW).await), "saturated");
+        assert_eq!(word(asker.ask("other", [2; 16], NOW, || {}).await), "saturated");
         gate.add_permits(1);
     };
     let (outcomes, ()) = tokio::join!(futures_util::future::join_all(asking), open);
@@ -97,13 +97,13 @@ async fn the_question_survives_the_client_that_asked_it() {
     let gate = Arc::new(Semaphore::new(0));
     idp.reply("/introspect", Reply::Held(Arc::clone(&gate), active(json!({}))));
     let first = Arc::clone(&asker);
-    let first = tokio::spawn(async move { first.ask("token", [1; 16], NOW).await });
+    let first = tokio::spawn(async move { first.ask("token", [1; 16], NOW, || {}).await });
     while idp.hits("/introspect") == 0 {
         tokio::task::yield_now().await;
     }
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
-    let second = asker.ask("token", [1; 16], NOW);
+    let second = asker.ask("token", [1; 16], NOW, || {});
     let (outcome, ()) = tokio::join!(second, async { gate.add_permits(1) });
     assert_eq!(word(outcome), "active");
     assert_eq!(idp.hits("/introspect"), 1);
@@ -116,7 +116,7 @@ fn a_runtime_that_is_gone_is_an_error_and_no_deadlock() {
     drop(background);
     let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for _ in 0..3 {
-        let outcome = here.block_on(asker.ask("token", [1; 16], NOW));
+        let outcome = here.block_on(asker.ask("token", [1; 16], NOW, || {}));
         assert_eq!(word(outcome), "unavailable");
     }
 }

@@ -45,7 +45,7 @@ async fn every_answer_comes_to_one_verdict() {
         (active(json!({"nbf": NOW.0 + 31})), "not_yet_valid"),
     ] {
         idp.reply("/introspect", Reply::Json(answer.clone()));
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), expected, "{answer:.100}");
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), expected, "{answer:.100}");
     }
 }
 
@@ -62,7 +62,7 @@ async fn a_failing_endpoint_is_never_a_refusal() {
         (Reply::Status(403), "misconfigured"),
     ] {
         idp.reply("/introspect", reply);
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), expected);
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), expected);
     }
     assert_eq!(idp.hits("/elsewhere"), 0);
 }
@@ -71,7 +71,7 @@ async fn a_failing_endpoint_is_never_a_refusal() {
 async fn the_endpoint_is_asked_as_rfc_7662_wants_it() {
     let (idp, asker) = setup(4, LONG).await;
     idp.reply("/introspect", Reply::Json(active(json!({}))));
-    let Ok(Answer::Active(claims)) = asker.ask("a+b/c==", [0; 16], NOW).await else { panic!() };
+    let Ok(Answer::Active(claims)) = asker.ask("a+b/c==", [0; 16], NOW, || {}).await else { panic!() };
     assert_eq!((claims.subject(), claims.text("scope")), (Some("alice"), Some("orders")));
     let seen = idp.seen().remove(0);
     assert_eq!(seen.body, "token=a%2Bb%2Fc%3D%3D&token_type_hint=access_token");

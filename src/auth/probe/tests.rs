@@ -105,7 +105,7 @@ async fn every_answer_comes_to_one_verdict() {
         (String::new(), "unavailable"),
     ] {
         server.reply("/me", Reply::Json(answer.clone()));
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), expected, "{answer:.100}");
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), expected, "{answer:.100}");
     }
 }
 
@@ -114,7 +114,7 @@ async fn members_become_claims_and_the_configuration_says_what_the_answer_does_n
     let (server, asker) = setup(|_| {}).await;
     let claims = async |answer: Value| {
         server.reply("/me", Reply::Json(answer.to_string()));
-        match asker.ask("token", [0; 16], NOW).await {
+        match asker.ask("token", [0; 16], NOW, || {}).await {
             Ok(Answer::Active(claims)) => Value::Object(claims.members().clone()),
             other => panic!("{other:?}"),
         }
@@ -151,7 +151,7 @@ async fn a_status_is_a_yes_or_a_no_only_where_the_configuration_says_so() {
         (Reply::Broken, "unavailable"),
     ] {
         server.reply("/me", reply);
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), expected);
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), expected);
     }
     assert_eq!(server.hits("/elsewhere"), 0);
 }
@@ -165,7 +165,7 @@ async fn where_no_member_is_needed_the_body_is_not_read() {
     .await;
     for body in ["", "<html>", "{}", &"x".repeat(200_000)] {
         server.reply("/me", Reply::Json(body.to_owned()));
-        assert_eq!(word(asker.ask("token", [0; 16], NOW).await), "active");
+        assert_eq!(word(asker.ask("token", [0; 16], NOW, || {}).await), "active");
     }
 }
 
@@ -178,7 +178,7 @@ async fn the_token_stands_where_the_server_looks_for_it() {
         })
         .await;
         server.reply("/me", Reply::Json(answer(json!({}))));
-        assert_eq!(word(asker.ask("a+b/c==", [0; 16], NOW).await), "active");
+        assert_eq!(word(asker.ask("a+b/c==", [0; 16], NOW, || {}).await), "active");
         let seen = server.seen().remove(0);
         assert_eq!((seen.authorization.as_deref(), seen.body.as_str()), (expected, ""));
     }
@@ -187,6 +187,6 @@ async fn the_token_stands_where_the_server_looks_for_it() {
 #[tokio::test]
 async fn a_token_that_is_no_header_is_no_question() {
     let (server, asker) = setup(|_| {}).await;
-    assert_eq!(word(asker.ask("a\nb", [0; 16], NOW).await), "unavailable");
+    assert_eq!(word(asker.ask("a\nb", [0; 16], NOW, || {}).await), "unavailable");
     assert_eq!(server.hits("/me"), 0);
 }

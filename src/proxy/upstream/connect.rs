@@ -13,7 +13,10 @@ use super::{
     error::{UpstreamError, UpstreamSetupError},
     tls::Tls,
 };
-use crate::config::{self, Target};
+use crate::{
+    config::{self, Target},
+    model::UnixTime,
+};
 
 /// Where the upstream is.
 pub(super) enum Endpoint {
@@ -38,6 +41,14 @@ impl Endpoint {
             }
             Target::Unix(path) => Endpoint::Unix(path.clone()),
         })
+    }
+
+    /// When the first certificate ends that we show there.
+    pub(super) fn certificate_expires(&self) -> Option<UnixTime> {
+        match self {
+            Endpoint::Tls { tls, .. } => tls.expires,
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+        }
     }
 
     pub(super) fn is_tls(&self) -> bool {

@@ -35,7 +35,7 @@ pub use self::{
     stats::Snapshot,
     upgrade::Tunnel,
 };
-use crate::config;
+use crate::{config, model::UnixTime};
 
 /// One upstream of the configuration with its connections.
 ///
@@ -79,6 +79,11 @@ impl Upstream {
     /// The settings that it was made from.
     pub fn settings(&self) -> &config::Upstream {
         &self.shared.settings
+    }
+
+    /// When the first certificate ends that we show there; `None`: none is shown.
+    pub fn certificate_expires(&self) -> Option<UnixTime> {
+        self.shared.endpoint.certificate_expires()
     }
 
     /// What has been counted so far.

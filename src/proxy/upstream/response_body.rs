@@ -13,13 +13,14 @@ use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    super::life::Life,
+    super::{GRPC_STATUS, life::Life},
     error::BodyError,
     exchange::{Exchange, Phase},
     h1, h2,
     stats::Stats,
     timer::{Timer, after},
 };
+use crate::telemetry::metrics::StreamMetrics;
 
 /// What the client receives: an answer of our own, or the upstream's as it comes.
 ///
@@ -41,6 +42,13 @@ impl ResponseBody {
     pub fn bind(&mut self, life: Life) {
         if let Kind::Upstream(body) = &mut self.0 {
             body.bound = Bound::Waiting { life, frames: 0 };
+        }
+    }
+
+    /// Counts it as the answer of a gRPC service once it has ended.
+    pub fn count_grpc(&mut self, streams: Arc<StreamMetrics>) {
+        if let Kind::Upstream(body) = &mut self.0 {
+            body.grpc = Some(streams);
         }
     }
 }
@@ -109,6 +117,8 @@ pub(super) struct Streamed {
     /// Since when the upstream owes a frame; a client that does not read is not held against the upstream.
     waiting_since: Option<Instant>,
     bound: Bound,
+    /// Where its trailers are to be counted.
+    grpc: Option<Arc<StreamMetrics>>,
 }
 
 /// What a body must not outlive.
@@ -158,7 +168,16 @@ impl Streamed {
         stats: Arc<Stats>,
         idle: Duration,
     ) -> Self {
-        Streamed { incoming, carrier: Some(carrier), exchange, stats, idle, waiting_since: None, bound: Bound::Free }
+        Streamed {
+            incoming,
+            carrier: Some(carrier),
+            exchange,
+            stats,
+            idle,
+            waiting_since: None,
+            bound: Bound::Free,
+            grpc: None,
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -168,7 +187,10 @@ impl Streamed {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_ref() {
+                    if let Some(grpc) = self.grpc.take() {
+                        grpc.grpc_ended(trailers.get(GRPC_STATUS));
+                    }
                     self.ended();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -217,6 +239,9 @@ impl Streamed {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
+        if let Some(grpc) = &self.grpc {
+            grpc.grpc_ended(None);
+        }
         // hyper does not poll a body of known length beyond its last byte.
         if self.incoming.is_end_stream() {
             self.ended();

@@ -13,13 +13,15 @@ use super::{
     connect::within,
     error::{UpstreamError, UpstreamSetupError},
 };
-use crate::config::UpstreamTls;
+use crate::{certificate, config::UpstreamTls, model::UnixTime};
 
 /// What every TLS connection of an upstream shares, its resumable sessions among them.
 pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
     http2: bool,
+    /// When the first certificate of our own chain ends.
+    pub(super) expires: Option<UnixTime>,
 }
 
 impl Tls {
@@ -33,15 +35,18 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots(settings.ca_file.as_deref())?);
+        let mut expires = None;
         let mut config = match &settings.identity {
-            Some((certificate, key)) => builder.with_client_auth_cert(
-                certificates(certificate)?,
-                PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error))?,
-            )?,
+            Some((certificate, key)) => {
+                let chain = certificates(certificate)?;
+                expires = certificate::expires(&chain);
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error))?;
+                builder.with_client_auth_cert(chain, key)?
+            }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http2 })
+        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http2, expires })
     }
 
     pub(super) async fn handshake(

@@ -23,6 +23,7 @@ use crate::{
     body,
     model::{Connection, Secret, words::grouped},
     session::StoreError,
+    telemetry::metrics::Limited,
 };
 
 #[derive(Serialize, Default)]
@@ -141,7 +142,7 @@ impl Admin {
         };
         let mut response = page(status, "sign-in.html", &SignIn { off: problem.is_none(), problem });
         if let Denied::Throttled(retry) = denied {
-            self.metrics.rate_limited("admin");
+            self.metrics.rate_limited(Limited::Admin);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry.seconds()));
         }
         response

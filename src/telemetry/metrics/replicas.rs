@@ -58,8 +58,8 @@ impl Metrics {
         replicas.heard.with_label_values(&[store]).set(i64::from(snapshot.heard));
         replicas.ahead.with_label_values(&[store]).set(snapshot.ahead);
         for (result, total) in [("kept", snapshot.kept), ("ended", snapshot.ended), ("doubted", snapshot.doubted)] {
-            self.grow(&replicas.looked_up, &[store, result], total);
+            self.grow(&replicas.looked_up, &[store, result], store, total);
         }
-        self.grow(&replicas.repeated, &[store], snapshot.repeated);
+        self.grow(&replicas.repeated, &[store], store, snapshot.repeated);
     }
 }

@@ -101,9 +101,12 @@ fn reasons(page: &Page) -> Vec<String> {
             reasons.push(format!("Other replicas: {degraded}."));
         }
     }
+    for certificate in page.certificates.iter().filter(|certificate| certificate.expires_in == 0) {
+        reasons.push(format!("The certificate of {} has ended ({}).", certificate.name, certificate.expires));
+    }
     if let Some(error) = &page.reloads.last_error {
         let first = error.lines().next().unwrap_or_default();
-        reasons.push(format!("The last reload was refused, and the configuration before it runs on: {first}."));
+        reasons.push(format!("The last reload was refused, and the configuration before it runs on: {first}"));
     }
     reasons
 }
@@ -160,6 +163,9 @@ fn hints(page: &Page) -> Vec<String> {
             hints.push(format!("The keys of issuer {} are {} old: is it reachable?", issuer.name, span(age)));
         }
     }
+    for certificate in page.certificates.iter().filter(|certificate| (1..SOON).contains(&certificate.expires_in)) {
+        hints.push(format!("The certificate of {} ends in {}.", certificate.name, span(certificate.expires_in)));
+    }
     if page.sessions.as_ref().is_some_and(|sessions| sessions.store == "memory") {
         hints.push("Sessions are kept in memory: they end with this process.".to_owned());
     }
@@ -170,3 +176,4 @@ fn hints(page: &Page) -> Vec<String> {
 const MANY: u64 = 1000;
 /// Seconds.
 const OLD_KEYS: u64 = 24 * 3600;
+const SOON: u64 = 14 * 24 * 3600;

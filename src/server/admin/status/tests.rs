@@ -20,7 +20,11 @@ fn members(schema: &Value, defs: &Map<String, Value>, at: &str, out: &mut String
         let (inner, kind) = resolved(member, defs);
         let meaning = member["description"].as_str().or(inner["description"].as_str()).unwrap_or_default();
         let mut meaning = meaning.replace('\n', " ");
+        meaning = meaning.replace("`None`", "`null`");
         for (value, says) in variants(inner) {
+            if meaning.contains(&format!("`{value}`")) {
+                continue;
+            }
             let _ = write!(meaning, "{}`{value}`{says}", if meaning.is_empty() { "" } else { " " });
         }
         let _ = writeln!(out, "| `{path}` | {kind} | {} |", meaning.trim());
