@@ -8,7 +8,6 @@ mod tests;
 use std::{
     error::Error,
     fmt::Write,
-    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -33,15 +32,16 @@ use url::Url;
 
 use crate::{
     body::{self, CollectError},
+    config::NamedFile,
     model::Secret,
 };
 
 /// Asks exactly the URL that it is given. Runs on whatever runtime it is called from, and keeps few connections.
 pub struct Fetcher {
     /// Roots to trust instead of the system's.
-    ca_file: Option<PathBuf>,
+    ca_file: Option<NamedFile>,
     plain: Client<HttpConnector, Full<Bytes>>,
-    /// Made at the first https URL: reading the system's roots takes long, and a file may come late.
+    /// Made at the first https URL: reading the system's roots takes long.
     secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
 }
 
@@ -110,7 +110,7 @@ impl ClientAuth {
 
 impl Fetcher {
     /// `ca_file`: a bundle of PEM certificates to trust instead of the system's.
-    pub fn new(ca_file: Option<PathBuf>) -> Fetcher {
+    pub fn new(ca_file: Option<NamedFile>) -> Fetcher {
         let plain = client(HttpConnector::new());
         Fetcher { ca_file, plain, secure: OnceLock::new() }
     }
@@ -247,7 +247,7 @@ impl Fetcher {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
-        let config = tls(self.ca_file.as_deref())?;
+        let config = tls(self.ca_file.as_ref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_all_versions();
@@ -259,7 +259,7 @@ impl Fetcher {
 ///
 /// # Errors
 /// If there are no roots.
-pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, FetchError> {
+pub fn tls(ca_file: Option<&NamedFile>) -> Result<ClientConfig, FetchError> {
     let roots = match ca_file {
         Some(file) => Arc::new(roots_of(file).map_err(FetchError::Roots)?),
         None => system_roots()?,
@@ -284,10 +284,9 @@ where
         .build(connector)
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, String> {
+fn roots_of(file: &NamedFile) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(file.content()) {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }

@@ -185,11 +185,34 @@ pub struct Connection {
     /// The listener's name and limits when the connection was accepted: a reload may have moved or removed it since.
     pub listener: Arc<str>,
     pub head_limits: HeadLimits,
+    /// The listener decides for a proxy that asks in this way, and forwards nothing.
+    pub decision: Option<Questions>,
     /// The direct peer, or the one that a trusted PROXY header names.
     pub peer: Peer,
     pub tls: bool,
     /// The worker thread that carries the connection; it has upstream connections of its own.
     pub worker: usize,
+}
+
+/// How a proxy asks whether a request of its client may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Questions {
+    /// `auth_request`: `X-Original-Method`, `X-Original-URI` and `Host`.
+    Nginx,
+    /// Traefik's ForwardAuth, Caddy's `forward_auth`: `X-Forwarded-Method`, `X-Forwarded-Uri` and `X-Forwarded-Host`.
+    Forwarded,
+    /// `ext_authz` by HTTP: the question's own method, its path behind the prefix, and `Host`.
+    Envoy { path_prefix: Arc<str> },
+}
+
+impl Questions {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Questions::Nginx => "nginx",
+            Questions::Forwarded => "forwarded",
+            Questions::Envoy { .. } => "envoy",
+        }
+    }
 }
 
 /// What the head of a request may be.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub log: Log,
     /// RFC 9728 metadata, named in the challenges.
     pub resource: Resource,
+    /// How a new configuration is taken over while the program runs.
+    pub reload: Reload,
     /// How the program ends.
     pub drain: Drain,
     /// Worker threads; 0: as many as the CPU quota allows, at least one. Default: 0.

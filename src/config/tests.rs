@@ -10,7 +10,7 @@ mod declared;
 mod decoding;
 mod dialects;
 mod examples;
-mod files;
+pub(super) mod files;
 mod issuers;
 mod listeners;
 mod outside;

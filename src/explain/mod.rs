@@ -11,6 +11,7 @@ mod sight;
 mod steps;
 mod text;
 mod token;
+mod told;
 mod verdict;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
 
-pub use self::{sight::Sight, text::write, verdict::Verdict};
+pub use self::{sight::Sight, text::write, told::Told, verdict::Verdict};
 use self::{steps::Teller, verdict::place_of};
 use crate::{
     gate::Gate,
@@ -40,6 +41,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What the upstream would see; none if it would hear nothing.
     pub upstream: Option<Sight>,
+    /// What a proxy that asks would be told; none if nobody asks, or the answer is no.
+    pub answer: Option<Told>,
     pub verdict: Verdict,
 }
 
@@ -98,6 +101,7 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
         request: asked,
         steps: teller.steps,
         upstream: Sight::of(gate, &rehearsal),
+        answer: Told::of(gate, &rehearsal),
         verdict: Verdict::of(gate, &rehearsal),
     })
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Credential, Target},
+    config::{Credential, Route, Target},
     gate::{Gate, Outcome, Rehearsal, status::shown_place},
     jose::peek,
     telemetry::reason::Reason,
@@ -34,7 +34,7 @@ impl Sight {
         let upstream = &gate.config().upstreams[route.upstream];
         let head = &rehearsal.head;
         let shown = |(name, value): (&HeaderName, &HeaderValue)| {
-            let secret = *name == route.token.header || CREDENTIALS.contains(name) || value.is_sensitive();
+            let secret = is_credential(name, value, route);
             let name = if upstream.http2 && *name == header::HOST { ":authority" } else { name.as_str() };
             (name.to_owned(), if secret { hidden(value) } else { text(value) })
         };
@@ -55,6 +55,10 @@ impl Sight {
     }
 }
 
+pub(super) fn is_credential(name: &HeaderName, value: &HeaderValue, route: &Route) -> bool {
+    *name == route.token.header || CREDENTIALS.contains(name) || value.is_sensitive()
+}
+
 /// In words. `admitted`: somebody was vouched for, and nothing of ours goes out for anybody else.
 fn credential(credential: &Credential, admitted: bool) -> String {
     match credential {
@@ -72,14 +76,14 @@ fn credential(credential: &Credential, admitted: bool) -> String {
 }
 
 /// `Bearer …`: the scheme is no secret.
-fn hidden(value: &HeaderValue) -> String {
+pub(super) fn hidden(value: &HeaderValue) -> String {
     match text(value).split_once(' ') {
         Some((scheme @ ("Bearer" | "Basic"), _)) => format!("{scheme} …"),
         _ => "…".to_owned(),
     }
 }
 
-fn text(value: &HeaderValue) -> String {
+pub(super) fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 

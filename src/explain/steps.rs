@@ -46,6 +46,9 @@ impl Teller<'_> {
             self.note("documents", Mark::Good, "sidegate serves this one itself, to everybody", Vec::new());
             return Break(());
         }
+        if self.place == Some(Place::Documents) {
+            return self.step("documents", Place::Documents, String::new(), Vec::new());
+        }
         self.note("documents", Mark::Skipped, "none of sidegate's own", Vec::new());
         let host = headers::one_host(&self.head.uri, &self.head.headers).unwrap_or_default().to_owned();
         self.step("host", Place::Host, host, Vec::new())?;
@@ -76,6 +79,9 @@ impl Teller<'_> {
             Preflight::Forward => (Mark::Good, "a preflight, forwarded without asking for a token"),
             Preflight::Ignore => (Mark::Skipped, "a preflight, which this route treats like any other request"),
         };
+        if self.place == Some(Place::Preflight) {
+            return self.step("cors", Place::Preflight, String::new(), Vec::new());
+        }
         let answer = route.cors.as_ref().filter(|_| route.preflight == Preflight::Answer);
         let details = answer.map(|cors| cors::preflight(cors, &self.head.headers)).unwrap_or_default();
         let details = details
@@ -121,7 +127,14 @@ impl Teller<'_> {
         if !route.add_prefix.is_empty() {
             says.push_str(&format!(", with {} in front", route.add_prefix));
         }
-        self.step("upstream", Place::Upstream, says, Vec::new())
+        let Some(questions) = &self.rehearsal.cx.connection.decision else {
+            return self.step("upstream", Place::Upstream, says, Vec::new());
+        };
+        says.push_str(", to which the proxy that asks forwards");
+        self.step("upstream", Place::Upstream, says, Vec::new())?;
+        let listener = &self.rehearsal.cx.connection.listener;
+        let says = format!("listener `{listener}` decides (`{}`) and forwards nothing", questions.as_str());
+        self.step("decision", Place::Answer, says, Vec::new())
     }
 
     /// A step that may be the last: `says` holds where it is not, and the error's own word where it is.

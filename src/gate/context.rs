@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::{
     model::{Connection, Context, RequestId, TraceId, UnixMillis},
-    proxy::headers::{client_address, is_trusted},
+    proxy::headers::{asked_client, client_address, is_trusted},
 };
 
 pub(super) fn of(
@@ -26,6 +26,24 @@ pub(super) fn of(
         id: request_id(headers, trusted),
         trace: headers.get(TRACEPARENT).and_then(TraceId::of),
         client: client_address(peer, headers, trusted_proxies),
+        connection: connection.clone(),
+    }
+}
+
+/// Of a request that a proxy asks about. Its id is the one that the proxy gave.
+pub(super) fn asked(
+    headers: &HeaderMap,
+    connection: &Arc<Connection>,
+    moment: UnixMillis,
+    trusted_proxies: &[IpNet],
+) -> Context {
+    Context {
+        now: moment.whole(),
+        moment,
+        started: Instant::now(),
+        id: request_id(headers, true),
+        trace: headers.get(TRACEPARENT).and_then(TraceId::of),
+        client: asked_client(connection.peer.ip(), headers, trusted_proxies),
         connection: connection.clone(),
     }
 }

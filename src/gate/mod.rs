@@ -1,6 +1,7 @@
 //! Every request: `handle` observes and cannot fail, `answer` may use `?`; below them the one table error → status.
 
 mod context;
+mod decision;
 mod documents;
 mod observe;
 mod problem;
@@ -85,6 +86,10 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
+        if let Some(questions) = &connection.decision {
+            // Boxed: what is forwarded need not carry the room for this.
+            return Box::pin(self.answer_question(request, connection, questions)).await;
+        }
         let cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();

@@ -196,6 +196,7 @@ impl Observer {
             code = seen.code,
             cause = seen.cause,
             observed = seen.observed.then_some(true),
+            asked = seen.asked.then_some(true),
             replayed = seen.replayed.then_some(true),
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             upstream_us = u64::try_from(seen.upstream.as_micros()).unwrap_or(u64::MAX),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 
 use super::{Gate, context};
 use crate::{
@@ -17,6 +17,8 @@ pub struct Rehearsal {
     pub seen: Seen,
     /// Where the request would be forwarded, what the upstream would see; otherwise the head as it came.
     pub head: Parts,
+    /// What a proxy that asks is told, where it is let go on.
+    pub answer: HeaderMap,
     pub outcome: Result<Outcome, ProxyError>,
 }
 
@@ -32,6 +34,10 @@ pub enum Outcome {
     Forward {
         route: usize,
     },
+    /// A proxy asks, and forwards it itself.
+    Allow {
+        route: usize,
+    },
 }
 
 impl Gate {
@@ -40,11 +46,22 @@ impl Gate {
     pub async fn rehearse(&self, mut head: Parts, connection: &Arc<Connection>) -> Rehearsal {
         let cx = context::of(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
         let mut seen = Seen::default();
-        let outcome = self.decide(&mut head, &cx, &mut seen).await;
-        Rehearsal { cx, seen, head, outcome }
+        let mut answer = HeaderMap::new();
+        let outcome = match &connection.decision {
+            None => self.go(&mut head, &cx, &mut seen).await,
+            Some(questions) => match self.judge(&head, questions, &cx, &mut seen).await {
+                Ok(headers) => {
+                    answer = headers;
+                    // What may go on has a route.
+                    Ok(Outcome::Allow { route: seen.route.unwrap_or_default() })
+                }
+                Err(error) => Err(error),
+            },
+        };
+        Rehearsal { cx, seen, head, answer, outcome }
     }
 
-    async fn decide(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
+    async fn go(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
         if self.own(&head.method, &head.uri, &head.headers, cx)?.is_some() {
             return Ok(Outcome::Document);
         }

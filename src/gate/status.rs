@@ -173,6 +173,8 @@ pub struct UpstreamStatus {
     pub errors: u64,
     /// The same by reason, as in the label of the metric.
     pub errors_for: BTreeMap<&'static str, u64>,
+    /// Seconds until the first certificate ends that it is shown; 0: it has. `None`: it is shown none.
+    pub certificate_expires_in: Option<u64>,
     /// The token that it is shown for everybody; `None`: it is shown something else.
     pub service: Option<ServiceStatus>,
 }
@@ -236,6 +238,9 @@ impl Gate {
                         idle_connections: counted.idle,
                         errors: counted.errors.iter().map(|(_, count)| count).sum(),
                         errors_for: counted.errors.into_iter().filter(|(_, count)| *count > 0).collect(),
+                        certificate_expires_in: upstream
+                            .certificate_expires()
+                            .map(|expires| now.until(expires).as_secs()),
                     }
                 })
                 .collect(),

@@ -50,13 +50,54 @@ pub struct Admin {
     browsers: Browsers,
 }
 
-/// How the last reload went.
+/// How configurations were taken over while the program ran.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Reloads {
     pub succeeded: u64,
     pub failed: u64,
     /// Why the running configuration is still the old one; `None` after a success.
     pub last_error: Option<String>,
+    /// The last one; `None`: there was none yet.
+    pub last: Option<Reload>,
+    /// When the configuration in force was taken over, in seconds since 1970.
+    pub in_force_since: u64,
+    /// Settings that were changed, and that take effect at the next start only.
+    pub pending_restart: Vec<&'static str>,
+    /// `None`: a reload is asked for by signal.
+    pub watch: Option<Watching>,
+}
+
+/// One reload.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Reload {
+    /// In seconds since 1970.
+    pub at: u64,
+    pub source: ReloadSource,
+    pub succeeded: bool,
+    /// The files and folders that were changed, new or gone since the last one.
+    pub files: Vec<String>,
+    /// The sections of the configuration that say something else than before. Empty if it was refused.
+    pub sections: Vec<&'static str>,
+}
+
+/// What asked for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadSource {
+    /// SIGHUP.
+    Signal,
+    /// A file that changed.
+    Watch,
+}
+
+/// The files that are looked at.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Watching {
+    pub interval_seconds: u64,
+    /// How many there are, folders among them.
+    pub files: usize,
+    /// Why they cannot be taken over as they are; it counts as a refusal only if it stays so.
+    pub unsettled: Option<String>,
 }
 
 impl Handler for Admin {

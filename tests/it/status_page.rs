@@ -6,7 +6,7 @@ use crate::support::{
     Issuer, Sidegate, Upstream, get,
     issuer::{NAME, Served},
     must,
-    sidegate::protecting,
+    sidegate::{protecting, signalled},
 };
 
 async fn json_of(sidegate: &Sidegate) -> Value {
@@ -26,7 +26,7 @@ async fn the_first_sentence_says_how_it_stands_and_why() {
     assert!(page.contains("<h1>Good: everything that is configured works.</h1>"), "{page}");
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("style=\""), "{page}");
 
-    sidegate.app.reload_failed("routes[0].paths: <b>wrong</b>\nand more".into());
+    sidegate.app.refused("routes[0].paths: <b>wrong</b>\nand more".into(), signalled());
     let status = json_of(&sidegate).await;
     assert_eq!(status["health"]["state"], "degraded");
     let page = page_of(&sidegate).await;

@@ -63,6 +63,7 @@ fn every_file_in_the_folder_is_a_configuration_and_warns_only_of_passwords() {
         "authority",
         "broker",
         "consinco",
+        "decision",
         "declared-dialect",
         "legacy-basic",
         "gateway",

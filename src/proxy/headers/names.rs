@@ -89,7 +89,7 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte } else { b'-' }
 }
 
-const KNOWN: &[(Kind, &[&str])] = &[
+pub(super) const KNOWN: &[(Kind, &[&str])] = &[
     (Kind::Hop, &["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "http2-settings", "authorization"]),
     (
         Kind::Identity,

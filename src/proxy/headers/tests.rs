@@ -45,6 +45,7 @@ fn rules() -> HeaderRules {
         cache: Cache { max_bytes: 1, negative_max_bytes: 1, negative_ttl: second },
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, access: AccessLog::All, audit: Audit::Stderr },
         resource: Resource { identifier: None, realm: String::new() },
+        watch: None,
         drain: Drain { delay: second, timeout: second },
         workers: 1,
     };

@@ -11,7 +11,10 @@ use minijinja::{Environment, Value, value::Serde};
 use serde::Serialize;
 
 use super::answer::{of, text};
-use crate::model::words::{grouped, span};
+use crate::model::{
+    UnixTime,
+    words::{grouped, span, stamp},
+};
 
 /// Everything from the configuration and from sessions is escaped: the names end in `.html`.
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -24,6 +27,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates.add_filter("span", span);
     templates.add_filter("bytes", bytes);
     templates.add_filter("moment", moment);
+    templates.add_filter("date", |seconds: u64| moment(&stamp(UnixTime(seconds))));
     templates.add_filter("plain", plain);
     templates
 });

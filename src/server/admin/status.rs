@@ -36,8 +36,6 @@ struct Page {
     started: String,
     uptime_seconds: u64,
     listeners: Vec<ListenerStatus>,
-    /// What listeners show to clients, and what upstreams are shown of us.
-    certificates: Vec<CertificateStatus>,
     reloads: Reloads,
     /// `null` without an authority.
     sessions: Option<SessionsStatus>,
@@ -54,15 +52,8 @@ struct ListenerStatus {
     /// More wait until one of these ends.
     max_connections: Option<usize>,
     accepted: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct CertificateStatus {
-    /// Of the listener or the upstream.
-    name: String,
-    expires: String,
-    /// 0: it has ended.
-    expires_in: u64,
+    /// Seconds until the first certificate of its chain ends; 0: it has. `None`: plain text.
+    certificate_expires_in: Option<u64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -107,8 +98,7 @@ impl Admin {
             at: stamp(now),
             started: stamp(self.started),
             uptime_seconds: self.started.until(now).as_secs(),
-            listeners: self.listener_statuses(&gate),
-            certificates: self.certificate_statuses(&gate, now),
+            listeners: self.listener_statuses(&gate, now),
             reloads: self.reloads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
             sessions,
             gate: gate.status(now),
@@ -118,20 +108,7 @@ impl Admin {
         page
     }
 
-    fn certificate_statuses(&self, gate: &Gate, now: UnixTime) -> Vec<CertificateStatus> {
-        let listeners = (self.listeners)();
-        let of_listeners = listeners.iter().map(|stats| (&*stats.name, stats.certificate_expires()));
-        let of_upstreams =
-            gate.upstreams().iter().map(|upstream| (&*upstream.settings().name, upstream.certificate_expires()));
-        let certificate = |(name, expires): (&str, Option<UnixTime>)| {
-            let expires = expires?;
-            let expires_in = now.until(expires).as_secs();
-            Some(CertificateStatus { name: name.to_owned(), expires: stamp(expires), expires_in })
-        };
-        of_listeners.chain(of_upstreams).filter_map(certificate).collect()
-    }
-
-    fn listener_statuses(&self, gate: &Gate) -> Vec<ListenerStatus> {
+    fn listener_statuses(&self, gate: &Gate, now: UnixTime) -> Vec<ListenerStatus> {
         let limit = |name: &str| {
             let mut listeners = gate.config().listeners.iter();
             listeners.find(|listener| *listener.name == *name).map(|listener| listener.limits.connections)
@@ -143,6 +120,7 @@ impl Admin {
                 open_connections: stats.open(),
                 max_connections: limit(&stats.name),
                 accepted: stats.accepted(),
+                certificate_expires_in: stats.certificate_expires().map(|expires| now.until(expires).as_secs()),
             })
             .collect()
     }

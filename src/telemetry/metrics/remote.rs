@@ -47,7 +47,7 @@ impl RemoteMetrics {
             ),
             duration: family.histograms(
                 "authority_request_duration_seconds",
-                "How long the authority outside took to answer, or not to.",
+                "Seconds that the authority outside took to answer, or not to.",
                 &["authority", "dialect", "grant"],
                 REQUEST_BUCKETS,
             ),
@@ -102,6 +102,7 @@ impl RemoteMetrics {
             for result in ErrorCode::ALL.map(ErrorCode::as_str).into_iter().chain([OK, THROTTLED]) {
                 self.requests.with_label_values(&[authority, dialect, grant.as_str(), result]);
             }
+            self.duration.with_label_values(&[authority, dialect, grant.as_str()]);
         }
         self.breaker_opened.with_label_values(&[authority]);
         self.breaker_refused.with_label_values(&[authority]);

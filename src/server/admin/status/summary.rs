@@ -101,14 +101,24 @@ fn reasons(page: &Page) -> Vec<String> {
             reasons.push(format!("Other replicas: {degraded}."));
         }
     }
-    for certificate in page.certificates.iter().filter(|certificate| certificate.expires_in == 0) {
-        reasons.push(format!("The certificate of {} has ended ({}).", certificate.name, certificate.expires));
+    for (name, _) in certificates(page).filter(|(_, left)| *left == 0) {
+        reasons.push(format!("The certificate of {name} has ended."));
     }
     if let Some(error) = &page.reloads.last_error {
         let first = error.lines().next().unwrap_or_default();
         reasons.push(format!("The last reload was refused, and the configuration before it runs on: {first}"));
     }
     reasons
+}
+
+/// Seconds that certificates are still good for, by the listener or upstream that they are shown at.
+fn certificates(page: &Page) -> impl Iterator<Item = (String, u64)> {
+    let listeners = page.listeners.iter();
+    let listeners = listeners.map(|listener| ("listener", &listener.name, listener.certificate_expires_in));
+    let upstreams = page.gate.upstreams.iter();
+    let upstreams = upstreams.map(|upstream| ("upstream", &upstream.name, upstream.certificate_expires_in));
+    let all = listeners.chain(upstreams);
+    all.filter_map(|(what, name, left)| Some((format!("{what} {name}"), left?)))
 }
 
 fn of_remote(remote: &RemoteStatus) -> Option<String> {
@@ -163,8 +173,14 @@ fn hints(page: &Page) -> Vec<String> {
             hints.push(format!("The keys of issuer {} are {} old: is it reachable?", issuer.name, span(age)));
         }
     }
-    for certificate in page.certificates.iter().filter(|certificate| (1..SOON).contains(&certificate.expires_in)) {
-        hints.push(format!("The certificate of {} ends in {}.", certificate.name, span(certificate.expires_in)));
+    for (name, left) in certificates(page).filter(|(_, left)| (1..SOON).contains(left)) {
+        hints.push(format!("The certificate of {name} ends in {}.", span(left)));
+    }
+    if !page.reloads.pending_restart.is_empty() {
+        let settings = page.reloads.pending_restart.join(", ");
+        hints.push(format!(
+            "Restart it when you can: {settings} changed in the configuration, and that takes a new start."
+        ));
     }
     if page.sessions.as_ref().is_some_and(|sessions| sessions.store == "memory") {
         hints.push("Sessions are kept in memory: they end with this process.".to_owned());
