@@ -341,7 +341,15 @@ class Chart(Peer):
                 with self.subTest(pod=name):
                     self.assertFalse(pod["automountServiceAccountToken"])
                     self.assertFalse({"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pod))
-                    allowed = {"projected", "emptyDir", "persistentVolumeClaim", "configMap", "secret"}
+                    allowed = {
+                        "projected",
+                        "emptyDir",
+                        "persistentVolumeClaim",
+                        "configMap",
+                        "secret",
+                        "csi",
+                        "downwardAPI",
+                    }
                     for volume in pod["volumes"]:
                         self.assertLessEqual(set(volume) - {"name"}, allowed)
                     for container in containers(pod):
@@ -753,8 +761,9 @@ class Generated:
         for path, default, comment in cls.rows():
             table += f"| `{path}` | {default} | {comment} |\n".replace("||", "\\|\\|")
         return {
-            chart / "values.schema.json": json.dumps(whole, indent=1) + "\n",
-            library / "values.schema.json": json.dumps(cls.schema(described["library"]), indent=1) + "\n",
+            chart / "values.schema.json": json.dumps(whole, indent=1, sort_keys=True) + "\n",
+            library / "values.schema.json": json.dumps(cls.schema(described["library"]), indent=1, sort_keys=True)
+            + "\n",
             library / "values.yaml": cls.library_values(),
             readme: cls.MARK.join([before, table, after]),
         }

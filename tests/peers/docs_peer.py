@@ -326,7 +326,7 @@ class Documents(Peer):
         for page in PAGES:
             texts = [*page.codes, *[(block.text, block.line) for block in page.blocks]]
             for text, line in texts:
-                for name in re.findall(r"\bsidegate_[a-z0-9_]*[a-z0-9]\b(?![*…])", text):
+                for name in re.findall(r"(?<![$\w])sidegate_[a-z0-9_]*[a-z0-9]\b(?![*…])", text):
                     if re.sub(r"_(bucket|sum|count)$", "", name) not in families:
                         problems.append(f"{page.name}:{line}: {name}: there is no such metric")
         self.none(problems)

@@ -139,8 +139,8 @@ FIRES = [
     Case("SidegateRestarts", 1, 3, {name("process_start_time_seconds"): f"1+0x{CALM - 1} 3600 3660 3720 3780+0x400"}),
     Case(
         "SidegateErrors",
-        12,
-        16,
+        13,
+        18,
         {
             name("sidegate_http_requests_total", **HTTP, code="5xx"): counter(0.4, 60),
         },
@@ -205,7 +205,7 @@ FIRES = [
     ),
     Case(
         "SidegateRenewalsFail",
-        2,
+        4,
         8,
         {
             # What comes of it is not told as well.
@@ -230,15 +230,15 @@ FIRES = [
     ),
     Case(
         "SidegateServiceTokenMissing",
-        1,
         3,
+        5,
         {name("sidegate_service_token_valid", upstream="vendor"): gauge(1, 0)},
         {"upstream": "vendor"},
     ),
     Case(
         "SidegateSignInsFail",
-        1,
-        6,
+        3,
+        8,
         {
             name("sidegate_sign_ins_total", result="unavailable"): counter(0, 10),
             # What comes of it is not told as well.
@@ -295,7 +295,7 @@ FIRES = [
     Case("SidegateReuseDetected", -1, 3, {name("sidegate_token_refreshes_total", result="reused"): gauge(0, 1)}),
     Case(
         "SidegateRefreshesFail",
-        3,
+        4,
         10,
         {name("sidegate_token_refreshes_total", result="unavailable"): counter(0.05, 5)},
     ),

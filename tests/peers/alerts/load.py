@@ -142,7 +142,7 @@ class Gateway:
 
 
 class Broker(Vouched):
-    """An authority outside, and a journal of what it gives."""
+    """An authority outside that is moody, and a journal of what it gives."""
 
     name = "broker"
 
@@ -152,3 +152,8 @@ class Broker(Vouched):
         journal.mkdir(mode=0o700)
         settings["store"] = {"redis": {**redis(self.start)[1], "journal": str(journal)}}
         return {**settings, "keys": {"master_file": master_file()}}
+
+    def begin(self):
+        super().begin()
+        answer = self.authority.answer
+        self.authority.answer = lambda form: (503, {}) if random.random() < 0.2 else answer(form)

@@ -37,7 +37,6 @@ from harness import (
 )
 from outside import PASSWORD, Authority, Session, Upstream
 from outside import settings as between
-from replicas.house import clock
 
 SECRET = "V4xr0kq2LmPz7TnB9sWd"
 HASH = "sha256:" + hashlib.sha256(SECRET.encode()).hexdigest()
@@ -119,7 +118,7 @@ def self_signed(days):
 class Trouble:
     """One sidegate, with an upstream that answers, and an issuer whose keys are in a file."""
 
-    name, alerts, listener, env = None, (), {}, None
+    name, alerts, listener = None, (), {}
 
     def __init__(self, start):
         self.issuer, self.echo, self.start = Issuer(), start(Echo()), start
@@ -131,7 +130,7 @@ class Trouble:
             "log": {"access": "refused"},
         }
         settings.update(self.settings())
-        self.sidegate = start(Sidegate(settings, listener=self.listener, env=self.env))
+        self.sidegate = start(Sidegate(settings, listener=self.listener))
         self.begin()
 
     def settings(self):
@@ -501,10 +500,6 @@ class Deaf(InRedis):
     of_redis = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-subscribe")
 
 
-class WrongClock(InRedis):
-    name, alerts, env = "wrong-clock", ("SidegateStoreClockDiffers",), clock(9)
-
-
 class LogLost(Trouble):
     """An audit stream on a disk that is full."""
 
@@ -535,6 +530,18 @@ class Reload(Trouble):
     def begin(self):
         self.sidegate.write({"routes": "none"})
         self.sidegate.signal(signal.SIGHUP)
+
+
+class Gone(Trouble):
+    """A file that is named and watched, and is not there any more."""
+
+    name, alerts = "gone", ("SidegateReloadFailed",)
+
+    def settings(self):
+        return {"reload": {"watch": True, "interval": "1s"}}
+
+    def begin(self):
+        self.issuer.jwks_file.unlink()
 
 
 class ManyConnections(Trouble):
@@ -650,10 +657,10 @@ ALL = [
     Refused,
     StoreDown,
     Deaf,
-    WrongClock,
     LogLost,
     FileDescriptors,
     Reload,
+    Gone,
     ManyConnections,
     RateLimited,
     PasswordChecks,

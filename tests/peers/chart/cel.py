@@ -50,7 +50,7 @@ class Evaluation:
                 assert children[1] == "escapeKey", children
                 return self.value(children[2].children[0]).replace("~", "~0").replace("/", "~1")
             case "member_object":
-                return self.object(children[0], children[1])
+                return self.object(*children)
             case "list_lit":
                 return [self.value(item) for item in (children[0].children if children else [])]
             case "map_lit":
@@ -66,11 +66,12 @@ class Evaluation:
         member = next(tree for tree in arguments.iter_subtrees_topdown() if tree.data == "member_dot")
         return str(member.children[1]) in self.value(member.children[0])
 
-    def object(self, name, fields):
+    def object(self, name, fields=None):
         """Members of a structure; its type must be the one that stands at its place, or the API server refuses it."""
         name = ".".join(str(token) for token in name.scan_values(lambda _: True))
         members = {}
-        for field, value in zip(fields.children[::2], fields.children[1::2], strict=True):
+        fields = fields.children if fields else []
+        for field, value in zip(fields[::2], fields[1::2], strict=True):
             members[str(field)] = self.value(value)
             if name == PATCH:
                 continue
