@@ -7,6 +7,7 @@ use std::{
     future::Future,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -30,7 +31,7 @@ use crate::{
     model::{BoxError, Time},
     proxy::{
         Proxy,
-        routes::{Conflict, Gap, Routes},
+        routes::{Conflict, Gap, Overlap, Routes},
         upstream::Upstream,
     },
     rate::shared::Shared,
@@ -44,6 +45,7 @@ use crate::{
         SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, moving,
         redb::Redb, redis::Redis, ring::KeyRing, ring_file,
     },
+    spans::Spans,
     telemetry::metrics::Metrics,
 };
 
@@ -88,12 +90,14 @@ pub fn install_crypto() {
 }
 
 impl App {
-    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes.
+    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes, and where
+    /// they overlap.
     ///
     /// # Errors
     /// Every conflict between routes.
-    pub fn check(config: &Config) -> Result<Vec<Gap>, Vec<Conflict>> {
-        Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
+    pub fn check(config: &Config) -> Result<(Vec<Gap>, Vec<Overlap>), Vec<Conflict>> {
+        let routes = Routes::build(&config.routes)?;
+        Ok((routes.gaps(&config.routes), routes.overlaps(&config.routes)))
     }
 
     /// Whether the pages of the local authority can be made with the theme that is configured.
@@ -160,11 +164,15 @@ impl App {
 
         let (done, ended) = watch::channel(None);
         let serving = server::run(listeners.clone(), gate.clone(), workers, shutdown.clone());
+        let last = gate.clone();
         background.spawn(async move {
             let summary = serving.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "the workers could not be started");
                 Summary { finished: 0, cut: 0 }
             });
+            // Last: what is told of the last request.
+            let spans = last.load().spans().clone();
+            let _ = tokio::time::timeout(LAST_SPANS, spans.flush()).await;
             done.send_replace(Some(summary));
         });
         let app = App(Arc::new(Inner {
@@ -366,7 +374,24 @@ fn build(
         None => None,
     };
     let generation = old.map_or(1, |old| old.generation() + 1);
-    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials))
+    let spans = spans(&config, start, metrics, background);
+    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials).with_spans(spans))
+}
+
+/// Where spans go.
+fn spans(config: &Config, start: Start<'_>, metrics: &Arc<Metrics>, background: &Handle) -> Spans {
+    #[cfg(feature = "otlp")]
+    if let Some(settings) = &config.traces {
+        return match start {
+            // Nothing is told of what is only tried.
+            Start::Alone => Spans::default(),
+            // With what waits there.
+            Start::Reload(old) if old.config().traces == config.traces => old.spans().clone(),
+            Start::Reload(_) | Start::Serve => crate::otlp::start(settings, metrics, background),
+        };
+    }
+    let _ = (config, start, metrics, background);
+    Spans::default()
 }
 
 /// Some things are as they were at the start, and the configuration in force says what is. Returns the settings that
@@ -563,6 +588,9 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// A collector that is away must not hold up the end.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// What the authority that vouches is called in logs and metrics.
 const REMOTE: &str = "remote";

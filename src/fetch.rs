@@ -34,6 +34,7 @@ use crate::{
     body::{self, CollectError},
     config::NamedFile,
     model::Secret,
+    spans::{self, Attribute},
 };
 
 /// Asks exactly the URL that it is given. Runs on whatever runtime it is called from, and keeps few connections.
@@ -105,6 +106,21 @@ impl ClientAuth {
         let mut basic = HeaderValue::from_str(value.expose()).expect("base64 fits into a header");
         basic.set_sensitive(true);
         ClientAuth { basic }
+    }
+}
+
+impl FetchError {
+    /// What kind of fault it is.
+    fn word(&self) -> &'static str {
+        match self {
+            FetchError::Url => "url",
+            FetchError::Roots(_) => "roots",
+            FetchError::Timeout(_) => "timeout",
+            FetchError::Connect(_) => "connect",
+            FetchError::Transport(_) => "transport",
+            FetchError::Status(_) => "status",
+            FetchError::TooLarge(_) => "too_large",
+        }
     }
 }
 
@@ -220,6 +236,7 @@ impl Fetcher {
         for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, OURSELVES)] {
             request.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
         }
+        let span = spans::asking(request.method(), || told(url));
         let response = match url.scheme() {
             "http" => self.plain.request(request),
             "https" => self.secure()?.request(request),
@@ -240,7 +257,13 @@ impl Fetcher {
             })?;
             Ok(Called { status, headers, body })
         };
-        tokio::time::timeout(bounds.timeout, answer).await.unwrap_or(Err(FetchError::Timeout(bounds.timeout)))
+        let answer = tokio::time::timeout(bounds.timeout, answer).await;
+        let answer = answer.unwrap_or(Err(FetchError::Timeout(bounds.timeout)));
+        span.end(match &answer {
+            Ok(Called { status, .. }) | Err(FetchError::Status(status)) => Ok(*status),
+            Err(error) => Err(error.word()),
+        });
+        answer
     }
 
     fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, FetchError> {
@@ -253,6 +276,14 @@ impl Fetcher {
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_all_versions();
         Ok(self.secure.get_or_init(|| client(connector.wrap_connector(tcp))))
     }
+}
+
+/// What a collector of traces is told of whoever is asked; never the path, which may be as secret as the query.
+fn told(url: &Url) -> Vec<Attribute> {
+    let mut attributes = vec![("url.scheme", url.scheme().to_owned().into())];
+    attributes.extend(url.host_str().map(|host| ("server.address", host.to_owned().into())));
+    attributes.extend(url.port_or_known_default().map(|port| ("server.port", port.into())));
+    attributes
 }
 
 /// TLS towards servers whose certificate is signed by one in `ca_file`, or by one of the system's roots.

@@ -1,10 +1,11 @@
 //! The words that every floor shares.
 
 pub mod build;
+mod random;
 mod token;
 pub mod words;
 
-pub use self::token::*;
+pub use self::{random::distinct, token::*};
 
 use std::{
     fmt,
@@ -246,11 +247,7 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// From 128 random bits.
     pub fn new(random: u128) -> RequestId {
-        let mut text = [0; 32];
-        for (at, digit) in text.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(random >> (124 - 4 * at)) as usize & 0xf];
-        }
-        let text = Bytes::copy_from_slice(&text);
+        let text = Bytes::copy_from_slice(&hexadecimal(random));
         RequestId(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
     }
 
@@ -270,11 +267,24 @@ impl RequestId {
     }
 }
 
+/// Every digit of `number`, in lower case.
+fn hexadecimal(number: u128) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (at, digit) in text.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 0xf];
+    }
+    text
+}
+
 /// The trace-id of a `traceparent` header: 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId([u8; 32]);
 
 impl TraceId {
+    pub fn new(id: u128) -> TraceId {
+        TraceId(hexadecimal(id))
+    }
+
     /// Reads a `traceparent` of version 00 or later (W3C Trace Context, section 3.2); `None` if it is malformed.
     pub fn of(traceparent: &HeaderValue) -> Option<TraceId> {
         let (version, rest) = traceparent.as_bytes().split_at_checked(3)?;

@@ -25,8 +25,8 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Unusable> 
         inputs: found.inputs,
     })?;
     match problems(&loaded, file) {
-        Ok(gaps) => {
-            loaded.warnings.extend(gaps);
+        Ok(warnings) => {
+            loaded.warnings.extend(warnings);
             Ok(loaded)
         }
         Err(lines) => {
@@ -37,16 +37,25 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Unusable> 
     }
 }
 
-/// What only the routes together and the theme can have wrong; otherwise the gaps between routes.
+/// What only the routes together and the theme can have wrong; otherwise what is to be warned of.
 fn problems(loaded: &Loaded, file: &Path) -> Result<Vec<Warning>, Vec<String>> {
-    let gaps = App::check(&loaded.config)
+    let (gaps, overlaps) = App::check(&loaded.config)
         .map_err(|conflicts| conflicts.iter().map(|conflict| format!("routes: {conflict}")).collect::<Vec<_>>())?;
     App::check_theme(&loaded.config).map_err(|error| vec![format!("authority.{error}")])?;
-    let gap = |gap: &crate::proxy::routes::Gap| Warning {
-        path: KeyPath::from_iter([Segment::from("routes"), Segment::from(gap.protected)]),
-        origin: Origin::File { name: file.display().to_string().into(), line: 0, column: 0 },
-        message: format!("{gap} (route `{}`)", loaded.config.routes[gap.public].name),
+    let origin = || Origin::File { name: file.display().to_string().into(), line: 0, column: 0 };
+    let name = |route: usize| &loaded.config.routes[route].name;
+    let at = |route: usize| KeyPath::from_iter([Segment::from("routes"), Segment::from(route)]);
+    let gaps = gaps.iter().map(|gap| Warning {
+        path: at(gap.protected),
+        origin: origin(),
+        message: format!("{gap} (route `{}`)", name(gap.public)),
         remedy: format!("protect `{}` in the same way", gap.path),
-    };
-    Ok(gaps.iter().map(gap).collect())
+    });
+    let overlaps = overlaps.iter().map(|overlap| Warning {
+        path: at(overlap.public),
+        origin: origin(),
+        message: format!("{overlap} (route `{}`)", name(overlap.protected)),
+        remedy: overlap.remedy().to_owned(),
+    });
+    Ok(gaps.chain(overlaps).collect())
 }

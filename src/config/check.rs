@@ -15,8 +15,10 @@ mod section;
 mod sides;
 mod store;
 mod successors;
+mod traces;
 mod upstreams;
 mod urls;
+mod weak;
 
 use std::path::Path;
 
@@ -71,11 +73,12 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     decision::warn(listeners.as_deref(), routes.as_deref(), of_own, root);
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));
+    let traces = traces::check(&settings.traces, &root.key("traces"));
     let resource = running::resource(&settings.resource, &root.key("resource"));
     let watch = running::watch(&settings.reload, &root.key("reload"));
     let drain = running::drain(&settings.drain, &root.key("drain"));
     let workers = running::workers(settings.workers, &root.key("workers"));
-    Some(Config {
+    let config = Config {
         listeners: listeners?,
         health: health?,
         admin: admin?,
@@ -92,9 +95,12 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         routes: routes?,
         cache,
         log: log?,
+        traces: traces?,
         resource: resource?,
         watch,
         drain,
         workers,
-    })
+    };
+    weak::warn_of_published(&config, root);
+    Some(config)
 }

@@ -36,6 +36,7 @@ mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod tree;
 mod units;
 
@@ -53,6 +54,7 @@ pub use self::{
     redis::*,
     remote::*,
     schema::{markdown, schema},
+    traces::*,
 };
 
 /// Everything that `app` needs; every reference between sections is resolved and valid.
@@ -78,6 +80,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub cache: Cache,
     pub log: Log,
+    /// `None`: nobody is told of spans.
+    pub traces: Option<Otlp>,
     pub resource: Resource,
     /// How often the files are looked at; `None`: a reload is asked for by signal.
     pub watch: Option<Duration>,

@@ -22,6 +22,7 @@ mod routes;
 mod secrets;
 mod service;
 mod upstreams;
+mod warnings;
 
 /// Loads `source` as `c.yaml` with these variables.
 fn load_with(source: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use hyper::body::Incoming;
 
-use super::{Gate, Problem, REQUEST_ID, ReplyBody, context};
+use super::{Gate, Problem, REQUEST_ID, ReplyBody, context, told};
 use crate::{
     model::{Connection, Context, Questions},
     proxy::{
@@ -27,12 +27,13 @@ impl Gate {
     ) -> Response<ReplyBody> {
         // A body is none of ours: a proxy that sends one along is not asked for it.
         let (mut head, _body) = request.into_parts();
-        let cx = context::asked(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
+        let mut cx = context::asked(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
+        let span = self.begin(&head.headers, &head.method, &mut cx);
         let mut seen = Seen { asked: true, ..Seen::default() };
         let understood = self.understand(&mut head, questions, &cx);
         let watched = self.observer.begin(connection, &head.method);
         let decided = match understood {
-            Ok(()) => self.judge(&head, questions, &cx, &mut seen).await,
+            Ok(()) => span.around(self.judge(&head, questions, &cx, &mut seen)).await,
             Err(error) => Err(error),
         };
         let mut response = match decided {
@@ -52,6 +53,7 @@ impl Gate {
         };
         response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
         self.observer.end(watched, &cx, &seen, &response);
+        span.end(response.status(), seen.code, || told::of(&cx, &seen, &self.config));
         response
     }
 

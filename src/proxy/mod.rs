@@ -14,19 +14,20 @@ mod replay;
 mod rewrite;
 pub mod routes;
 mod seen;
+mod told;
 pub mod upstream;
 
 use std::{sync::Arc, time::Instant};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
     uri::PathAndQuery,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
     admit::{Admission, Credential, Limits},
-    headers::{HeaderRules, Hop, Outgoing},
+    headers::{HeaderRules, Hop, Outgoing, Why},
     life::{Life, Lives},
     path::CanonicalPath,
     replay::Forwarded,
@@ -38,6 +39,7 @@ use crate::{
     auth::{Auth, Principal, another::Shown, policy::Policy},
     config::{self, Config, Preflight},
     model::{Context, Time},
+    spans,
     telemetry::{
         metrics::{Limited, Metrics, RouteReplays, StreamMetrics, UpstreamMetrics, bounded},
         reason::Reason,
@@ -150,11 +152,12 @@ impl Proxy {
         let route = &self.config.routes[index];
         let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
         let keep = if matches!(shown, Shown::Other) { None } else { route.replay };
+        let upstream = &self.upstreams[route.upstream];
+        let span = spans::sending(&mut head.headers, &head.method, || told::of(upstream.settings()));
         let sent = Instant::now();
-        let answer = self.upstreams[route.upstream]
-            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep)
-            .await;
+        let answer = upstream.send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
+        span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         let answer = answer?;
         let mut response = match (&self.replays[index], &principal) {
             (Some(replays), Some(principal))
@@ -360,6 +363,13 @@ impl Proxy {
 
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// Why a header `name` among the `headers` of a request does not go on, by route `index`; `None`: it does.
+    pub fn why_dropped(&self, name: &HeaderName, headers: &HeaderMap, index: usize, cx: &Context) -> Option<Why> {
+        let trusted =
+            cx.connection.peer.ip().is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies));
+        self.rules.why(name, headers, index, trusted)
     }
 
     /// What route `index` asks of a token; `None` for a public one.

@@ -45,4 +45,6 @@ mod storm;
 mod streams;
 mod support;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;

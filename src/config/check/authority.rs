@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 
-use super::{internal_jwt, names, routes, section::Section, urls};
+use super::{files, internal_jwt, names, routes, section::Section, urls};
 use crate::config::{
     Authority, DeclaredDialect, Endpoints, Intent, Pages, Rate, Remote, Signing, Throttle,
     settings::{self, Settings},
@@ -229,6 +229,9 @@ fn signing(settings: &settings::Signing, section: &Section<'_>) -> Option<Signin
     let rotate_after = section.span("rotate_after", settings.rotate_after, s(90 * DAY), s(0)..=s(3650 * DAY));
     if !rotate_after.is_zero() && rotate_after < s(HOUR) {
         section.key("rotate_after").problem("shorter than an hour: each key stays published for a day", "0s: never");
+    }
+    if let Some(folder) = &settings.folder {
+        files::warn_if_open_within(folder, &section.key("folder"));
     }
     Some(Signing {
         algorithm: algorithm?,

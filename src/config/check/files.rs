@@ -10,7 +10,7 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::section::Section;
+use super::{section::Section, weak};
 use crate::{config::NamedFile, model::Secret};
 
 /// A secret is at most this long, in bytes.
@@ -39,8 +39,9 @@ pub(super) fn secret(file: &Path, section: &Section<'_>) -> Option<Secret<Vec<u8
 pub(super) fn secret_text(file: &Path, section: &Section<'_>) -> Option<Secret<String>> {
     let content = secret(file, section)?;
     let text = std::str::from_utf8(content.expose()).ok().filter(|text| !text.contains(char::is_control));
-    if text.is_none() {
-        section.problem("the file does not hold one line of UTF-8 text", "");
+    match text {
+        Some(text) => weak::warn_if_weak(text.as_bytes(), section),
+        None => section.problem("the file does not hold one line of UTF-8 text", ""),
     }
     text.map(|text| Secret::new(text.to_owned()))
 }
@@ -164,6 +165,16 @@ fn words(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ => error.to_string(),
+    }
+}
+
+/// The same for every private key in `folder`.
+pub(super) fn warn_if_open_within(folder: &Path, section: &Section<'_>) {
+    let Ok(entries) = section.resolve(folder).read_dir() else { return };
+    let mut keys: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    keys.sort();
+    for key in keys.iter().filter(|path| path.extension().is_some_and(|extension| extension == "pem")) {
+        warn_if_open(key, section);
     }
 }
 

@@ -91,12 +91,13 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
     }
     if let Address::Tcp(tcp) = address
         && tls.is_none()
+        && !trust
         && !tcp.ip().is_loopback()
     {
         let section = section.key("address");
         section.warn(
             format!("tokens arrive in plain text at {}", section.shown(tcp)),
-            "set tls, unless something before it ends TLS on a network that you trust",
+            "set tls; if something before it ends TLS, as an ingress does, name its network in trusted_proxies",
         );
     }
     let tls = match tls {
