@@ -3,7 +3,9 @@
 //! The request is rehearsed first: [`Gate::rehearse`] is what serves requests, up to the first byte to the upstream.
 //! Its outcome says where the way ends; the steps are told from the same functions that it is made of.
 
+mod afterwards;
 pub mod dialect;
+mod jwt;
 mod own;
 mod renewal;
 mod route;
@@ -100,7 +102,7 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
     Ok(Report {
         request: asked,
         steps: teller.steps,
-        upstream: Sight::of(gate, &rehearsal),
+        upstream: Sight::of(gate, &head, &rehearsal),
         answer: Told::of(gate, &rehearsal),
         verdict: Verdict::of(gate, &rehearsal),
     })

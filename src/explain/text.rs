@@ -19,6 +19,14 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
         for (name, value) in &sight.headers {
             writeln!(out, "    {name}: {}", plain(value))?;
         }
+        writeln!(out, "\nSidegate set {}.", sight.set.join(", "))?;
+        if !sight.removed.is_empty() {
+            writeln!(out, "It took these from what the client sent:\n")?;
+        }
+        for header in &sight.removed {
+            let instead = if header.replaced { ", and says its own" } else { "" };
+            writeln!(out, "    {}: {}{instead}", header.name, header.why)?;
+        }
         writeln!(out, "\nIts credential is {}.", plain(&sight.credential))?;
         if let Some(claims) = &sight.internal_jwt {
             writeln!(out, "\nThe internal JWT says:\n")?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, request::Parts};
 
-use super::{Gate, context};
+use super::{Gate, Own, context};
 use crate::{
     model::{Connection, Context},
     proxy::{Plan, ProxyError, Seen},
@@ -62,7 +62,10 @@ impl Gate {
     }
 
     async fn go(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
-        if self.own(&head.method, &head.uri, &head.headers, cx)?.is_some() {
+        if let Some(own) = self.own(&head.method, &head.uri, &head.headers, cx)? {
+            if let Own::Endpoint(endpoints, mount) = own {
+                seen.endpoint = Some(endpoints.label(mount));
+            }
             return Ok(Outcome::Document);
         }
         Ok(match self.proxy.plan(head, cx, seen).await? {

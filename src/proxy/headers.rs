@@ -11,6 +11,7 @@ mod host;
 mod names;
 mod query;
 pub mod successor;
+mod why;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -30,6 +31,7 @@ pub use self::forwarded::{Hop, asked_client, client_address, is_trusted};
 pub use self::host::{HostError, one_host};
 pub use self::names::Kind;
 pub use self::query::{QueryToken, RepeatedToken, take_query_token};
+pub use self::why::Why;
 
 /// What is dropped and what Host is sent, worked out once from the configuration.
 #[derive(Debug)]

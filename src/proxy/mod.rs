@@ -20,14 +20,14 @@ pub mod upstream;
 use std::{sync::Arc, time::Instant};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
     uri::PathAndQuery,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
     admit::{Admission, Credential, Limits},
-    headers::{HeaderRules, Hop, Outgoing},
+    headers::{HeaderRules, Hop, Outgoing, Why},
     life::{Life, Lives},
     path::CanonicalPath,
     replay::Forwarded,
@@ -363,6 +363,13 @@ impl Proxy {
 
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// Why a header `name` among the `headers` of a request does not go on, by route `index`; `None`: it does.
+    pub fn why_dropped(&self, name: &HeaderName, headers: &HeaderMap, index: usize, cx: &Context) -> Option<Why> {
+        let trusted =
+            cx.connection.peer.ip().is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies));
+        self.rules.why(name, headers, index, trusted)
     }
 
     /// What route `index` asks of a token; `None` for a public one.

@@ -33,7 +33,7 @@ use self::tree::{Segment, parse, unescape};
 use super::{path::CanonicalPath, readings::readings};
 use crate::config::Route;
 
-pub use self::near::{But, Doubt, Near};
+pub use self::near::{But, Doubt, Far, Near};
 pub use self::{gaps::Gap, overlaps::Overlap};
 
 /// The table of routes.

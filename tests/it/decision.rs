@@ -348,3 +348,25 @@ async fn a_body_is_left_alone() {
     let never_sent = "POST /ask/open/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 500000\r\n\r\n";
     assert!(raw(setup.at("envoy"), never_sent.as_bytes()).await.starts_with("HTTP/1.1 200"));
 }
+
+/// Its documented words, beside the client's own headers: Traefik itself is no part of these tests.
+#[tokio::test]
+async fn traefik_asks_in_the_words_of_forward_auth() {
+    let setup = Setup::new().await;
+    let words = [
+        ("x-forwarded-method", "PUT"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "api.test"),
+        ("x-forwarded-port", "443"),
+        ("x-forwarded-server", "edge-1"),
+        ("x-forwarded-uri", "/api/x?y=1"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-real-ip", "192.0.2.7"),
+        ("host", "sidegate:9903"),
+        ("user-agent", "a client"),
+    ];
+    let writer = setup.issuer.token_with(json!({"scope": "write"}));
+    let reply = setup.ask("forwarded", "GET", "/", &writer, &words).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-sidegate-target")), (200, Some("/api/x?y=1")));
+    assert_eq!(setup.ask("forwarded", "GET", "/", &setup.token(), &words).await.status, 403);
+}

@@ -305,6 +305,13 @@ async fn the_end_of_each_certificate_is_told_and_follows_a_reload() {
     sidegate.reload(&yaml).await;
     assert_eq!(ends("secure").await, IN_2031);
 
-    sidegate.reload(&protecting(&upstream, &issuer, "")).await;
+    // The same names, and nothing is shown any more.
+    let plain = format!("{at}/server.pem, key_file: {at}/server.key", at = folder.display());
+    let plain = yaml.replace(&format!(", tls: {{ certificate_file: {plain} }}"), "");
+    let told = format!(
+        "ca_file: {at}/client.pem, certificate_file: {at}/client.pem, key_file: {at}/client.key",
+        at = folder.display()
+    );
+    sidegate.reload(&plain.replace(&told, &format!("ca_file: {}/client.pem", folder.display()))).await;
     assert!(!page(&sidegate).await.contains("sidegate_tls_certificate_expiry_timestamp_seconds{"));
 }

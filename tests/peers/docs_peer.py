@@ -24,6 +24,7 @@ PASTED = "config/dialects/"  # by the part `dialects`
 LANGUAGES = {"sh", "yaml", "json", "xml", "toml", "text", "promql", "python", "nginx", "caddyfile"}
 SCHEMA = json.loads(subprocess.check_output([BINARY, "schema"], text=True))
 FILE = re.compile(r"\.(md|rs|py|sh|toml|yaml|json|tpl|txt|xml|cs|html|css|lock)$")
+MARKS = ("<<<<<<< ", ">>>>>>> ")
 # Each curl tells its status on the side; between blocks stands a line that no answer holds.
 PREAMBLE = 'curl() { command curl -sS -w "%{stderr}STATUS %{http_code}\\n" "$@"; }\n'
 CUT = "=== the next block"
@@ -189,6 +190,15 @@ class Documents(Peer):
                         problems.append(f"{page.name}:{line}: {code}: there is no such file")
         self.assertGreater(named, 5)
         self.none(problems)
+
+    def test_no_page_was_left_in_the_middle_of_a_merge(self):
+        marks = [
+            (page, n)
+            for page in PAGES
+            for n, line in enumerate(page.path.read_text().splitlines(), 1)
+            if line[:8] in MARKS
+        ]
+        self.none([f"{page.name}:{line}: a mark of a merge" for page, line in marks])
 
     def test_a_block_says_what_it_is(self):
         problems = []

@@ -34,12 +34,20 @@ impl Entrusted {
             new
         });
         let removed = config.routes.iter().map(|route| {
-            let forged =
-                KNOWN.iter().filter(|(kind, _)| matches!(kind, Kind::Identity | Kind::Claimed | Kind::Override));
-            let names = forged.flat_map(|(_, names)| names.iter().copied()).filter(|name| {
-                let named = |other: &HeaderName| other.as_str() == *name;
-                !is_the_proxys(name) && !copied.iter().any(named) && !route.pass_headers.iter().any(named)
+            let forged = KNOWN.iter().flat_map(|(kind, names)| names.iter().map(move |name| (*kind, *name)));
+            let forged = forged.filter(|(kind, name)| match kind {
+                Kind::Identity | Kind::Override => true,
+                Kind::Claimed => !is_the_proxys(name),
+                // The others it writes itself.
+                Kind::Forwarded => !["x-forwarded-for", "x-forwarded-proto"].contains(name),
+                Kind::Hop | Kind::OneSpelling => false,
             });
+            let named = |name: &str, other: &HeaderName| other.as_str() == name;
+            let passes = |name: &str| {
+                copied.iter().any(|other| named(name, other))
+                    || route.pass_headers.iter().any(|other| named(name, other))
+            };
+            let names = forged.map(|(_, name)| name).filter(|name| !passes(name));
             let names: Vec<&str> = names.collect();
             HeaderValue::try_from(names.join(",")).expect("names of headers")
         });
