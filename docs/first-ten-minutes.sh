@@ -12,8 +12,10 @@ step "1. Build sidegate"
 if [[ -z ${SIDEGATE_BIN:-} ]]; then
   cargo build --release --locked
   export PATH=$PWD/target/release:$PATH
-else # one that is there already
-  PATH=$(dirname "$SIDEGATE_BIN"):$PATH
+else # one that is there already, under whatever name
+  mkdir -p ten-minutes/bin
+  ln -s "$SIDEGATE_BIN" ten-minutes/bin/sidegate
+  export PATH=$PWD/ten-minutes/bin:$PATH
 fi
 
 step "2. Start an old API"

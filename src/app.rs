@@ -1,9 +1,13 @@
 //! Config → App. The only file that knows every concrete part, and what a reload replaces or keeps.
 
+pub mod load;
+pub mod reload;
+
 use std::{
-    collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -27,20 +31,21 @@ use crate::{
     model::{BoxError, Time},
     proxy::{
         Proxy,
-        routes::{Conflict, Gap, Routes},
+        routes::{Conflict, Gap, Overlap, Routes},
         upstream::Upstream,
     },
     rate::shared::Shared,
     refresh::{Renewals, service::Keeper},
     server::{
         self, Listeners, PlainServer, Shutdown, Summary,
-        admin::{Admin, Reloads},
+        admin::{Admin, Reload, ReloadSource, Reloads},
         health::Health,
     },
     session::{
         SessionStore, Sessions, elsewhere::Elsewhere, journal::Journal, measured::Measured, memory::Memory, moving,
         redb::Redb, redis::Redis, ring::KeyRing, ring_file,
     },
+    spans::Spans,
     telemetry::metrics::Metrics,
 };
 
@@ -55,12 +60,26 @@ struct Inner {
     metrics: Arc<Metrics>,
     gate: Arc<ArcSwap<Gate>>,
     listeners: Listeners,
-    /// Health and admin, by name.
-    small: BTreeMap<&'static str, Address>,
+    health: PlainServer,
+    admin: PlainServer,
     shutdown: Shutdown,
     reloads: Arc<Mutex<Reloads>>,
     trials: Trials,
     ended: watch::Receiver<Option<Summary>>,
+}
+
+/// What led to a reload.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    pub source: ReloadSource,
+    /// The files that were changed.
+    pub files: Vec<String>,
+}
+
+impl Occasion {
+    fn noted(self, at: u64, succeeded: bool, sections: Vec<&'static str>) -> Reload {
+        Reload { at, source: self.source, succeeded, files: self.files, sections }
+    }
 }
 
 /// Chooses the one cryptographic provider, for TLS and for tokens. A second call changes nothing.
@@ -71,12 +90,14 @@ pub fn install_crypto() {
 }
 
 impl App {
-    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes.
+    /// What only the table of routes can find wrong with a checked configuration: the gaps between its routes, and where
+    /// they overlap.
     ///
     /// # Errors
     /// Every conflict between routes.
-    pub fn check(config: &Config) -> Result<Vec<Gap>, Vec<Conflict>> {
-        Routes::build(&config.routes).map(|routes| routes.gaps(&config.routes))
+    pub fn check(config: &Config) -> Result<(Vec<Gap>, Vec<Overlap>), Vec<Conflict>> {
+        let routes = Routes::build(&config.routes)?;
+        Ok((routes.gaps(&config.routes), routes.overlaps(&config.routes)))
     }
 
     /// Whether the pages of the local authority can be made with the theme that is configured.
@@ -124,35 +145,34 @@ impl App {
             let listeners = listeners.clone();
             Arc::new(move || listeners.stats())
         };
-        let mut small = BTreeMap::new();
-        if let Some(address) = &config.health {
-            let server = PlainServer::bind("health", address)?;
-            small.insert("health", server.address());
-            background.spawn(server.serve(Arc::new(Health {
-                gate: gate.clone(),
-                metrics: metrics.clone(),
-                listeners: stats.clone(),
-                shutdown: shutdown.clone(),
-                time: time.clone(),
-            })));
-        }
-        if let Some(config::Admin { address, .. }) = &config.admin {
-            let server = PlainServer::bind("admin", address)?;
-            small.insert("admin", server.address());
+        let health = PlainServer::bind("health", config.health.as_ref())?;
+        background.spawn(health.clone().serve(Arc::new(Health {
+            gate: gate.clone(),
+            metrics: metrics.clone(),
+            listeners: stats.clone(),
+            shutdown: shutdown.clone(),
+            time: time.clone(),
+        })));
+        let admin = PlainServer::bind("admin", admin_address(&config))?;
+        background.spawn(admin.clone().serve(Arc::new({
             let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
-            let admin = Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone());
-            background.spawn(server.serve(Arc::new(admin)));
-        }
+            Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone())
+        })));
         metrics.keep_only(gate.load().names());
         metrics.program.started(time.now().0);
+        reloads.lock().unwrap_or_else(PoisonError::into_inner).in_force_since = time.now().0;
 
         let (done, ended) = watch::channel(None);
         let serving = server::run(listeners.clone(), gate.clone(), workers, shutdown.clone());
+        let last = gate.clone();
         background.spawn(async move {
             let summary = serving.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "the workers could not be started");
                 Summary { finished: 0, cut: 0 }
             });
+            // Last: what is told of the last request.
+            let spans = last.load().spans().clone();
+            let _ = tokio::time::timeout(LAST_SPANS, spans.flush()).await;
             done.send_replace(Some(summary));
         });
         let app = App(Arc::new(Inner {
@@ -161,7 +181,8 @@ impl App {
             metrics,
             gate,
             listeners,
-            small,
+            health,
+            admin,
             shutdown,
             reloads,
             trials,
@@ -173,33 +194,30 @@ impl App {
 
     /// Puts `config` in the place of the running configuration: everything is built and opened first, then one swap.
     /// Requests under way keep what they began with. Keys of issuers, connections of upstreams and the signing key are
-    /// kept where their settings are the same.
+    /// kept where their settings are the same. Returns the sections that say something else than before.
     ///
     /// # Errors
     /// What could not be built or opened; then everything stays as it was.
-    pub fn reload(&self, mut config: Config) -> Result<(), BoxError> {
+    pub fn reload(&self, mut config: Config, occasion: Occasion) -> Result<Vec<&'static str>, BoxError> {
         let inner = &*self.0;
         let old = inner.gate.load_full();
-        for (what, changed) in [
-            ("health", config.health != old.config().health),
-            ("admin.address", admin_address(&config) != admin_address(old.config())),
-            ("workers", config.workers != old.config().workers),
-        ] {
-            if changed {
-                tracing::warn!(setting = what, "this setting takes effect at the next start");
-            }
+        let pending_restart = keep_what_began(&mut config, old.config(), old.endpoints().is_some());
+        for setting in &pending_restart {
+            tracing::warn!(setting, "this setting takes effect at the next start");
         }
-        // The threads that run are those of the start, and upstreams have connections for each.
-        config.workers = old.config().workers;
-        if old.endpoints().is_some() && config.authority.is_some() {
-            keep_store(&mut config, old.config());
-        }
+        let sections = config.changed_since(old.config());
         let config = Arc::new(config);
         let new = {
             let _inside = self.background().enter();
             let start = Start::Reload(&old);
             let new = build(config.clone(), start, &inner.time, &inner.metrics, &inner.trials, self.background())?;
-            inner.listeners.rebind(&config.listeners, &config.trusted_proxies)?;
+            // All of them are opened before one is taken over.
+            let listeners = inner.listeners.prepare(&config.listeners, &config.trusted_proxies)?;
+            let health = inner.health.prepare(config.health.as_ref())?;
+            let admin = inner.admin.prepare(admin_address(&config))?;
+            listeners.apply();
+            health.apply();
+            admin.apply();
             new
         };
         let new = Arc::new(new);
@@ -213,19 +231,29 @@ impl App {
             tracing::error!(%error, "the signing keys could not be read again; those in force stay");
         }
         inner.trials.reloaded(config.routes.iter().map(|route| &*route.name), inner.time.now());
-        inner.metrics.program.reloaded(true, inner.time.now().0);
-        let mut reloads = inner.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = inner.time.now().0;
+        inner.metrics.program.reloaded(true, at);
+        let mut reloads = self.reloads();
         reloads.succeeded += 1;
         reloads.last_error = None;
-        Ok(())
+        reloads.last = Some(occasion.noted(at, true, sections.clone()));
+        reloads.in_force_since = at;
+        reloads.pending_restart = pending_restart;
+        Ok(sections)
     }
 
     /// Notes that a new configuration was refused, and why.
-    pub fn reload_failed(&self, error: String) {
-        self.0.metrics.program.reloaded(false, self.0.time.now().0);
-        let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn refused(&self, error: String, occasion: Occasion) {
+        let at = self.0.time.now().0;
+        self.0.metrics.program.reloaded(false, at);
+        let mut reloads = self.reloads();
         reloads.failed += 1;
         reloads.last_error = Some(error);
+        reloads.last = Some(occasion.noted(at, false, Vec::new()));
+    }
+
+    fn reloads(&self) -> MutexGuard<'_, Reloads> {
+        self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a listener is: by its name, `health` or `admin`.
@@ -233,7 +261,7 @@ impl App {
         let config = self.0.gate.load().config().clone();
         let index = config.listeners.iter().position(|listener| *listener.name == *name);
         let open = index.and_then(|index| self.0.listeners.addresses().into_iter().nth(index));
-        open.or_else(|| self.0.small.get(name).cloned())
+        open.or_else(|| self.small().into_iter().find(|(other, _)| *other == name)?.1)
     }
 
     /// Begins the drain that `drain` of the configuration in force describes.
@@ -267,10 +295,15 @@ impl App {
         self.0.gate.load_full()
     }
 
+    /// The listeners beside the product's.
+    fn small(&self) -> [(&'static str, Option<Address>); 2] {
+        [("health", self.0.health.address()), ("admin", self.0.admin.address())]
+    }
+
     fn log_addresses(&self) {
         let names = self.0.gate.load().config().listeners.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
         let open = names.iter().map(|name| &**name).zip(self.0.listeners.addresses());
-        let small = self.0.small.iter().map(|(name, address)| (*name, address.clone()));
+        let small = self.small().into_iter().filter_map(|(name, address)| Some((name, address?)));
         for (listener, address) in open.chain(small) {
             tracing::info!(listener, %address, "listening");
         }
@@ -341,18 +374,48 @@ fn build(
         None => None,
     };
     let generation = old.map_or(1, |old| old.generation() + 1);
-    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials))
+    let spans = spans(&config, start, metrics, background);
+    Ok(Gate::new(config, proxy, endpoints, generation, time.clone(), metrics, trials).with_spans(spans))
 }
 
-/// The store that is open, and its keys, stay as they are: the configuration in force says what is.
-fn keep_store(config: &mut Config, old: &Config) {
-    // A ring that was made at the start is now there to be read.
-    let made = matches!((&old.keys, &config.keys), (MasterKeys::Generate(_), MasterKeys::Given(_)));
-    if config.store != old.store || (config.keys != old.keys && !made) {
-        tracing::warn!(setting = "store, keys", "this setting takes effect at the next start");
-        config.store = old.store.clone();
-        config.keys = old.keys.clone();
+/// Where spans go.
+fn spans(config: &Config, start: Start<'_>, metrics: &Arc<Metrics>, background: &Handle) -> Spans {
+    #[cfg(feature = "otlp")]
+    if let Some(settings) = &config.traces {
+        return match start {
+            // Nothing is told of what is only tried.
+            Start::Alone => Spans::default(),
+            // With what waits there.
+            Start::Reload(old) if old.config().traces == config.traces => old.spans().clone(),
+            Start::Reload(_) | Start::Serve => crate::otlp::start(settings, metrics, background),
+        };
     }
+    let _ = (config, start, metrics, background);
+    Spans::default()
+}
+
+/// Some things are as they were at the start, and the configuration in force says what is. Returns the settings that
+/// `config` had otherwise.
+fn keep_what_began(config: &mut Config, old: &Config, store_is_open: bool) -> Vec<&'static str> {
+    fn keep<T: PartialEq + Clone>(name: &'static str, new: &mut T, old: &T) -> Option<&'static str> {
+        let changed = mem::replace(new, old.clone()) != *old;
+        changed.then_some(name)
+    }
+    // The threads that run are those of the start, and upstreams have connections for each.
+    let workers = keep("workers", &mut config.workers, &old.workers);
+    let format = keep("log.format", &mut config.log.format, &old.log.format);
+    let mut pending: Vec<_> = workers.into_iter().chain(format).collect();
+    if let Some((new, old_authority)) = config.authority.as_mut().zip(old.authority.as_ref()).filter(|_| store_is_open)
+    {
+        pending.extend(keep("store", &mut config.store, &old.store));
+        // A ring that was made at the start is now there to be read.
+        if !matches!((&old.keys, &config.keys), (MasterKeys::Generate(_), MasterKeys::Given(_))) {
+            pending.extend(keep("keys", &mut config.keys, &old.keys));
+        }
+        let (new, old) = (&mut new.signing.folder, &old_authority.signing.folder);
+        pending.extend(keep("authority.signing.folder", new, old));
+    }
+    pending
 }
 
 /// The sessions and the signing keys of the local authority. Both outlive a reload: a store is opened once.
@@ -525,6 +588,9 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// A collector that is away must not hold up the end.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// What the authority that vouches is called in logs and metrics.
 const REMOTE: &str = "remote";

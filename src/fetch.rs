@@ -8,7 +8,6 @@ mod tests;
 use std::{
     error::Error,
     fmt::Write,
-    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -33,15 +32,17 @@ use url::Url;
 
 use crate::{
     body::{self, CollectError},
+    config::NamedFile,
     model::Secret,
+    spans::{self, Attribute},
 };
 
 /// Asks exactly the URL that it is given. Runs on whatever runtime it is called from, and keeps few connections.
 pub struct Fetcher {
     /// Roots to trust instead of the system's.
-    ca_file: Option<PathBuf>,
+    ca_file: Option<NamedFile>,
     plain: Client<HttpConnector, Full<Bytes>>,
-    /// Made at the first https URL: reading the system's roots takes long, and a file may come late.
+    /// Made at the first https URL: reading the system's roots takes long.
     secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
 }
 
@@ -108,9 +109,24 @@ impl ClientAuth {
     }
 }
 
+impl FetchError {
+    /// What kind of fault it is.
+    fn word(&self) -> &'static str {
+        match self {
+            FetchError::Url => "url",
+            FetchError::Roots(_) => "roots",
+            FetchError::Timeout(_) => "timeout",
+            FetchError::Connect(_) => "connect",
+            FetchError::Transport(_) => "transport",
+            FetchError::Status(_) => "status",
+            FetchError::TooLarge(_) => "too_large",
+        }
+    }
+}
+
 impl Fetcher {
     /// `ca_file`: a bundle of PEM certificates to trust instead of the system's.
-    pub fn new(ca_file: Option<PathBuf>) -> Fetcher {
+    pub fn new(ca_file: Option<NamedFile>) -> Fetcher {
         let plain = client(HttpConnector::new());
         Fetcher { ca_file, plain, secure: OnceLock::new() }
     }
@@ -220,6 +236,7 @@ impl Fetcher {
         for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, OURSELVES)] {
             request.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
         }
+        let span = spans::asking(request.method(), || told(url));
         let response = match url.scheme() {
             "http" => self.plain.request(request),
             "https" => self.secure()?.request(request),
@@ -240,14 +257,20 @@ impl Fetcher {
             })?;
             Ok(Called { status, headers, body })
         };
-        tokio::time::timeout(bounds.timeout, answer).await.unwrap_or(Err(FetchError::Timeout(bounds.timeout)))
+        let answer = tokio::time::timeout(bounds.timeout, answer).await;
+        let answer = answer.unwrap_or(Err(FetchError::Timeout(bounds.timeout)));
+        span.end(match &answer {
+            Ok(Called { status, .. }) | Err(FetchError::Status(status)) => Ok(*status),
+            Err(error) => Err(error.word()),
+        });
+        answer
     }
 
     fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, FetchError> {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
-        let config = tls(self.ca_file.as_deref())?;
+        let config = tls(self.ca_file.as_ref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_all_versions();
@@ -255,11 +278,19 @@ impl Fetcher {
     }
 }
 
+/// What a collector of traces is told of whoever is asked; never the path, which may be as secret as the query.
+fn told(url: &Url) -> Vec<Attribute> {
+    let mut attributes = vec![("url.scheme", url.scheme().to_owned().into())];
+    attributes.extend(url.host_str().map(|host| ("server.address", host.to_owned().into())));
+    attributes.extend(url.port_or_known_default().map(|port| ("server.port", port.into())));
+    attributes
+}
+
 /// TLS towards servers whose certificate is signed by one in `ca_file`, or by one of the system's roots.
 ///
 /// # Errors
 /// If there are no roots.
-pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, FetchError> {
+pub fn tls(ca_file: Option<&NamedFile>) -> Result<ClientConfig, FetchError> {
     let roots = match ca_file {
         Some(file) => Arc::new(roots_of(file).map_err(FetchError::Roots)?),
         None => system_roots()?,
@@ -284,10 +315,9 @@ where
         .build(connector)
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, String> {
+fn roots_of(file: &NamedFile) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(file.content()) {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }

@@ -75,9 +75,9 @@
 //!  6 auth grants
 //!  5 refresh
 //!  4 session authority
-//!  3 jwks
+//!  3 jwks otlp
 //!  2 dialect jose fetch rate telemetry
-//!  1 config body certificate
+//!  1 config body certificate spans
 //!  0 model json backoff crash
 //! ```
 #![forbid(unsafe_code)]
@@ -101,9 +101,12 @@ pub mod jose;
 pub mod json;
 pub mod jwks;
 pub mod model;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod proxy;
 pub mod rate;
 pub mod refresh;
 pub mod server;
 pub mod session;
+pub mod spans;
 pub mod telemetry;

@@ -1,10 +1,11 @@
 //! The words that every floor shares.
 
 pub mod build;
+mod random;
 mod token;
 pub mod words;
 
-pub use self::token::*;
+pub use self::{random::distinct, token::*};
 
 use std::{
     fmt,
@@ -185,11 +186,34 @@ pub struct Connection {
     /// The listener's name and limits when the connection was accepted: a reload may have moved or removed it since.
     pub listener: Arc<str>,
     pub head_limits: HeadLimits,
+    /// The listener decides for a proxy that asks in this way, and forwards nothing.
+    pub decision: Option<Questions>,
     /// The direct peer, or the one that a trusted PROXY header names.
     pub peer: Peer,
     pub tls: bool,
     /// The worker thread that carries the connection; it has upstream connections of its own.
     pub worker: usize,
+}
+
+/// How a proxy asks whether a request of its client may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Questions {
+    /// `auth_request`: `X-Original-Method`, `X-Original-URI` and `Host`.
+    Nginx,
+    /// Traefik's ForwardAuth, Caddy's `forward_auth`: `X-Forwarded-Method`, `X-Forwarded-Uri` and `X-Forwarded-Host`.
+    Forwarded,
+    /// `ext_authz` by HTTP: the question's own method, its path behind the prefix, and `Host`.
+    Envoy { path_prefix: Arc<str> },
+}
+
+impl Questions {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Questions::Nginx => "nginx",
+            Questions::Forwarded => "forwarded",
+            Questions::Envoy { .. } => "envoy",
+        }
+    }
 }
 
 /// What the head of a request may be.
@@ -223,11 +247,7 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// From 128 random bits.
     pub fn new(random: u128) -> RequestId {
-        let mut text = [0; 32];
-        for (at, digit) in text.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(random >> (124 - 4 * at)) as usize & 0xf];
-        }
-        let text = Bytes::copy_from_slice(&text);
+        let text = Bytes::copy_from_slice(&hexadecimal(random));
         RequestId(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
     }
 
@@ -247,11 +267,24 @@ impl RequestId {
     }
 }
 
+/// Every digit of `number`, in lower case.
+fn hexadecimal(number: u128) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (at, digit) in text.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 0xf];
+    }
+    text
+}
+
 /// The trace-id of a `traceparent` header: 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId([u8; 32]);
 
 impl TraceId {
+    pub fn new(id: u128) -> TraceId {
+        TraceId(hexadecimal(id))
+    }
+
     /// Reads a `traceparent` of version 00 or later (W3C Trace Context, section 3.2); `None` if it is malformed.
     pub fn of(traceparent: &HeaderValue) -> Option<TraceId> {
         let (version, rest) = traceparent.as_bytes().split_at_checked(3)?;

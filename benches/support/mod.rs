@@ -40,6 +40,7 @@ pub fn context() -> Context {
         connection: Arc::new(Connection {
             listener: "main".into(),
             head_limits: HeadLimits { bytes: 32 * 1024, count: 100 },
+            decision: None,
             peer: Peer::Unix,
             tls: false,
             worker: 0,

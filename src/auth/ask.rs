@@ -23,6 +23,7 @@ use crate::{
     fetch::{Bounds, FetchError, Fetcher},
     jose::{Claims, JwtError},
     model::UnixTime,
+    spans,
 };
 
 /// Asks one issuer about its tokens.
@@ -155,7 +156,7 @@ impl Asker {
         // Without the lock: a runtime that shuts down drops the flight here, which then takes the lock itself.
         let flying = Flying { shared: Arc::clone(&self.shared), digest, landing, permit: Some(permit) };
         // Detached: the answer is wanted by the others when the first who asked has hung up.
-        self.background.spawn(flying.run(token.to_owned()));
+        self.background.spawn(spans::carried(flying.run(token.to_owned())));
         Ok(flight)
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     config::{Client, LOCAL_ISSUER},
     model::{Context, GrantType, Secret},
     session::{Filter, Granted, Opening, Session, SessionId, Watched, record::RevocationReason},
+    spans,
     telemetry::{
         audit::{Entry, Event},
         metrics::Method,
@@ -241,10 +242,10 @@ impl Own {
         landing: watch::Sender<Option<Outcome>>,
     ) {
         let (own, client, cx) = (self.clone(), client.clone(), cx.clone());
-        self.sessions.background().spawn(async move {
+        self.sessions.background().spawn(spans::carried(async move {
             let _seat = seat;
             landing.send_replace(Some(own.fly(typed, &client, &cx).await));
-        });
+        }));
     }
 
     async fn fly(&self, typed: Typed, client: &Client, cx: &Context) -> Outcome {

@@ -14,6 +14,7 @@ use crate::{
     model::{Context, UnixTime},
     refresh::{NotRenewed, Renewals, Wanted, slides_from},
     session::{Access, Session, Sessions, Slid, Slide, tokens::Opaque},
+    spans,
     telemetry::{
         audit::{Entry, Event},
         metrics::{Metrics, Sliding},
@@ -152,14 +153,14 @@ impl Auth {
         let Some((own, opaque)) = self.own_opaque(token) else { return };
         let (own, metrics, slides) = (own.clone(), self.metrics.clone(), slides.clone());
         let background = own.sessions.background().clone();
-        background.spawn(async move {
+        background.spawn(spans::carried(async move {
             match own.prolong(opaque, &metrics).await {
                 Ok(Some(prolonged)) => drop(slides.slid.set(prolonged)),
                 // The next one who comes tries again.
                 Err(refusal) if refusal.reason == Reason::Undecided => slides.begun.store(false, Ordering::Relaxed),
                 Ok(None) | Err(_) => {}
             }
-        });
+        }));
     }
 
     /// The verdict on a token that was `refused` as over and may yet slide: the request waits for that.
@@ -177,7 +178,8 @@ impl Auth {
             return Err(refused);
         }
         let (beside, metrics) = (own.clone(), self.metrics.clone());
-        let flight = own.sessions.background().spawn(async move { beside.prolong(opaque, &metrics).await });
+        let flight = async move { beside.prolong(opaque, &metrics).await };
+        let flight = own.sessions.background().spawn(spans::carried(flight));
         match tokio::time::timeout(refresh.wait, flight).await {
             Ok(Ok(Ok(Some(_)))) => self.judge(token, policy, cx).await,
             Ok(Ok(Ok(None))) => Err(refused),

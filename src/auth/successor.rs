@@ -26,6 +26,7 @@ use crate::{
     model::{Context, Secret, UnixTime},
     refresh::slides_from,
     session::{Access, Session, SessionId, Succeed, Succeeded, about::About},
+    spans,
     telemetry::{
         audit::{Entry, Event},
         metrics::{Metrics, Sliding},
@@ -239,12 +240,12 @@ impl Auth {
             session,
         };
         // Detached: others wait for it, and what the session knows of is not to be lost.
-        own.sessions.background().spawn(async move {
+        own.sessions.background().spawn(spans::carried(async move {
             let outcome = flight.fly().await;
             // By now the cache has it.
             drop(landing);
             arrived.send_replace(Some(outcome));
-        });
+        }));
         Some(coming)
     }
 }

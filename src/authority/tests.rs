@@ -102,6 +102,7 @@ fn at(address: &str, after: u64) -> Context {
     let connection = Connection {
         listener: "main".into(),
         head_limits: HeadLimits { bytes: 1 << 15, count: 100 },
+        decision: None,
         peer: Peer::Unix,
         tls: false,
         worker: 0,

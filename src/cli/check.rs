@@ -4,16 +4,16 @@ use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 
-use super::{WRONG_SETTINGS, output, run};
+use super::{ConfigFile, WRONG_SETTINGS, output, run};
 use crate::{
-    app::App,
-    config::{self, KeyPath, Loaded, Origin, Segment, Warning},
+    app::load,
+    config::{self, Loaded, Warning},
 };
 
 /// Loads a configuration, holds it against everything that can be checked without starting, and prints the warnings.
 pub fn load(file: &Path) -> Result<Loaded, ExitCode> {
-    let loaded = read(file).map_err(|problems| {
-        eprintln!("{problems}");
+    let loaded = load::load(file, &run::environment()).map_err(|unusable| {
+        eprintln!("{}", unusable.problems);
         ExitCode::from(WRONG_SETTINGS)
     })?;
     for warning in &loaded.warnings {
@@ -22,36 +22,23 @@ pub fn load(file: &Path) -> Result<Loaded, ExitCode> {
     Ok(loaded)
 }
 
-/// As [`load`], silently.
-///
-/// # Errors
-/// Every problem, in words.
-pub fn read(file: &Path) -> Result<Loaded, String> {
-    let summary = |count| format!("\n{}: {count} problem(s)", file.display());
-    let mut loaded = config::load(file, &run::environment())
-        .map_err(|problems| format!("{problems}\n{}", summary(problems.list.len())))?;
-    let gaps = App::check(&loaded.config).map_err(|conflicts| {
-        let lines = conflicts.iter().map(|conflict| format!("{}: routes: {conflict}\n", file.display()));
-        lines.chain([summary(conflicts.len())]).collect::<String>()
-    })?;
-    App::check_theme(&loaded.config)
-        .map_err(|error| format!("{}: authority.{error}\n{}", file.display(), summary(1)))?;
-    loaded.warnings.extend(gaps.iter().map(|gap| {
-        let public = &loaded.config.routes[gap.public].name;
-        Warning {
-            path: KeyPath::from_iter([Segment::from("routes"), Segment::from(gap.protected)]),
-            origin: Origin::File { name: file.display().to_string().into(), line: 0, column: 0 },
-            message: format!("{gap} (route `{public}`)"),
-            remedy: format!("protect `{}` in the same way", gap.path),
-        }
-    }));
-    Ok(loaded)
+#[derive(Args)]
+pub struct CheckOptions {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Fail if there is a warning.
+    #[arg(long)]
+    deny_warnings: bool,
+    /// With --deny-warnings: the path of a warning that is known and meant, e.g. `upstreams[0].url`; may be repeated.
+    #[arg(long, value_name = "PATH", requires = "deny_warnings")]
+    accept: Vec<String>,
 }
 
-pub fn check(file: &Path) -> ExitCode {
+pub fn check(options: &CheckOptions) -> ExitCode {
     crate::app::install_crypto();
+    let file = &options.config.config;
     match load(file) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             let public = config.routes.iter().filter(|route| route.policy.is_none()).count();
             let summary = format!(
                 "{}: good. {} listener(s), {} issuer(s), {} upstream(s), {} route(s), {public} of them public; {} warning(s).\n",
@@ -62,6 +49,11 @@ pub fn check(file: &Path) -> ExitCode {
                 config.routes.len(),
                 warnings.len(),
             );
+            let denied = |warning: &Warning| !options.accept.contains(&warning.path.to_string());
+            if options.deny_warnings && warnings.iter().any(denied) {
+                eprintln!("{}: warnings are denied; --accept PATH lets one pass", file.display());
+                return ExitCode::from(DENIED);
+            }
             output::finish(output::print(&summary).map_err(Into::into))
         }
         Err(code) => code,
@@ -79,3 +71,6 @@ pub fn schema(options: &SchemaOptions) -> ExitCode {
     let text = if options.markdown { config::markdown() } else { format!("{:#}\n", config::schema()) };
     output::finish(output::print(&text).map_err(Into::into))
 }
+
+/// There are warnings, and they are denied.
+const DENIED: u8 = 2;

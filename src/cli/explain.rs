@@ -38,6 +38,9 @@ pub struct Question {
     /// The address that the request comes from.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     peer: IpAddr,
+    /// The listener that it comes to, by its name. Default: the first that forwards and speaks what the URL says.
+    #[arg(long, value_name = "NAME", conflicts_with = "dialect")]
+    listener: Option<String>,
     /// Print JSON, for machines.
     #[arg(long)]
     json: bool,
@@ -73,7 +76,7 @@ pub fn explain(question: &Question) -> ExitCode {
 fn ask(question: &Question, config: Config) -> Result<(Report, Option<Secret<String>>), BoxError> {
     let head = head_of(question, &config)?;
     let token = question.token_file.as_deref().map(read_token).transpose()?;
-    let connection = Arc::new(connection_of(question, &config));
+    let connection = Arc::new(connection_of(question, &config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let gate = App::gate_alone(config, &Time::default(), runtime.handle())?;
     let asked = explain::Question { head, token: token.clone(), connection };
@@ -113,20 +116,32 @@ fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
     Ok(request.into_parts().0)
 }
 
-/// On the first listener that speaks what the URL says.
-fn connection_of(question: &Question, config: &Config) -> Connection {
-    let tls_wanted = question.target.as_ref().and_then(Uri::scheme_str).map(|scheme| scheme == "https");
-    let fits = |listener: &Listener| tls_wanted.is_none_or(|wanted| wanted == listener.tls.is_some());
-    // A checked configuration has a listener.
-    let listener = config.listeners.iter().position(fits).unwrap_or(0);
-    let listener = &config.listeners[listener];
-    Connection {
+fn connection_of(question: &Question, config: &Config) -> Result<Connection, BoxError> {
+    let listener = listener_of(question, config)?;
+    Ok(Connection {
         listener: listener.name.clone(),
         head_limits: HeadLimits { bytes: listener.limits.header_bytes, count: listener.limits.header_count },
+        decision: listener.decision.clone(),
         peer: Peer::Tcp(SocketAddr::new(question.peer, 0)),
         tls: listener.tls.is_some(),
         worker: 0,
+    })
+}
+
+fn listener_of<'c>(question: &Question, config: &'c Config) -> Result<&'c Listener, BoxError> {
+    if let Some(name) = &question.listener {
+        let found = config.listeners.iter().find(|listener| *listener.name == **name);
+        return found.ok_or_else(|| {
+            let names: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
+            format!("there is no listener `{name}`; the configuration has {}", names.join(", ")).into()
+        });
     }
+    let tls_wanted = question.target.as_ref().and_then(Uri::scheme_str).map(|scheme| scheme == "https");
+    let fits = |listener: &&Listener| tls_wanted.is_none_or(|wanted| wanted == listener.tls.is_some());
+    let mut forwarding = config.listeners.iter().filter(|listener| listener.decision.is_none());
+    let found = forwarding.clone().find(fits).or_else(|| forwarding.next()).or(config.listeners.first());
+    // A checked configuration has one.
+    found.ok_or_else(|| "the configuration has no listener".into())
 }
 
 fn read_token(file: &Path) -> Result<Secret<String>, BoxError> {

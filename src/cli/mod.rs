@@ -48,16 +48,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+    /// Serve until SIGTERM or SIGINT; a changed configuration is taken over, and at once on SIGHUP.
     #[command(after_help = "Examples:\n  sidegate run -c sidegate.yaml\n  \
         SIDEGATE__LOG__FORMAT=text sidegate run -c sidegate.yaml\n\n\
         Exit codes: 0 drained, 1 could not start, 64 wrong settings.")]
     Run(ConfigFile),
     /// Check a configuration: every problem at once, with file, line, path and remedy.
-    #[command(
-        after_help = "Example:\n  sidegate check -c sidegate.yaml\n\nExit codes: 0 good (there may be warnings), 64 wrong settings."
-    )]
-    Check(ConfigFile),
+    #[command(after_help = "Examples:\n  sidegate check -c sidegate.yaml\n  \
+        sidegate check -c sidegate.yaml --deny-warnings --accept 'upstreams[0].url'\n\n\
+        Exit codes: 0 good (there may be warnings), 2 warnings that are denied, 64 wrong settings.")]
+    Check(check::CheckOptions),
     /// Show what happens to a request, step by step, and what the upstream would see.
     #[command(after_help = "Examples:\n  sidegate explain -c sidegate.yaml /orders/7\n  \
         sidegate explain -c sidegate.yaml -X POST --token-file token.txt https://api.example.com/orders\n  \
@@ -141,7 +141,7 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(file) => run::run(&file.config),
-        Command::Check(file) => check::check(&file.config),
+        Command::Check(options) => check::check(&options),
         Command::Explain(question) => explain::explain(&question),
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Schema(options) => check::schema(&options),

@@ -1,18 +1,14 @@
-//! `sidegate run`: serve until a signal, reload on another.
+//! `sidegate run`: serve until a signal, reload on another and when a file has changed.
 
-use std::{
-    path::{Path, PathBuf},
-    pin::pin,
-    process::ExitCode,
-};
+use std::{future::pending, path::Path, pin::pin, process::ExitCode};
 
 use super::{check, output};
 use crate::{
-    app::{self, App},
+    app::{self, App, reload::Watch},
     config::{Environment, Loaded},
     model::{BoxError, Time},
     server::{Signal, Signals},
-    telemetry::log::{self, Logging},
+    telemetry::log,
 };
 
 pub fn run(file: &Path) -> ExitCode {
@@ -26,47 +22,27 @@ pub fn run(file: &Path) -> ExitCode {
 fn serve(file: &Path, loaded: Loaded) -> Result<(), BoxError> {
     let logging = log::install(&loaded.config.log)?;
     let app = App::start(loaded.config, Time::default())?;
-    let file = PathBuf::from(file);
-    until_signalled(&app, || reload(&app, &file, &logging))
-}
-
-fn reload(app: &App, file: &Path, logging: &Logging) {
-    let outcome = match check::read(file) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                tracing::warn!("{warning}");
-            }
-            // Also the same audit file is opened anew: whoever rotates logs has moved the old one away.
-            let prepared = Logging::prepare(&loaded.config.log).map_err(BoxError::from);
-            let reloaded = prepared.and_then(|prepared| app.reload(loaded.config).map(|()| logging.apply(prepared)));
-            reloaded.map_err(|error| error.to_string())
-        }
-        Err(problems) => Err(problems),
-    };
-    match outcome {
-        Ok(()) => tracing::info!(file = %file.display(), "configuration taken over"),
-        Err(error) => {
-            tracing::error!(file = %file.display(), error, "the configuration was refused, the old one runs on");
-            app.reload_failed(error);
-        }
-    }
+    let mut watch = Watch::new(app.clone(), file, environment(), loaded.inputs, Some(logging));
+    until_signalled(&app, Some(&mut watch))
 }
 
 /// Blocks until SIGTERM or SIGINT and then until the drain is over; a second signal ends everything at once.
 ///
 /// # Errors
 /// If signals cannot be received, or the workers end by themselves.
-pub fn until_signalled(app: &App, reload: impl Fn()) -> Result<(), BoxError> {
+pub fn until_signalled(app: &App, mut watch: Option<&mut Watch>) -> Result<(), BoxError> {
     app.background().block_on(async {
         let mut signals = Signals::listen()?;
         let mut ended = pin!(app.drained());
         loop {
             tokio::select! {
-                signal = signals.next() => match signal {
-                    Signal::Stop => break,
-                    // Requests are carried by other threads.
-                    Signal::Reload => tokio::task::block_in_place(&reload),
+                // Requests are carried by other threads than the one that reads and builds here.
+                signal = signals.next() => match (signal, &mut watch) {
+                    (Signal::Stop, _) => break,
+                    (Signal::Reload, Some(watch)) => tokio::task::block_in_place(|| watch.force()),
+                    (Signal::Reload, None) => {}
                 },
+                watch = due(watch.as_deref_mut()) => tokio::task::block_in_place(|| watch.beat()),
                 _ = &mut ended => return Err("the workers ended by themselves".into()),
             }
         }
@@ -84,6 +60,17 @@ pub fn until_signalled(app: &App, reload: impl Fn()) -> Result<(), BoxError> {
         tracing::info!(finished = summary.finished, cut = summary.cut, "drained");
         Ok(())
     })
+}
+
+/// Returns `watch` when it is to look at the files.
+async fn due<'w>(watch: Option<&'w mut Watch>) -> &'w mut Watch {
+    match watch {
+        Some(watch) => {
+            watch.due().await;
+            watch
+        }
+        None => pending().await,
+    }
 }
 
 pub fn environment() -> Environment {

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Account, Consinco, DeclaredPlace, Rate, Redex, RedisStore, Remote};
+use super::{Account, Consinco, DeclaredPlace, NamedFile, Rate, Redex, RedisStore, Remote};
 use crate::model::{GrantType, Scope, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +160,7 @@ pub struct User {
 pub struct HttpUsers {
     pub url: Url,
     pub token: Option<Secret<String>>,
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     pub timeout: Duration,
 }
 
@@ -168,7 +168,7 @@ pub struct HttpUsers {
 pub struct LdapUsers {
     pub url: Url,
     pub start_tls: bool,
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     /// Holds `{username}` exactly once.
     pub bind_dn: String,
     /// Claim to attribute.

@@ -1,6 +1,7 @@
 //! Settings → [`Config`], or every problem at once.
 
 mod authority;
+mod decision;
 mod declared;
 mod files;
 mod internal_jwt;
@@ -14,15 +15,17 @@ mod section;
 mod sides;
 mod store;
 mod successors;
+mod traces;
 mod upstreams;
 mod urls;
+mod weak;
 
 use std::path::Path;
 
 use self::section::{Notes, Section};
 pub use self::urls::is_trusted;
 use super::{
-    Config,
+    Config, Inputs,
     place::{Problem, Warning},
     settings::Settings,
     tree::Node,
@@ -33,15 +36,17 @@ pub(super) struct Checked {
     pub config: Option<Config>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,
+    pub inputs: Inputs,
 }
 
-/// Checks `settings`, which were read from `root`; the paths in it are relative to `base`.
-pub(super) fn check(settings: &Settings, root: &Node, base: &Path) -> Checked {
-    let notes = Notes::default();
+/// Checks `settings`, which were read from `root`; the paths in it are relative to `base`. `inputs` is what was read
+/// before.
+pub(super) fn check(settings: &Settings, root: &Node, base: &Path, inputs: Inputs) -> Checked {
+    let notes = Notes::after(inputs);
     let section = Section::root(&notes, root, base);
     let config = build(settings, &section);
-    let (problems, warnings) = notes.into_parts();
-    Checked { config: config.filter(|_| problems.is_empty()), problems, warnings }
+    let (problems, warnings, inputs) = notes.into_parts();
+    Checked { config: config.filter(|_| problems.is_empty()), problems, warnings, inputs }
 }
 
 fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
@@ -64,12 +69,16 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
     if let (Some(Some(headers)), Some(routes)) = (&successors, &mut routes) {
         successors::expose(headers, routes);
     }
+    let of_own = authority.as_ref().and_then(Option::as_ref);
+    decision::warn(listeners.as_deref(), routes.as_deref(), of_own, root);
     let cache = running::cache(&settings.cache, &root.key("cache"));
     let log = running::log(&settings.log, &root.key("log"));
+    let traces = traces::check(&settings.traces, &root.key("traces"));
     let resource = running::resource(&settings.resource, &root.key("resource"));
+    let watch = running::watch(&settings.reload, &root.key("reload"));
     let drain = running::drain(&settings.drain, &root.key("drain"));
     let workers = running::workers(settings.workers, &root.key("workers"));
-    Some(Config {
+    let config = Config {
         listeners: listeners?,
         health: health?,
         admin: admin?,
@@ -86,8 +95,12 @@ fn build(settings: &Settings, root: &Section<'_>) -> Option<Config> {
         routes: routes?,
         cache,
         log: log?,
+        traces: traces?,
         resource: resource?,
+        watch,
         drain,
         workers,
-    })
+    };
+    weak::warn_of_published(&config, root);
+    Some(config)
 }

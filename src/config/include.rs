@@ -1,14 +1,10 @@
 //! Lists of the authority that stand in files of their own.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use super::{
     environment::{Environment, apply_overrides},
+    inputs::Inputs,
     place::{KeyPath, Origin, Problem, Segment},
     suggest::{nearest, sentence},
     tree::{self, Content, LONGEST_FILE, Node, Scalar},
@@ -28,6 +24,7 @@ pub(super) fn include_lists(
     root: &mut Node,
     base: &Path,
     environment: &Environment,
+    inputs: &mut Inputs,
     problems: &mut Vec<Problem>,
 ) -> Vec<Source> {
     let mut named = root.clone();
@@ -51,7 +48,7 @@ pub(super) fn include_lists(
         }
         let file = base.join(file);
         let name: Arc<str> = file.display().to_string().into();
-        let text = match read(&file) {
+        let text = match read(&file, inputs) {
             Ok(text) => text,
             Err(error) => {
                 problems.push(problem(origin, format!("the file cannot be read: {}", words(&error)), String::new()));
@@ -106,10 +103,9 @@ fn key_path(keys: &[&str]) -> KeyPath {
 }
 
 /// The text of `file`, or one byte more than is allowed of it, so that a file which is too long is seen as such.
-pub(super) fn read(file: &Path) -> io::Result<String> {
-    let mut source = String::new();
-    File::open(file)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut source)?;
-    Ok(source)
+pub(super) fn read(file: &Path, inputs: &mut Inputs) -> io::Result<String> {
+    let mut content = inputs.read(file, LONGEST_FILE as u64)?;
+    String::from_utf8(std::mem::take(&mut *content)).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 fn words(error: &io::Error) -> String {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
-    Config,
+    Config, Inputs,
     check::check,
     decode::{MOST_PROBLEMS, RENAMED, decode},
     environment::{Environment, apply_overrides},
@@ -19,6 +19,8 @@ use super::{
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Warning>,
+    /// What it was read from.
+    pub inputs: Inputs,
 }
 
 /// Reads, decodes and checks `file`. Files that it names are read too; relative ones beside it.
@@ -28,16 +30,20 @@ pub struct Loaded {
 pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Problems> {
     let name = file.display().to_string();
     let base = file.parent().unwrap_or(Path::new(""));
-    let source = include::read(file).map_err(|error| Problems {
-        list: vec![Problem {
-            path: KeyPath::default(),
-            origin: Origin::File { name: name.as_str().into(), line: 0, column: 0 },
-            message: format!("cannot be read: {error}"),
-            remedy: String::new(),
-        }],
-        lines: BTreeMap::new(),
-    })?;
-    load_str(&source, &name, base, environment)
+    let mut inputs = Inputs::default();
+    match include::read(file, &mut inputs) {
+        Ok(source) => read(&source, &name, base, environment, inputs),
+        Err(error) => Err(Problems {
+            list: vec![Problem {
+                path: KeyPath::default(),
+                origin: Origin::File { name: name.as_str().into(), line: 0, column: 0 },
+                message: format!("cannot be read: {error}"),
+                remedy: String::new(),
+            }],
+            lines: BTreeMap::new(),
+            inputs,
+        }),
+    }
 }
 
 /// Decodes and checks `source`, which messages call `name`; relative paths in it start from `base`.
@@ -45,18 +51,32 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 /// # Errors
 /// Every problem that could be found, not only the first one.
 pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    read(source, name, base, environment, Inputs::default())
+}
+
+/// `inputs` is what was read before.
+fn read(
+    source: &str,
+    name: &str,
+    base: &Path,
+    environment: &Environment,
+    mut inputs: Inputs,
+) -> Result<Loaded, Problems> {
     let name: Arc<str> = name.into();
     let mut root = match tree::parse(source, &name) {
         Ok(root) => root,
-        Err(problem) => return Err(Problems { lines: report::lines_of_text(source, &problem), list: vec![problem] }),
+        Err(problem) => {
+            return Err(Problems { lines: report::lines_of_text(source, &problem), list: vec![problem], inputs });
+        }
     };
     if matches!(root.content, Content::Scalar(Scalar::Null)) {
         root.content = Content::Mapping(Vec::new());
     }
     let mut sources = vec![Source { name: name.clone(), text: source.to_owned() }];
-    let shown = |list: Vec<Problem>, root: &Node, sources: &[Source]| Problems {
+    let shown = |list: Vec<Problem>, root: &Node, sources: &[Source], inputs: Inputs| Problems {
         lines: report::Shown::new(sources, root).lines_for(&list),
         list,
+        inputs,
     };
     if !matches!(root.content, Content::Mapping(_)) {
         let problem = Problem {
@@ -65,11 +85,11 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
             message: "a configuration is a mapping".into(),
             remedy: "it starts for example with listeners:".into(),
         };
-        return Err(shown(vec![problem], &root, &sources));
+        return Err(shown(vec![problem], &root, &sources, inputs));
     }
     let mut problems = Vec::new();
     tree::expand_all(&mut root, &KeyPath::default(), environment, &mut problems);
-    sources.extend(include_lists(&mut root, base, environment, &mut problems));
+    sources.extend(include_lists(&mut root, base, environment, &mut inputs, &mut problems));
     let mut left_out: Vec<KeyPath> = problems.iter().map(|problem| problem.path.clone()).collect();
     apply_overrides(&mut root, environment, &mut problems);
     let whole = root.clone(); // with what the decoder leaves out, for it must not be shown all the same
@@ -78,21 +98,22 @@ pub fn load_str(source: &str, name: &str, base: &Path, environment: &Environment
     let mut answer = None;
     if let Some(decoded) = decoded {
         left_out.extend(decoded.pruned);
-        let checked = check(&decoded.value, &root, base);
+        let checked = check(&decoded.value, &root, base, inputs);
+        inputs = checked.inputs;
         // What is missing only because it was left out above is not a second mistake.
         let own =
             |problem: &Problem| !left_out.iter().any(|out| problem.path.is_within(out) || out.is_within(&problem.path));
         problems.extend(checked.problems.into_iter().filter(own));
         let mut warnings = checked.warnings;
         warnings.sort_by_key(|warning| by_place(warning, &sources));
-        answer = checked.config.map(|config| Loaded { config, warnings });
+        answer = checked.config.map(|config| (config, warnings));
     }
     match answer {
-        Some(loaded) if problems.is_empty() => Ok(loaded),
+        Some((config, warnings)) if problems.is_empty() => Ok(Loaded { config, warnings, inputs }),
         _ => {
             problems.sort_by_key(|problem| by_place(problem, &sources));
             problems.truncate(MOST_PROBLEMS);
-            Err(shown(problems, &whole, &sources))
+            Err(shown(problems, &whole, &sources, inputs))
         }
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::model::Secret;
+use crate::model::{Questions, Secret};
 
 mod authority;
 mod check;
@@ -20,9 +20,11 @@ mod dialects;
 mod environment;
 mod expand;
 mod include;
+mod inputs;
 mod inquiry;
 mod load;
 mod master_ring;
+mod named_file;
 mod place;
 mod redis;
 mod remote;
@@ -34,6 +36,7 @@ mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod tree;
 mod units;
 
@@ -43,12 +46,15 @@ pub use self::{
     declared::{DeclaredDialect, DeclaredPlace},
     dialects::*,
     environment::Environment,
+    inputs::Inputs,
     inquiry::*,
     load::{Loaded, load, load_str},
+    named_file::NamedFile,
     place::{KeyPath, Origin, Problem, Problems, Segment, Warning},
     redis::*,
     remote::*,
     schema::{markdown, schema},
+    traces::*,
 };
 
 /// Everything that `app` needs; every reference between sections is resolved and valid.
@@ -74,10 +80,42 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub cache: Cache,
     pub log: Log,
+    /// `None`: nobody is told of spans.
+    pub traces: Option<Otlp>,
     pub resource: Resource,
+    /// How often the files are looked at; `None`: a reload is asked for by signal.
+    pub watch: Option<Duration>,
     pub drain: Drain,
     /// Number of worker threads, at least 1.
     pub workers: usize,
+}
+
+impl Config {
+    /// The sections that say something else than those of `old`.
+    pub fn changed_since(&self, old: &Config) -> Vec<&'static str> {
+        let differs = [
+            ("listeners", self.listeners != old.listeners),
+            ("health", self.health != old.health),
+            ("admin", self.admin != old.admin),
+            ("trusted_proxies", self.trusted_proxies != old.trusted_proxies),
+            ("issuers", self.issuers != old.issuers),
+            ("authority", self.authority != old.authority),
+            ("dialects", self.dialects != old.dialects),
+            ("store", self.store != old.store),
+            ("keys", self.keys != old.keys),
+            ("refresh", self.refresh != old.refresh || self.successors != old.successors),
+            ("internal_jwt", self.internal_jwt != old.internal_jwt),
+            ("upstreams", self.upstreams != old.upstreams),
+            ("routes", self.routes != old.routes),
+            ("cache", self.cache != old.cache),
+            ("log", self.log != old.log),
+            ("resource", self.resource != old.resource),
+            ("reload", self.watch != old.watch),
+            ("drain", self.drain != old.drain),
+            ("workers", self.workers != old.workers),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    }
 }
 
 /// Where a listener binds.
@@ -113,6 +151,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// A PROXY protocol header (v1 or v2) must come first, and only from a trusted peer.
     pub proxy_protocol: bool,
+    /// It decides for a proxy that asks in this way, and forwards nothing.
+    pub decision: Option<Questions>,
     pub limits: Limits,
 }
 
@@ -125,8 +165,8 @@ pub struct Protocols {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
-    pub certificate_file: PathBuf,
-    pub key_file: PathBuf,
+    pub certificate_file: NamedFile,
+    pub key_file: NamedFile,
     pub client_certificates: ClientCertificates,
     pub min_version: TlsVersion,
 }
@@ -134,8 +174,8 @@ pub struct ListenerTls {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientCertificates {
     Off,
-    Optional { ca_file: PathBuf },
-    Required { ca_file: PathBuf },
+    Optional { ca_file: NamedFile },
+    Required { ca_file: NamedFile },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +210,7 @@ pub struct Issuer {
     pub token_type_required: bool,
     pub leeway: Duration,
     pub required: bool,
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     pub refresh_interval: Duration,
     pub max_stale: Duration,
     /// How tokens are judged that its keys cannot judge.
@@ -182,7 +222,8 @@ pub enum KeySource {
     /// The URL of the discovery document.
     Discovery(Url),
     JwksUri(Url),
-    JwksFile(PathBuf),
+    /// Read again like a URL; a reload starts anew if its content has changed.
+    JwksFile(NamedFile),
     /// A secret shared with a named legacy issuer: HS256, HS384, HS512.
     Shared(Secret<Vec<u8>>),
     /// Opaque tokens only.
@@ -227,10 +268,10 @@ pub enum Target {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UpstreamTls {
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     pub server_name: Option<String>,
     /// Certificate and key for mutual TLS.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(NamedFile, NamedFile)>,
 }
 
 /// What is put on the forwarded request in place of the client's `Authorization`.

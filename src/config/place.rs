@@ -126,6 +126,8 @@ impl fmt::Display for Problem {
 pub struct Problems {
     pub list: Vec<Problem>,
     pub(super) lines: super::report::Lines,
+    /// What was read all the same.
+    pub inputs: super::Inputs,
 }
 
 impl fmt::Display for Problems {

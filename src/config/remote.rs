@@ -1,12 +1,12 @@
 //! The authority outside, checked.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::{DeclaredDialect, Issuer};
+use super::{DeclaredDialect, Issuer, NamedFile};
 use crate::model::{Grant, GrantType, Scope, Secret};
 
 /// An authority outside that vouches in our place.
@@ -22,7 +22,7 @@ pub struct Remote {
     pub pass_through: bool,
     /// Users and clients prove themselves here, and their [`Account`] is used there.
     pub mapped: bool,
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<NamedFile>,
     pub timeout: Duration,
     /// Asked of it at once: so many to begin sessions, and so many to renew them.
     pub max_concurrent: usize,

@@ -9,6 +9,7 @@ mod remote;
 mod routes;
 mod running;
 mod store;
+mod traces;
 mod upstreams;
 
 use schemars::JsonSchema;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 pub use self::{
     authority::*, declared::*, dialects::*, issuers::*, listeners::*, remote::*, routes::*, running::*, store::*,
-    upstreams::*,
+    traces::*, upstreams::*,
 };
 pub use super::units::{Pairs, Size, Span};
 
@@ -55,8 +56,12 @@ pub struct Settings {
     pub cache: Cache,
     /// What is logged.
     pub log: Log,
+    /// Who is told of the way of requests.
+    pub traces: Traces,
     /// RFC 9728 metadata, named in the challenges.
     pub resource: Resource,
+    /// How a new configuration is taken over while the program runs.
+    pub reload: Reload,
     /// How the program ends.
     pub drain: Drain,
     /// Worker threads; 0: as many as the CPU quota allows, at least one. Default: 0.

@@ -10,7 +10,7 @@ mod declared;
 mod decoding;
 mod dialects;
 mod examples;
-mod files;
+pub(super) mod files;
 mod issuers;
 mod listeners;
 mod outside;
@@ -22,6 +22,7 @@ mod routes;
 mod secrets;
 mod service;
 mod upstreams;
+mod warnings;
 
 /// Loads `source` as `c.yaml` with these variables.
 fn load_with(source: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {

@@ -3,7 +3,9 @@
 //! The request is rehearsed first: [`Gate::rehearse`] is what serves requests, up to the first byte to the upstream.
 //! Its outcome says where the way ends; the steps are told from the same functions that it is made of.
 
+mod afterwards;
 pub mod dialect;
+mod jwt;
 mod own;
 mod renewal;
 mod route;
@@ -11,6 +13,7 @@ mod sight;
 mod steps;
 mod text;
 mod token;
+mod told;
 mod verdict;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
 
-pub use self::{sight::Sight, text::write, verdict::Verdict};
+pub use self::{sight::Sight, text::write, told::Told, verdict::Verdict};
 use self::{steps::Teller, verdict::place_of};
 use crate::{
     gate::Gate,
@@ -40,6 +43,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What the upstream would see; none if it would hear nothing.
     pub upstream: Option<Sight>,
+    /// What a proxy that asks would be told; none if nobody asks, or the answer is no.
+    pub answer: Option<Told>,
     pub verdict: Verdict,
 }
 
@@ -97,7 +102,8 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
     Ok(Report {
         request: asked,
         steps: teller.steps,
-        upstream: Sight::of(gate, &rehearsal),
+        upstream: Sight::of(gate, &head, &rehearsal),
+        answer: Told::of(gate, &rehearsal),
         verdict: Verdict::of(gate, &rehearsal),
     })
 }

@@ -7,7 +7,8 @@ use crate::{
     config::Route,
     gate::{Gate, Outcome},
     proxy::{
-        ProxyError, headers, path,
+        ProxyError, headers,
+        path::{self, CanonicalPath},
         routes::{But, RouteError},
     },
 };
@@ -51,23 +52,50 @@ pub fn tell(
         }
         _ => {
             let near = routes.near(&config.routes, host, &path, &head.method);
-            near.into_iter()
-                .map(|near| {
-                    let route = &config.routes[near.route];
-                    let but = match near.but {
-                        But::Method => format!("but only with {}", methods(route)),
-                        But::Host => format!("but only of {}", route.hosts.join(", ")),
-                        But::LastSlash if path.as_str().ends_with('/') => "but only without the last slash".to_owned(),
-                        But::LastSlash => "but only with a slash at the end".to_owned(),
-                        But::LetterCase => "but only in other letter case".to_owned(),
-                    };
-                    Detail::plain(format!("`{}` covers {}, {but}", route.name, near.pattern))
-                })
-                .take(MOST_DETAILS)
-                .collect()
+            if near.is_empty() {
+                far(gate, host, &path, &head.method)
+            } else {
+                near.into_iter()
+                    .map(|near| {
+                        let route = &config.routes[near.route];
+                        let but = match near.but {
+                            But::Method => format!("but only with {}", methods(route)),
+                            But::Host => format!("but only of {}", route.hosts.join(", ")),
+                            But::LastSlash if path.as_str().ends_with('/') => {
+                                "but only without the last slash".to_owned()
+                            }
+                            But::LastSlash => "but only with a slash at the end".to_owned(),
+                            But::LetterCase => "but only in other letter case".to_owned(),
+                        };
+                        Detail::plain(format!("`{}` covers {}, {but}", route.name, near.pattern))
+                    })
+                    .take(MOST_DETAILS)
+                    .collect()
+            }
         }
     };
     (String::new(), details)
+}
+
+/// Where no route misses by one thing only.
+fn far(gate: &Gate, host: &str, path: &CanonicalPath<'_>, method: &Method) -> Vec<Detail> {
+    let routes = &gate.config().routes;
+    let nearest = gate.proxy().routes().nearest(routes, host, path, method);
+    let told = nearest.into_iter().map(|far| {
+        let route = &routes[far.route];
+        let mut misses = Vec::new();
+        if !far.path {
+            misses.push("this path".to_owned());
+        }
+        if !far.host {
+            misses.push(format!("this host (it is of {})", route.hosts.join(", ")));
+        }
+        if !far.method {
+            misses.push(format!("this method (it takes {})", methods(route)));
+        }
+        Detail::plain(format!("`{}` covers {}: not {}", route.name, far.pattern, misses.join(", not ")))
+    });
+    told.take(MOST_DETAILS).collect()
 }
 
 /// What the route takes.

@@ -1,11 +1,11 @@
 //! What the upstream would see.
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Credential, Target},
+    config::{Credential, Route, Target},
     gate::{Gate, Outcome, Rehearsal, status::shown_place},
     jose::peek,
     telemetry::reason::Reason,
@@ -22,19 +22,33 @@ pub struct Sight {
     pub credential: String,
     /// Credentials are shown as `…`.
     pub headers: Vec<(String, String)>,
+    /// Those of them that are not the client's: it sent none of that name, or another value.
+    pub set: Vec<String>,
+    /// What the client sent and the upstream does not see, or sees with a value of sidegate's.
+    pub removed: Vec<Removed>,
     /// What the internal JWT says.
     pub internal_jwt: Option<Map<String, Value>>,
 }
 
+/// A header of the client that did not go on as it came.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    pub name: String,
+    pub why: &'static str,
+    /// Sidegate says something under this name in its place.
+    pub replaced: bool,
+}
+
 impl Sight {
-    /// `None` where the upstream hears nothing.
-    pub fn of(gate: &Gate, rehearsal: &Rehearsal) -> Option<Sight> {
+    /// `None` where the upstream hears nothing. `asked`: the head as it came.
+    pub fn of(gate: &Gate, asked: &Parts, rehearsal: &Rehearsal) -> Option<Sight> {
         let Ok(Outcome::Forward { route }) = rehearsal.outcome else { return None };
+        let removed = removed(gate, asked, rehearsal, route);
         let route = &gate.config().routes[route];
         let upstream = &gate.config().upstreams[route.upstream];
         let head = &rehearsal.head;
         let shown = |(name, value): (&HeaderName, &HeaderValue)| {
-            let secret = *name == route.token.header || CREDENTIALS.contains(name) || value.is_sensitive();
+            let secret = is_credential(name, value, route);
             let name = if upstream.http2 && *name == header::HOST { ":authority" } else { name.as_str() };
             (name.to_owned(), if secret { hidden(value) } else { text(value) })
         };
@@ -50,9 +64,46 @@ impl Sight {
             target: head.uri.to_string(),
             credential: credential(&upstream.credential, rehearsal.seen.reason == Some(Reason::Allowed)),
             headers: head.headers.iter().map(shown).collect(),
+            set: set(asked, head),
+            removed,
             internal_jwt,
         })
     }
+}
+
+/// Whether both have the same values of `name`.
+fn agree(name: &HeaderName, one: &Parts, other: &Parts) -> bool {
+    one.headers.get_all(name).iter().eq(other.headers.get_all(name).iter())
+}
+
+fn set(asked: &Parts, seen: &Parts) -> Vec<String> {
+    seen.headers.keys().filter(|name| !agree(name, asked, seen)).map(ToString::to_string).collect()
+}
+
+fn removed(gate: &Gate, asked: &Parts, rehearsal: &Rehearsal, route: usize) -> Vec<Removed> {
+    let seen = &rehearsal.head;
+    let changed = asked.headers.keys().filter(|name| !agree(name, asked, seen));
+    changed
+        .map(|name| {
+            let why = gate.proxy().why_dropped(name, &asked.headers, route, &rehearsal.cx);
+            Removed {
+                name: name.to_string(),
+                why: match why {
+                    Some(why) => why.as_str(),
+                    None if *name == header::COOKIE => {
+                        "cookies of sidegate's own pages are in it, or several are joined"
+                    }
+                    None if *name == header::HOST => "the route names another host",
+                    None => "this request carries it only once it is judged, or sidegate writes it itself",
+                },
+                replaced: seen.headers.contains_key(name),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn is_credential(name: &HeaderName, value: &HeaderValue, route: &Route) -> bool {
+    *name == route.token.header || CREDENTIALS.contains(name) || value.is_sensitive()
 }
 
 /// In words. `admitted`: somebody was vouched for, and nothing of ours goes out for anybody else.
@@ -72,14 +123,14 @@ fn credential(credential: &Credential, admitted: bool) -> String {
 }
 
 /// `Bearer …`: the scheme is no secret.
-fn hidden(value: &HeaderValue) -> String {
+pub(super) fn hidden(value: &HeaderValue) -> String {
     match text(value).split_once(' ') {
         Some((scheme @ ("Bearer" | "Basic"), _)) => format!("{scheme} …"),
         _ => "…".to_owned(),
     }
 }
 
-fn text(value: &HeaderValue) -> String {
+pub(super) fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 

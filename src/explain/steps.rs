@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use http::{header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 
-use super::{Detail, Mark, Step, route, token, verdict::Place, word};
+use super::{Detail, Mark, Step, afterwards, route, token, verdict::Place, word};
 use crate::{
-    config::{Preflight, Rate, Route},
+    config::{Cors, Preflight, Rate, Route},
     gate::{Gate, Outcome, Rehearsal},
     proxy::{cors, headers, path},
 };
@@ -43,8 +43,12 @@ impl Teller<'_> {
         );
         self.step("limits", Place::Limits, limits, Vec::new())?;
         if matches!(self.rehearsal.outcome, Ok(Outcome::Document)) {
-            self.note("documents", Mark::Good, "sidegate serves this one itself, to everybody", Vec::new());
+            let (says, details) = own(self.rehearsal.seen.endpoint.as_deref());
+            self.note("documents", Mark::Good, says, details);
             return Break(());
+        }
+        if self.place == Some(Place::Documents) {
+            return self.step("documents", Place::Documents, String::new(), Vec::new());
         }
         self.note("documents", Mark::Skipped, "none of sidegate's own", Vec::new());
         let host = headers::one_host(&self.head.uri, &self.head.headers).unwrap_or_default().to_owned();
@@ -68,7 +72,11 @@ impl Teller<'_> {
 
     fn preflight(&mut self, route: &Route) -> ControlFlow<()> {
         if cors::preflight_method(&self.head.method, &self.head.headers).is_none() {
-            self.note("cors", Mark::Skipped, "not a preflight", Vec::new());
+            let says = match &route.cors {
+                None => "not a preflight, and this route answers no scripts of other origins".to_owned(),
+                Some(cors) => readers(cors, cors::the_origin(&self.head.headers)),
+            };
+            self.note("cors", Mark::Skipped, says, Vec::new());
             return Continue(());
         }
         let (mark, says) = match route.preflight {
@@ -76,6 +84,9 @@ impl Teller<'_> {
             Preflight::Forward => (Mark::Good, "a preflight, forwarded without asking for a token"),
             Preflight::Ignore => (Mark::Skipped, "a preflight, which this route treats like any other request"),
         };
+        if self.place == Some(Place::Preflight) {
+            return self.step("cors", Place::Preflight, String::new(), Vec::new());
+        }
         let answer = route.cors.as_ref().filter(|_| route.preflight == Preflight::Answer);
         let details = answer.map(|cors| cors::preflight(cors, &self.head.headers)).unwrap_or_default();
         let details = details
@@ -121,7 +132,14 @@ impl Teller<'_> {
         if !route.add_prefix.is_empty() {
             says.push_str(&format!(", with {} in front", route.add_prefix));
         }
-        self.step("upstream", Place::Upstream, says, Vec::new())
+        let Some(questions) = &self.rehearsal.cx.connection.decision else {
+            return self.step("upstream", Place::Upstream, says, afterwards::tell(route));
+        };
+        says.push_str(", to which the proxy that asks forwards");
+        self.step("upstream", Place::Upstream, says, Vec::new())?;
+        let listener = &self.rehearsal.cx.connection.listener;
+        let says = format!("listener `{listener}` decides (`{}`) and forwards nothing", questions.as_str());
+        self.step("decision", Place::Answer, says, Vec::new())
     }
 
     /// A step that may be the last: `says` holds where it is not, and the error's own word where it is.
@@ -151,4 +169,26 @@ impl Teller<'_> {
     pub(super) fn note(&mut self, step: &'static str, mark: Mark, says: impl Into<String>, details: Vec<Detail>) {
         self.steps.push(Step { step, mark, says: says.into(), details });
     }
+}
+
+/// What is said of a path of sidegate's own.
+fn own(endpoint: Option<&str>) -> (String, Vec<Detail>) {
+    match endpoint {
+        None => ("sidegate serves this document itself, to everybody, before any route".to_owned(), Vec::new()),
+        Some(name) => (
+            format!("`{name}`, an endpoint of sidegate's own, which comes before any route"),
+            vec![Detail::plain(
+                "what it does with a token request, `sidegate explain --dialect NAME --body FILE` tells",
+            )],
+        ),
+    }
+}
+
+/// Whether a script may read the answer.
+fn readers(cors: &Cors, origin: Option<&HeaderValue>) -> String {
+    let Some(origin) = origin else { return "not a preflight, and without one `Origin`: no script asks".to_owned() };
+    let mut answer = HeaderMap::new();
+    cors::decorate(cors, Some(origin), &mut answer);
+    let may = if answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) { "may" } else { "may not" };
+    format!("not a preflight; scripts of {} {may} read the answer", String::from_utf8_lossy(origin.as_bytes()))
 }

@@ -19,6 +19,14 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
         for (name, value) in &sight.headers {
             writeln!(out, "    {name}: {}", plain(value))?;
         }
+        writeln!(out, "\nSidegate set {}.", sight.set.join(", "))?;
+        if !sight.removed.is_empty() {
+            writeln!(out, "It took these from what the client sent:\n")?;
+        }
+        for header in &sight.removed {
+            let instead = if header.replaced { ", and says its own" } else { "" };
+            writeln!(out, "    {}: {}{instead}", header.name, header.why)?;
+        }
         writeln!(out, "\nIts credential is {}.", plain(&sight.credential))?;
         if let Some(claims) = &sight.internal_jwt {
             writeln!(out, "\nThe internal JWT says:\n")?;
@@ -28,8 +36,25 @@ pub fn write(out: &mut impl Write, report: &Report, colour: bool) -> fmt::Result
             }
         }
     }
+    if let Some(told) = &report.answer {
+        writeln!(out, "\nThe proxy that asks would be told:\n\n    {}", told.status)?;
+        for (name, value) in &told.headers {
+            writeln!(out, "    {name}: {}", plain(value))?;
+        }
+        writeln!(out, "\nIt copies {} to its client's request.", told.copied.join(", "))?;
+        if !told.removed.is_empty() {
+            writeln!(out, "It removes {} from it, which the answer does not have.", told.removed.join(", "))?;
+        }
+    }
     writeln!(out)?;
     match &report.verdict {
+        Verdict::Allowed { route, would_be: None } => {
+            writeln!(out, "{}: by route `{route}`; the proxy that asks forwards it.", paint.good("Allowed"))
+        }
+        Verdict::Allowed { route, would_be: Some(refused) } => {
+            writeln!(out, "{}: route `{route}` only observes. If it enforced:", paint.good("Allowed"))?;
+            write_refused(out, refused, &paint)
+        }
         Verdict::Forwarded { route, would_be: None } => {
             writeln!(out, "{}: by route `{route}`.", paint.good("Forwarded"))
         }

@@ -19,6 +19,12 @@ pub enum Verdict {
         /// With `mode: observe`: what the client would be told if the route enforced its policy.
         would_be: Option<Refused>,
     },
+    /// A proxy asks, and may forward it itself.
+    Allowed {
+        route: String,
+        /// As with [`Verdict::Forwarded`].
+        would_be: Option<Refused>,
+    },
     /// By sidegate itself.
     Answered {
         what: &'static str,
@@ -41,15 +47,19 @@ pub struct Refused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Limits,
+    Documents,
     Host,
     Path,
     Route,
+    Preflight,
     Rates,
     Body,
     Token,
     Validation,
     Policy,
     Upstream,
+    /// What a proxy that asks is told.
+    Answer,
 }
 
 impl Verdict {
@@ -57,14 +67,12 @@ impl Verdict {
         match &rehearsal.outcome {
             Ok(Outcome::Document) => Verdict::Answered { what: "a document of its own" },
             Ok(Outcome::Preflight { .. }) => Verdict::Answered { what: "a preflight, with 204" },
-            Ok(Outcome::Forward { route }) => Verdict::Forwarded {
-                route: gate.config().routes[*route].name.to_string(),
-                would_be: observed(rehearsal).map(|refusal| {
-                    let scope = gate.proxy().policy(*route).and_then(|policy| policy.challenge_scope.clone());
-                    let basic = gate.config().routes[*route].token.basic.is_some();
-                    refused(gate, rehearsal, &ProxyError::Refused { refusal, scope, basic })
-                }),
-            },
+            Ok(Outcome::Forward { route }) => {
+                Verdict::Forwarded { route: name(gate, *route), would_be: would_be(gate, rehearsal, *route) }
+            }
+            Ok(Outcome::Allow { route }) => {
+                Verdict::Allowed { route: name(gate, *route), would_be: would_be(gate, rehearsal, *route) }
+            }
             Err(error) => Verdict::Refused(refused(gate, rehearsal, error)),
         }
     }
@@ -72,6 +80,18 @@ impl Verdict {
     pub fn is_refused(&self) -> bool {
         matches!(self, Verdict::Refused(_))
     }
+}
+
+fn name(gate: &Gate, route: usize) -> String {
+    gate.config().routes[route].name.to_string()
+}
+
+/// What the client would be told if a route that observes enforced its policy.
+fn would_be(gate: &Gate, rehearsal: &Rehearsal, route: usize) -> Option<Refused> {
+    let refusal = observed(rehearsal)?;
+    let scope = gate.proxy().policy(route).and_then(|policy| policy.challenge_scope.clone());
+    let basic = gate.config().routes[route].token.basic.is_some();
+    Some(refused(gate, rehearsal, &ProxyError::Refused { refusal, scope, basic }))
 }
 
 /// Where the way ends; `None` if nothing is in it.
@@ -85,6 +105,10 @@ pub fn place_of(rehearsal: &Rehearsal) -> Option<Place> {
             ProxyError::Route(_) => Place::Route,
             ProxyError::RateLimited { .. } => Place::Rates,
             ProxyError::BodyTooLarge => Place::Body,
+            ProxyError::Question(_) => Place::Limits,
+            ProxyError::OwnPath => Place::Documents,
+            ProxyError::PreflightNotAnswered => Place::Preflight,
+            ProxyError::Forged(_) => Place::Answer,
             ProxyError::Refused { refusal, .. } => place_of_refusal(*refusal),
             ProxyError::Credential(_) | ProxyError::Upstream(_) => Place::Upstream,
         }),

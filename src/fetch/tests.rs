@@ -74,11 +74,10 @@ async fn json_is_posted_with_the_bearer_token_and_every_status_is_an_answer() {
     assert_eq!(server.seen().remove(1).authorization, None);
 }
 
-/// An https server with a certificate for `localhost`, and the certificate in a file.
-async fn secure_server(name: &str) -> (Url, PathBuf) {
+/// An https server with a certificate for `localhost`, and the certificate.
+async fn secure_server() -> (Url, NamedFile) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let file = std::env::temp_dir().join(format!("sidegate-fetch-{name}-{}.pem", std::process::id()));
-    std::fs::write(&file, certified.cert.pem()).unwrap();
+    let file = NamedFile::new("roots.pem".into(), certified.cert.pem().into_bytes());
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -101,24 +100,16 @@ async fn secure_server(name: &str) -> (Url, PathBuf) {
 
 #[tokio::test]
 async fn only_the_configured_roots_are_trusted() {
-    let (url, file) = secure_server("right").await;
-    let (_, other) = secure_server("other").await;
-    assert_eq!(Fetcher::new(Some(file.clone())).get_json(&url, BOUNDS).await, Ok("{}".into()));
-    let refused = Fetcher::new(Some(other.clone())).get_json(&url, BOUNDS).await.unwrap_err();
-    [file, other].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let (url, file) = secure_server().await;
+    let (_, other) = secure_server().await;
+    assert_eq!(Fetcher::new(Some(file)).get_json(&url, BOUNDS).await, Ok("{}".into()));
+    let refused = Fetcher::new(Some(other)).get_json(&url, BOUNDS).await.unwrap_err();
     assert!(matches!(&refused, FetchError::Connect(text) if text.contains("certificate")), "{refused}");
 }
 
 #[tokio::test]
-async fn a_file_of_roots_may_come_late() {
-    let (url, file) = secure_server("late").await;
-    let hidden = file.with_extension("hidden");
-    std::fs::rename(&file, &hidden).unwrap();
-    let fetcher = Fetcher::new(Some(file.clone()));
-    assert!(matches!(fetcher.get_json(&url, BOUNDS).await, Err(FetchError::Roots(_))));
-    std::fs::write(&file, "no certificate").unwrap();
-    assert!(matches!(fetcher.get_json(&url, BOUNDS).await, Err(FetchError::Roots(_))));
-    std::fs::rename(&hidden, &file).unwrap();
-    assert!(fetcher.get_json(&url, BOUNDS).await.is_ok());
-    std::fs::remove_file(&file).unwrap();
+async fn roots_that_are_none_are_told_of() {
+    let (url, _) = secure_server().await;
+    let none = NamedFile::new("roots.pem".into(), b"no certificate".to_vec());
+    assert!(matches!(Fetcher::new(Some(none)).get_json(&url, BOUNDS).await, Err(FetchError::Roots(_))));
 }

@@ -1,11 +1,13 @@
 //! Every request: `handle` observes and cannot fail, `answer` may use `?`; below them the one table error → status.
 
 mod context;
+mod decision;
 mod documents;
 mod observe;
 mod problem;
 mod rehearse;
 pub mod status;
+mod told;
 pub mod trial;
 
 use std::sync::Arc;
@@ -32,11 +34,12 @@ use crate::{
     model::{Connection, Context, Time},
     proxy::{
         Proxy, ProxyError, Seen,
-        headers::one_host,
+        headers::{is_trusted, one_host},
         limits,
         path::canonical,
         upstream::{ResponseBody, Upstream},
     },
+    spans::{Serving, Spans},
     telemetry::metrics::Metrics,
 };
 
@@ -50,6 +53,7 @@ pub struct Gate {
     realm: Realm,
     observer: Observer,
     documents: Documents,
+    spans: Spans,
 }
 
 /// What is served here, and not by an upstream.
@@ -72,6 +76,7 @@ impl Gate {
         trials: &Trials,
     ) -> Gate {
         Gate {
+            spans: Spans::default(),
             realm: Realm::new(&config.resource),
             observer: Observer::new(&config, metrics, trials, time.now()),
             documents: Documents::new(&config, proxy.auth().minter().map(AsRef::as_ref)),
@@ -85,16 +90,31 @@ impl Gate {
 
     /// Answers one request. Never fails: every error has become a response.
     pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        let cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
+        if let Some(questions) = &connection.decision {
+            // Boxed: what is forwarded need not carry the room for this.
+            return Box::pin(self.answer_question(request, connection, questions)).await;
+        }
+        let mut cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
+        let span = self.begin(request.headers(), request.method(), &mut cx);
         let watched = self.observer.begin(connection, request.method());
         let mut seen = Seen::default();
-        let mut response = match self.answer(request, &cx, &mut seen).await {
+        let mut response = match span.around(self.answer(request, &cx, &mut seen)).await {
             Ok(response) => response,
             Err(error) => self.refuse(&error, &cx, &mut seen),
         };
         response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
         self.observer.end(watched, &cx, &seen, &response);
+        span.end(response.status(), seen.code, || told::of(&cx, &seen, &self.config));
         response
+    }
+
+    /// The span of a request, whose trace is then known.
+    fn begin(&self, headers: &HeaderMap, method: &Method, cx: &mut Context) -> Serving {
+        let peer = cx.connection.peer.ip();
+        let trusted = || peer.is_some_and(|peer| is_trusted(peer, &self.config.trusted_proxies));
+        let span = self.spans.begin(headers, method, (cx.moment, cx.started), trusted);
+        cx.trace = span.trace().or(cx.trace);
+        span
     }
 
     /// Returns once no renewal is under way: what an authority outside has given by then is kept.
@@ -186,6 +206,16 @@ impl Gate {
 
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// The same, with somebody who is told of its requests.
+    pub fn with_spans(self, spans: Spans) -> Gate {
+        Gate { spans, ..self }
+    }
+
+    /// Where the spans of its requests go.
+    pub fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     pub fn generation(&self) -> u64 {

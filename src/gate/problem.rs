@@ -8,7 +8,7 @@ use crate::{
     auth::Refusal,
     config,
     model::RequestId,
-    proxy::{ProxyError, routes::RouteError},
+    proxy::{ProxyError, question::QuestionError, routes::RouteError},
     telemetry::reason::Reason,
 };
 
@@ -103,6 +103,14 @@ impl Problem {
             ProxyError::BodyTooLarge => {
                 Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large") }
             }
+            ProxyError::Question(error) => {
+                let stranger = matches!(error, QuestionError::Stranger);
+                let status = if stranger { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+                Problem::new(status, error.code())
+            }
+            ProxyError::Forged(_) => Problem::new(StatusCode::BAD_REQUEST, "forged_header"),
+            ProxyError::PreflightNotAnswered => Problem::new(StatusCode::FORBIDDEN, "preflight_not_answered"),
+            ProxyError::OwnPath => Problem::new(StatusCode::NOT_FOUND, "own_path"),
             ProxyError::Credential(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             ProxyError::Upstream(error) => Problem::of_upstream(error.code(), error.status()),
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 
-use super::{Gate, context};
+use super::{Gate, Own, context};
 use crate::{
     model::{Connection, Context},
     proxy::{Plan, ProxyError, Seen},
@@ -17,6 +17,8 @@ pub struct Rehearsal {
     pub seen: Seen,
     /// Where the request would be forwarded, what the upstream would see; otherwise the head as it came.
     pub head: Parts,
+    /// What a proxy that asks is told, where it is let go on.
+    pub answer: HeaderMap,
     pub outcome: Result<Outcome, ProxyError>,
 }
 
@@ -32,6 +34,10 @@ pub enum Outcome {
     Forward {
         route: usize,
     },
+    /// A proxy asks, and forwards it itself.
+    Allow {
+        route: usize,
+    },
 }
 
 impl Gate {
@@ -40,12 +46,26 @@ impl Gate {
     pub async fn rehearse(&self, mut head: Parts, connection: &Arc<Connection>) -> Rehearsal {
         let cx = context::of(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
         let mut seen = Seen::default();
-        let outcome = self.decide(&mut head, &cx, &mut seen).await;
-        Rehearsal { cx, seen, head, outcome }
+        let mut answer = HeaderMap::new();
+        let outcome = match &connection.decision {
+            None => self.go(&mut head, &cx, &mut seen).await,
+            Some(questions) => match self.judge(&head, questions, &cx, &mut seen).await {
+                Ok(headers) => {
+                    answer = headers;
+                    // What may go on has a route.
+                    Ok(Outcome::Allow { route: seen.route.unwrap_or_default() })
+                }
+                Err(error) => Err(error),
+            },
+        };
+        Rehearsal { cx, seen, head, answer, outcome }
     }
 
-    async fn decide(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
-        if self.own(&head.method, &head.uri, &head.headers, cx)?.is_some() {
+    async fn go(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Outcome, ProxyError> {
+        if let Some(own) = self.own(&head.method, &head.uri, &head.headers, cx)? {
+            if let Own::Endpoint(endpoints, mount) = own {
+                seen.endpoint = Some(endpoints.label(mount));
+            }
             return Ok(Outcome::Document);
         }
         Ok(match self.proxy.plan(head, cx, seen).await? {

@@ -27,6 +27,7 @@ use crate::{
     model::{Context, ErrorCode, Grant, GrantType, Scope, TokenError, TokenGrant, TokenRequest},
     refresh::Renewals,
     session::{Sessions, StoreError},
+    spans,
     telemetry::metrics::Metrics,
 };
 
@@ -64,7 +65,7 @@ impl Grants {
         &self,
         work: impl Future<Output = Result<T, TokenError>> + Send + 'static,
     ) -> Result<T, TokenError> {
-        let ended = self.sessions.background().spawn(work).await;
+        let ended = self.sessions.background().spawn(spans::carried(work)).await;
         ended.unwrap_or_else(|_| Err(TokenError::new(ErrorCode::ServerError).because("panicked")))
     }
 

@@ -83,6 +83,24 @@ impl Peek<'_> {
         self.header.algorithm
     }
 
+    /// In lower case, without `application/`.
+    pub fn token_type(&self) -> Option<&str> {
+        self.header.token_type.as_deref()
+    }
+
+    /// Whether `issuer` issues tokens of this type.
+    pub fn type_is_accepted(&self, issuer: &Issuer) -> bool {
+        self.check_type(issuer).is_ok()
+    }
+
+    /// The signature alone: for `explain`, which goes on where [`Peek::verify`] does not.
+    ///
+    /// # Errors
+    /// Why no key verifies it.
+    pub fn signature(&self, keys: &KeySet) -> Result<(), JwtError> {
+        self.check_signature(keys).map(drop)
+    }
+
     /// What the token claims; to be shown, and to decide nothing.
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims

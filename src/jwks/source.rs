@@ -42,7 +42,7 @@ pub async fn load(fetcher: &Fetcher, issuer: &Issuer) -> Result<(KeySet, Vec<Ski
             fetcher.get_json(&keys, BOUNDS).await.map_err(SourceError::Keys)?
         }
         KeySource::JwksUri(url) => fetcher.get_json(url, BOUNDS).await.map_err(SourceError::Keys)?,
-        KeySource::JwksFile(path) => read(path).await?.into(),
+        KeySource::JwksFile(file) => read(file.path()).await?.into(),
         KeySource::Shared(secret) => {
             return Ok((KeySet::shared(secret.expose(), &issuer.algorithms), Vec::new()));
         }

@@ -5,6 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
+    config::NamedFile,
     fetch::testing::{self, Reply},
     jose::testing::{ISSUER, Pair, issuer, jwks},
 };
@@ -226,7 +227,7 @@ async fn a_file_is_read_again() {
     let path = std::env::temp_dir().join(format!("sidegate-jwks-{}.json", std::process::id()));
     std::fs::write(&path, jwks(&[Pair::ed().jwk("a")])).unwrap();
     let setup = Setup::new().await;
-    let provider = setup.start(KeySource::JwksFile(path.clone()));
+    let provider = setup.start(KeySource::JwksFile(NamedFile::read(&path).unwrap()));
     assert_eq!(kids(&provider.ready_or_wait().await.unwrap()), ["a"]);
     std::fs::write(&path, jwks(&[Pair::ed().jwk("b")])).unwrap();
     let keys = provider.keys_for(Some("b"), setup.time.now()).await.unwrap();

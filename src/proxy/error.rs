@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{headers::HostError, limits::HeadTooLarge, path::PathError, routes::RouteError, upstream::UpstreamError};
+use http::HeaderName;
+
+use super::{
+    headers::HostError, limits::HeadTooLarge, path::PathError, question::QuestionError, routes::RouteError,
+    upstream::UpstreamError,
+};
 use crate::{
     auth::{Refusal, profile::MintFailed},
     telemetry::reason::Reason,
@@ -25,6 +30,18 @@ pub enum ProxyError {
     RateLimited { retry_after: Duration },
     #[error("the body is longer than the route allows")]
     BodyTooLarge,
+    /// At a decision listener: what is asked about cannot be told.
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    /// At a decision listener: the proxy would pass it on, and nobody could tell that a client wrote it.
+    #[error("the header {0} is one that a client could forge, and the proxy that asks was not told to remove it")]
+    Forged(HeaderName),
+    /// At a decision listener: a preflight that would be answered here, which the proxy would forward instead.
+    #[error("a preflight that sidegate would answer itself, and the proxy that asks would forward")]
+    PreflightNotAnswered,
+    /// At a decision listener: what is served here is for listeners that forward.
+    #[error("a path of sidegate's own, which is not served to a proxy that asks")]
+    OwnPath,
     #[error(transparent)]
     Credential(#[from] MintFailed),
     #[error(transparent)]
@@ -42,6 +59,10 @@ impl ProxyError {
             | ProxyError::Path(_)
             | ProxyError::Route(_)
             | ProxyError::BodyTooLarge
+            | ProxyError::Question(_)
+            | ProxyError::Forged(_)
+            | ProxyError::PreflightNotAnswered
+            | ProxyError::OwnPath
             | ProxyError::Credential(_)
             | ProxyError::Upstream(_) => None,
         }

@@ -5,11 +5,13 @@
 //! compressing, and the request id serves tracing better.
 
 mod cookies;
+mod entrusted;
 mod forwarded;
 mod host;
 mod names;
 mod query;
 pub mod successor;
+mod why;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -19,12 +21,17 @@ use http::{
     },
 };
 
-use self::names::{Kind, Names, same};
+use self::{
+    entrusted::Entrusted,
+    names::{Names, same},
+};
 use crate::config::{Config, HostHeader, Target};
 
-pub use self::forwarded::{Hop, client_address, is_trusted};
+pub use self::forwarded::{Hop, asked_client, client_address, is_trusted};
 pub use self::host::{HostError, one_host};
+pub use self::names::Kind;
 pub use self::query::{QueryToken, RepeatedToken, take_query_token};
+pub use self::why::Why;
 
 /// What is dropped and what Host is sent, worked out once from the configuration.
 #[derive(Debug)]
@@ -33,6 +40,7 @@ pub struct HeaderRules {
     /// There are sign-in pages, and so there may be cookies of theirs.
     pages: bool,
     routes: Vec<RouteRules>,
+    entrusted: Entrusted,
 }
 
 #[derive(Debug)]
@@ -76,6 +84,7 @@ impl HeaderRules {
             names: Names::new(identity.map(|(name, _)| name)),
             pages: config.authority.is_some(),
             routes: routes.collect(),
+            entrusted: Entrusted::new(config),
         }
     }
 

@@ -2,26 +2,32 @@
 
 mod admit;
 pub mod cors;
+mod decision;
 mod error;
 pub mod headers;
 mod life;
 pub mod limits;
 pub mod path;
+pub mod question;
 mod readings;
 mod replay;
 mod rewrite;
 pub mod routes;
 mod seen;
+mod told;
 pub mod upstream;
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
+};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::{
     admit::{Admission, Credential, Limits},
-    headers::{HeaderRules, Hop, Outgoing},
+    headers::{HeaderRules, Hop, Outgoing, Why},
     life::{Life, Lives},
     path::CanonicalPath,
     replay::Forwarded,
@@ -33,6 +39,7 @@ use crate::{
     auth::{Auth, Principal, another::Shown, policy::Policy},
     config::{self, Config, Preflight},
     model::{Context, Time},
+    spans,
     telemetry::{
         metrics::{Limited, Metrics, RouteReplays, StreamMetrics, UpstreamMetrics, bounded},
         reason::Reason,
@@ -66,6 +73,26 @@ pub enum Plan {
     Forward { route: usize, by_query: bool, principal: Option<Principal>, shown: Shown },
     /// It is a preflight, and answered here.
     Preflight { route: usize },
+}
+
+/// A request that may go on.
+struct Cleared {
+    route: usize,
+    host: HeaderValue,
+    /// What it would be sent as.
+    target: PathAndQuery,
+    /// It is a preflight that the upstream answers.
+    preflight: bool,
+    admission: Admission,
+    credential: Credential,
+}
+
+enum Clearance {
+    Go(Cleared),
+    /// It is a preflight, and answered here.
+    Preflight {
+        route: usize,
+    },
 }
 
 impl Proxy {
@@ -125,11 +152,12 @@ impl Proxy {
         let route = &self.config.routes[index];
         let body = RequestBody::streamed(body, route.max_body_bytes, Some(self.trailers.clone()));
         let keep = if matches!(shown, Shown::Other) { None } else { route.replay };
+        let upstream = &self.upstreams[route.upstream];
+        let span = spans::sending(&mut head.headers, &head.method, || told::of(upstream.settings()));
         let sent = Instant::now();
-        let answer = self.upstreams[route.upstream]
-            .send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep)
-            .await;
+        let answer = upstream.send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
+        span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         let answer = answer?;
         let mut response = match (&self.replays[index], &principal) {
             (Some(replays), Some(principal))
@@ -164,30 +192,13 @@ impl Proxy {
     /// # Errors
     /// Why the request does not go on.
     pub async fn plan(&self, head: &mut Parts, cx: &Context, seen: &mut Seen) -> Result<Plan, ProxyError> {
-        let host = host(head)?;
-        let path = path::canonical(head.uri.path())?;
-        let preflight = cors::preflight_method(&head.method, &head.headers);
-        let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
+        let Cleared { route: index, host, target, preflight, admission, credential } =
+            match self.clear(head, cx, seen).await? {
+                Clearance::Go(cleared) => cleared,
+                Clearance::Preflight { route } => return Ok(Plan::Preflight { route }),
+            };
         let route = &self.config.routes[index];
-        seen.found(index, route, &head.headers);
-        if preflight.is_some() && route.preflight == Preflight::Answer {
-            seen.decided(Reason::Public);
-            return Ok(Plan::Preflight { route: index });
-        }
-        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited(Limited::Address))?;
-        check_length(&head.headers, route.max_body_bytes)?;
-
-        let forwarded_preflight = preflight.is_some() && route.preflight == Preflight::Forward;
-        let (admission, query) = self.admit(head, index, forwarded_preflight, cx, seen).await?;
-        let mut credential = self.credential(&admission, index, &head.headers, cx)?;
-        self.add_outside_token(&mut credential, &admission, index, cx).await?;
         let by_query = matches!(admission, Admission::Known { query_token: Some(_), .. });
-
-        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
-        let target = match head.uri.path_and_query() {
-            Some(original) => target.target(original, query.as_deref())?,
-            None => return Err(path::PathError::Empty.into()),
-        };
         let upgrade = wants_upgrade(head);
         if !upgrade {
             head.extensions.remove::<OnUpgrade>();
@@ -213,7 +224,7 @@ impl Proxy {
         if let Some((name, value)) = credential.original {
             head.headers.insert(name, value);
         }
-        if forwarded_preflight {
+        if preflight {
             // Nobody was asked for a token, so nothing may make this another method or another target.
             for name in &route.pass_headers {
                 head.headers.remove(name);
@@ -228,6 +239,35 @@ impl Proxy {
             Admission::Anonymous | Admission::Preflight | Admission::Observed => None,
         };
         Ok(Plan::Forward { route: index, by_query, principal, shown })
+    }
+
+    /// Whether the request may go on, where to and as whom: limits, canonical path, route, token, policy, and what the
+    /// upstream is shown.
+    async fn clear(&self, head: &Parts, cx: &Context, seen: &mut Seen) -> Result<Clearance, ProxyError> {
+        let host = host(head)?;
+        let path = path::canonical(head.uri.path())?;
+        let preflight = cors::preflight_method(&head.method, &head.headers);
+        let index = self.find(&host, &path, &head.method, preflight.as_ref())?;
+        let route = &self.config.routes[index];
+        seen.found(index, route, &head.headers);
+        if preflight.is_some() && route.preflight == Preflight::Answer {
+            seen.decided(Reason::Public);
+            return Ok(Clearance::Preflight { route: index });
+        }
+        self.limits[index].check_address(cx).inspect_err(|_| self.metrics.rate_limited(Limited::Address))?;
+        check_length(&head.headers, route.max_body_bytes)?;
+
+        let preflight = preflight.is_some() && route.preflight == Preflight::Forward;
+        let (admission, query) = self.admit(head, index, preflight, cx, seen).await?;
+        let mut credential = self.credential(&admission, index, &head.headers, cx)?;
+        self.add_outside_token(&mut credential, &admission, index, cx).await?;
+
+        let target = rewrite::rewrite(&path, &route.strip_prefix, &route.add_prefix)?;
+        let target = match head.uri.path_and_query() {
+            Some(original) => target.target(original, query.as_deref())?,
+            None => return Err(path::PathError::Empty.into()),
+        };
+        Ok(Clearance::Go(Cleared { route: index, host, target, preflight, admission, credential }))
     }
 
     /// The route that a request with this head is for.
@@ -323,6 +363,13 @@ impl Proxy {
 
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// Why a header `name` among the `headers` of a request does not go on, by route `index`; `None`: it does.
+    pub fn why_dropped(&self, name: &HeaderName, headers: &HeaderMap, index: usize, cx: &Context) -> Option<Why> {
+        let trusted =
+            cx.connection.peer.ip().is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies));
+        self.rules.why(name, headers, index, trusted)
     }
 
     /// What route `index` asks of a token; `None` for a public one.

@@ -24,6 +24,8 @@ pub enum PathError {
     DotSegmentAboveRoot,
     #[error("a dot segment is written with percent-escapes")]
     EncodedDotSegment,
+    #[error("a dot segment, which the proxy that asks would forward unresolved")]
+    DotSegment,
     #[error("a backslash, plain or percent-encoded")]
     Backslash,
     #[error("a control character, plain or percent-encoded")]
@@ -47,6 +49,7 @@ impl PathError {
             PathError::MalformedEscape => "malformed_escape",
             PathError::DotSegmentAboveRoot => "dot_segment_above_root",
             PathError::EncodedDotSegment => "encoded_dot_segment",
+            PathError::DotSegment => "dot_segment",
             PathError::Backslash => "backslash",
             PathError::ControlCharacter => "control_character",
             PathError::NonAscii => "non_ascii",
@@ -130,6 +133,13 @@ pub fn canonical(path: &str) -> Result<CanonicalPath<'_>, PathError> {
     let traits = look(&settled)?;
     let text = if settled == path { Cow::Borrowed(path) } else { Cow::Owned(settled) };
     Ok(CanonicalPath { text, traits })
+}
+
+/// Refuses a path that would become another one, where somebody else forwards it as it came. The other spellings of
+/// one canonical path (escapes in lower case or of plain letters) mean the same to everybody, or nothing.
+pub(super) fn without_dot_segments(path: &str) -> Result<(), PathError> {
+    let dots = path.contains("/.") && path.split('/').any(|segment| segment == "." || segment == "..");
+    if dots { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
 /// `text`, if it is canonical as it stands.

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
 
 use super::{
-    Proxy, ProxyError, Seen, admit,
+    Proxy, ProxyError, Seen, admit, told,
     upstream::{Answer, RequestBody, ResponseBody, UpstreamError},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     body::collect,
     config::Route,
     model::Context,
+    spans,
     telemetry::metrics::{Replay, RouteReplays},
 };
 
@@ -79,15 +80,22 @@ impl Proxy {
 
     async fn send_again(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         route: &Route,
         cx: &Context,
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let sent = Instant::now();
         let upstream = &self.upstreams[route.upstream];
+        let method = request.method().clone();
+        let span = spans::sending(request.headers_mut(), &method, || {
+            let mut attributes = told::of(upstream.settings());
+            attributes.push(("http.request.resend_count", 1_i64.into()));
+            attributes
+        });
         let answer = upstream.send(cx.connection.worker, request, &route.timeouts, None).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
+        span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         answer.map(|answer| answer.response)
     }
 }

@@ -21,6 +21,7 @@
 mod gaps;
 mod hosts;
 mod near;
+mod overlaps;
 mod tree;
 
 use std::{fmt, sync::Arc};
@@ -32,8 +33,8 @@ use self::tree::{Segment, parse, unescape};
 use super::{path::CanonicalPath, readings::readings};
 use crate::config::Route;
 
-pub use self::gaps::Gap;
-pub use self::near::{But, Doubt, Near};
+pub use self::near::{But, Doubt, Far, Near};
+pub use self::{gaps::Gap, overlaps::Overlap};
 
 /// The table of routes.
 #[derive(Debug)]

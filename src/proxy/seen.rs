@@ -20,6 +20,8 @@ pub struct Seen {
     pub cause: Option<String>,
     /// `mode: observe`: it would have been refused, and was forwarded.
     pub observed: bool,
+    /// A proxy asked, and forwards the request itself.
+    pub asked: bool,
     /// Whose the token was then, if it was valid and only the policy refused it.
     pub whose: Option<Box<Whose>>,
     /// The upstream answered 401, and the request was sent once more.

@@ -8,11 +8,12 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{FORCED_EVERY, LONGEST_REST, Outcome};
+use super::{FORCED_EVERY, LONGEST_REST, NotRenewed, Outcome};
 use crate::{
     backoff::{chance, pause},
     model::UnixTime,
     session::SessionId,
+    spans::Renewing,
 };
 
 pub(super) type Landed = watch::Receiver<Option<Outcome>>;
@@ -36,6 +37,7 @@ struct Known {
 
 struct Entry {
     landed: Landed,
+    span: Renewing,
     /// `None`: under way.
     rests_until: Option<UnixTime>,
     /// In a row.
@@ -93,17 +95,23 @@ impl Flights {
         flight: impl Future<Output = (Outcome, Then, UnixTime)> + Send + 'static,
     ) -> Option<Landed> {
         let (landing, landed) = watch::channel(None);
+        let span = Renewing::default();
         {
             let mut known = self.lock();
             let failures = match known.entries.get(&id) {
-                Some(Entry { rests_until: None, landed, .. }) => return Some(landed.clone()),
+                Some(Entry { rests_until: None, landed, span, .. }) => {
+                    span.join();
+                    return Some(landed.clone());
+                }
                 Some(Entry { rests_until: Some(until), failures, .. }) if near(*until, now) => *failures,
                 _ => 0,
             };
             if forced && !known.force(id, now) {
                 return None;
             }
-            known.entries.insert(id, Entry { landed: landed.clone(), rests_until: None, failures });
+            span.join();
+            let entry = Entry { landed: landed.clone(), span: span.clone(), rests_until: None, failures };
+            known.entries.insert(id, entry);
         }
         self.under_way.send_modify(|count| *count += 1);
         // Without the lock: a runtime that shuts down drops the flight here, which then takes the lock itself.
@@ -111,7 +119,9 @@ impl Flights {
         background.spawn(async move {
             // In here, and before the sender: whoever waits learns of a flight that is dropped once its place is free.
             let (place, landing) = (place, landing);
-            let (outcome, then, now) = flight.await;
+            let (outcome, then, now) = span.around(flight).await;
+            let (result, failed) = word(&outcome);
+            span.end("renew authority_token", result, failed);
             // First: who comes after the answer must look at the store, not join what is over.
             place.leave(then, now);
             landing.send_replace(Some(outcome));
@@ -201,6 +211,17 @@ impl Drop for Place {
     }
 }
 
+/// What came of a renewal, and whether it failed.
+fn word(outcome: &Outcome) -> (&'static str, bool) {
+    match outcome {
+        Ok(_) => ("renewed", false),
+        Err(NotRenewed::Ended) => ("ended", false),
+        Err(NotRenewed::NotRenewable) => ("not_renewable", false),
+        Err(NotRenewed::NotAsked { .. }) => ("not_asked", true),
+        Err(NotRenewed::Unavailable { .. }) => ("unavailable", true),
+    }
+}
+
 /// Whether a rest that ends at `until` says anything at `now`: it does not if it was over long ago, or the clock was set
 /// back.
 fn near(until: UnixTime, now: UnixTime) -> bool {
@@ -216,7 +237,7 @@ const MOST_KEPT: usize = 65_536;
 mod tests {
     use std::future::pending;
 
-    use super::{super::NotRenewed, *};
+    use super::*;
 
     const NOW: UnixTime = UnixTime(100_000);
     const FAILED: Then = Then::BackOff { at_least: Duration::ZERO };
@@ -306,7 +327,8 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let (_sender, landed) = watch::channel(Some(unavailable()));
         for _ in 0..MOST_KEPT {
-            let entry = Entry { landed: landed.clone(), rests_until: Some(NOW), failures: 1 };
+            let entry =
+                Entry { landed: landed.clone(), span: Renewing::default(), rests_until: Some(NOW), failures: 1 };
             flights.lock().entries.insert(id(), entry);
         }
         assert_eq!(rest_after(&flights, id(), NOW, FAILED).await, 0);

@@ -23,6 +23,7 @@ use crate::{
     config,
     jose::mint::MintError,
     model::{Secret, Time, UnixTime},
+    spans::Renewing,
     telemetry::metrics::Metrics,
 };
 
@@ -111,6 +112,8 @@ struct State {
     forced: Option<UnixTime>,
     /// The next attempt is made, or is under way, for that alone.
     by_force: bool,
+    /// Of the next attempt, or the one under way.
+    span: Renewing,
     /// Another one keeps the token of this upstream: this one asks only for requests that began with it.
     retired: bool,
 }
@@ -303,11 +306,13 @@ impl Shared {
     fn want(&self, patience: Duration, now: UnixTime) -> Result<(), NoToken> {
         let mut state = self.state();
         if state.under_way {
+            state.span.join();
             return Ok(());
         }
         match state.rest(now) {
             // The task tries again by itself then.
             Some(rest) if rest <= patience => {
+                state.span.join();
                 if state.retired {
                     self.wake.notify_one();
                 }
@@ -315,6 +320,7 @@ impl Shared {
             }
             Some(rest) => Err(NoToken::Unavailable { retry_after: Some(rest.as_secs()) }),
             None => {
+                state.span.join();
                 state.wanted = true;
                 self.wake.notify_one();
                 Ok(())
@@ -326,6 +332,7 @@ impl Shared {
     fn force(&self, now: UnixTime) -> Result<(), NoToken> {
         let mut state = self.state();
         if state.under_way || state.wanted {
+            state.span.join();
             return Ok(());
         }
         if let Some(rest) = state.rest(now) {
@@ -335,6 +342,7 @@ impl Shared {
         if state.forced.is_some_and(|at| (at.0..at.plus(FORCED_EVERY).0).contains(&now.0)) {
             return Err(NoToken::TooSoon);
         }
+        state.span.join();
         state.forced = Some(now);
         state.by_force = true;
         state.wanted = true;

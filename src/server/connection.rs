@@ -61,6 +61,7 @@ pub(super) async fn serve<H: Handler>(
     let mut connection = Connection {
         listener: settings.stats.name.clone(),
         head_limits: HeadLimits { bytes: settings.limits.header_bytes, count: settings.limits.header_count },
+        decision: settings.decision.clone(),
         peer,
         tls: settings.tls.is_some(),
         worker: accepted.worker,

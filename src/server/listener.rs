@@ -15,8 +15,8 @@ use super::{
     tls::{self, Acceptor, TlsError},
 };
 use crate::{
-    config::{Address, Limits, Listener, Protocols},
-    model::Peer,
+    config::{Address, Limits, Listener, ListenerTls, Protocols},
+    model::{Peer, Questions},
 };
 
 /// Why the listeners of a configuration cannot be opened.
@@ -56,25 +56,30 @@ impl Listeners {
     /// As [`Listeners::bind`]; then everything stays as it was. An address that overlaps one still open (a port moved
     /// from all addresses to one of them) is in use.
     pub fn rebind(&self, listeners: &[Listener], trusted_proxies: &[IpNet]) -> Result<(), BindError> {
+        self.prepare(listeners, trusted_proxies)?.apply();
+        Ok(())
+    }
+
+    /// Everything of [`Listeners::rebind`] that may fail. Sockets that it opened close when it is dropped.
+    ///
+    /// # Errors
+    /// As [`Listeners::rebind`].
+    pub fn prepare(&self, listeners: &[Listener], trusted_proxies: &[IpNet]) -> Result<Rebinding<'_>, BindError> {
         let mut left = self.bound.borrow().clone();
         let mut changes = Vec::with_capacity(listeners.len());
-        // Everything that may fail comes before anything changes.
         for listener in listeners {
             let stats = self.stats_of(&listener.name);
-            let settings = Settings::new(listener, trusted_proxies, stats)?;
-            let bound = match left.iter().position(|bound| bound.configured == listener.address) {
-                Some(at) => left.swap_remove(at),
+            let kept = left.iter().position(|bound| bound.configured == listener.address);
+            let kept = kept.map(|at| left.swap_remove(at));
+            let old = kept.as_ref().map(|bound| bound.settings.load_full());
+            let settings = Settings::new(listener, trusted_proxies, stats, old.as_deref())?;
+            let bound = match kept {
+                Some(bound) => bound,
                 None => Arc::new(Bound::open(listener, settings.clone(), self.sockets.token())?),
             };
             changes.push((bound, settings));
         }
-        for (bound, settings) in &changes {
-            bound.permits.resize(settings.limits.connections);
-            bound.settings.store(settings.clone());
-            settings.stats.shows_certificate(settings.tls.as_ref().and_then(|tls| tls.expires));
-        }
-        self.bound.send_replace(changes.into_iter().map(|(bound, _)| bound).collect());
-        Ok(())
+        Ok(Rebinding { listeners: self, changes })
     }
 
     /// Where the listeners are, in the order of the configuration: a port 0 has become the one that was taken.
@@ -104,6 +109,24 @@ impl Listeners {
     fn stats_of(&self, name: &Arc<str>) -> Arc<ListenerStats> {
         let same = self.stats().into_iter().find(|stats| stats.name == *name);
         same.unwrap_or_else(|| Arc::new(ListenerStats::new(name.clone())))
+    }
+}
+
+/// Listeners of a new configuration, ready to be taken over.
+pub struct Rebinding<'l> {
+    listeners: &'l Listeners,
+    changes: Vec<(Arc<Bound>, Arc<Settings>)>,
+}
+
+impl Rebinding<'_> {
+    /// Takes them over, which cannot fail.
+    pub fn apply(self) {
+        for (bound, settings) in &self.changes {
+            bound.permits.resize(settings.limits.connections);
+            bound.settings.store(settings.clone());
+            settings.stats.shows_certificate(settings.tls.as_ref().and_then(|tls| tls.expires));
+        }
+        self.listeners.bound.send_replace(self.changes.into_iter().map(|(bound, _)| bound).collect());
     }
 }
 
@@ -151,21 +174,39 @@ pub(super) struct Settings {
     pub(super) protocols: Protocols,
     pub(super) tls: Option<Acceptor>,
     pub(super) proxy_protocol: bool,
+    pub(super) decision: Option<Questions>,
     pub(super) limits: Limits,
     pub(super) stats: Arc<ListenerStats>,
+    /// What `tls` was made of.
+    configured_tls: Option<ListenerTls>,
     trusted_proxies: Arc<[IpNet]>,
 }
 
 impl Settings {
-    fn new(listener: &Listener, trusted_proxies: &[IpNet], stats: Arc<ListenerStats>) -> Result<Arc<Self>, BindError> {
-        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, listener.protocols));
-        let tls = tls.transpose().map_err(|source| BindError::Tls { listener: listener.name.clone(), source })?;
+    fn new(
+        listener: &Listener,
+        trusted_proxies: &[IpNet],
+        stats: Arc<ListenerStats>,
+        old: Option<&Settings>,
+    ) -> Result<Arc<Self>, BindError> {
+        let same = |old: &&Settings| old.configured_tls == listener.tls && old.protocols == listener.protocols;
+        let tls = match (old.filter(same), &listener.tls) {
+            // Its clients' tickets stay good.
+            (Some(old), _) => old.tls.clone(),
+            (None, Some(tls)) => Some(
+                tls::acceptor(tls, listener.protocols)
+                    .map_err(|source| BindError::Tls { listener: listener.name.clone(), source })?,
+            ),
+            (None, None) => None,
+        };
         Ok(Arc::new(Settings {
             protocols: listener.protocols,
             tls,
             proxy_protocol: listener.proxy_protocol,
+            decision: listener.decision.clone(),
             limits: listener.limits.clone(),
             stats,
+            configured_tls: listener.tls.clone(),
             trusted_proxies: trusted_proxies.into(),
         }))
     }

@@ -40,7 +40,7 @@ use tokio::{
 };
 
 pub use self::{
-    listener::{BindError, Listeners},
+    listener::{BindError, Listeners, Rebinding},
     plain::PlainServer,
     shutdown::{Phase, Shutdown, Token},
     signals::{Signal, Signals},

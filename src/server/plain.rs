@@ -1,10 +1,10 @@
 //! The small listeners beside the product's: health and admin. HTTP/1.1 without TLS, under tight limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{BindError, Handler, Listeners, Shutdown, worker::Worker};
+use super::{BindError, Handler, Listeners, Rebinding, Shutdown, worker::Worker};
 use crate::config::{Address, Limits, Listener, Protocols};
 
 const LIMITS: Limits = Limits {
@@ -17,38 +17,51 @@ const LIMITS: Limits = Limits {
     http2_pending_resets: 1,
 };
 
-/// A bound listener of that kind, served on the runtime of whoever calls [`PlainServer::serve`].
+/// A listener of that kind, served on the runtime of whoever calls [`PlainServer::serve`]. Clones share it.
+#[derive(Clone)]
 pub struct PlainServer {
+    name: &'static str,
     listeners: Listeners,
 }
 
 impl PlainServer {
-    /// Opens the listener; connections wait until [`PlainServer::serve`].
+    /// Opens the listener, if it has an address; connections wait until [`PlainServer::serve`].
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub fn bind(name: &str, address: &Address) -> Result<Self, BindError> {
-        let listener = Listener {
-            name: name.into(),
+    pub fn bind(name: &'static str, address: Option<&Address>) -> Result<Self, BindError> {
+        let server = PlainServer { name, listeners: Listeners::bind(&[], &[])? };
+        server.prepare(address)?.apply();
+        Ok(server)
+    }
+
+    /// Opens what a new configuration has in place of its address. Connections that are there go on.
+    ///
+    /// # Errors
+    /// The address cannot be listened on; then everything stays as it was.
+    pub fn prepare(&self, address: Option<&Address>) -> Result<Rebinding<'_>, BindError> {
+        let listener = address.map(|address| Listener {
+            name: self.name.into(),
             address: address.clone(),
             protocols: Protocols { http1: true, http2: false },
             tls: None,
             proxy_protocol: false,
+            decision: None,
             limits: LIMITS,
-        };
-        Ok(PlainServer { listeners: Listeners::bind(&[listener], &[])? })
+        });
+        self.listeners.prepare(listener.as_ref().map(slice::from_ref).unwrap_or_default(), &[])
     }
 
-    /// Where it listens: a port 0 has become the one that was taken.
-    pub fn address(&self) -> Address {
-        self.listeners.addresses().swap_remove(0)
+    /// Where it listens, if it does: a port 0 has become the one that was taken.
+    pub fn address(&self) -> Option<Address> {
+        self.listeners.addresses().pop()
     }
 
-    /// Accepts until the returned future is dropped. It stays open through a drain, which probes are to see.
+    /// Accepts as long as the runtime lives. It stays open through a drain, which probes are to see.
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
         let bounds = self.listeners.watch();
-        let bound = bounds.borrow().first().cloned().expect("`bind` opened one listener");
+        let opened = bounds.borrow().clone();
         let worker = Worker { index: 0, handler: Arc::new(ArcSwap::new(handler)), shutdown: Shutdown::default() };
-        worker.accept(bound, bounds).await;
+        worker.work(opened, bounds).await;
     }
 }

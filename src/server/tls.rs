@@ -1,9 +1,6 @@
-//! Certificate files → TLS settings of a listener. A reload parses first and swaps only what is good.
+//! Certificates → TLS settings of a listener. A reload parses first and swaps only what is good.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -17,7 +14,7 @@ use rustls::{
 
 use crate::{
     certificate,
-    config::{ClientCertificates, ListenerTls, Protocols, TlsVersion},
+    config::{ClientCertificates, ListenerTls, NamedFile, Protocols, TlsVersion},
     model::UnixTime,
 };
 
@@ -37,7 +34,7 @@ pub enum TlsError {
 }
 
 /// The TLS settings of a listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Acceptor {
     pub config: Arc<ServerConfig>,
     /// When the first certificate of its chain ends; `None`: that cannot be read.
@@ -48,7 +45,7 @@ pub struct Acceptor {
 /// `protocols` (RFC 7301, h2 first), session tickets (their keys are new on every call).
 ///
 /// # Errors
-/// A file is missing or not what it should be, or the key belongs to another certificate.
+/// A file is not what it should be, or the key belongs to another certificate.
 pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = match tls.min_version {
@@ -58,7 +55,7 @@ pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, Tls
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(TlsError::Provider)?;
-    let verifier = |ca_file: &Path, required: bool| {
+    let verifier = |ca_file: &NamedFile, required: bool| {
         let roots = Arc::new(authorities(ca_file)?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
         let builder = if required { builder } else { builder.allow_unauthenticated() };
@@ -69,7 +66,8 @@ pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, Tls
         ClientCertificates::Optional { ca_file } => verifier(ca_file, false)?,
         ClientCertificates::Required { ca_file } => verifier(ca_file, true)?,
     };
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| unreadable(&tls.key_file, error))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(tls.key_file.content()).map_err(|error| unreadable(&tls.key_file, error))?;
     let chain = certificates(&tls.certificate_file)?;
     let expires = certificate::expires(&chain);
     let mut config =
@@ -84,27 +82,27 @@ pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, Tls
     Ok(Acceptor { config: Arc::new(config), expires })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(path, error))?;
-    if chain.is_empty() { Err(TlsError::NoCertificate { path: path.into() }) } else { Ok(chain) }
+fn certificates(file: &NamedFile) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(file.content())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unreadable(file, error))?;
+    if chain.is_empty() { Err(TlsError::NoCertificate { path: file.path().into() }) } else { Ok(chain) }
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+fn authorities(file: &NamedFile) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| client_authority(path, &error))?;
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| client_authority(file, &error))?;
     }
     Ok(roots)
 }
 
-fn client_authority(path: &Path, error: &dyn std::error::Error) -> TlsError {
-    TlsError::ClientAuthority { path: path.into(), reason: error.to_string() }
+fn client_authority(file: &NamedFile, error: &dyn std::error::Error) -> TlsError {
+    TlsError::ClientAuthority { path: file.path().into(), reason: error.to_string() }
 }
 
 /// Says what is wrong without quoting: some of the parser's own texts hold a line of the file, which may be a key.
-fn unreadable(path: &Path, error: pem::Error) -> TlsError {
+fn unreadable(file: &NamedFile, error: pem::Error) -> TlsError {
     let reason = match error {
         pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => "no private key in this PEM file".into(),
@@ -112,5 +110,5 @@ fn unreadable(path: &Path, error: pem::Error) -> TlsError {
         pem::Error::Base64Decode(_) => "a PEM section is not base64".into(),
         _ => "not a PEM file".into(),
     };
-    TlsError::File { path: path.into(), reason }
+    TlsError::File { path: file.path().into(), reason }
 }

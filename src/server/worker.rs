@@ -67,7 +67,7 @@ impl<H> Clone for Worker<H> {
 
 impl<H: Handler> Worker<H> {
     /// Accepts on every listener that there is, also on those that a reload adds, until everything ends.
-    async fn work(self, mut current: Vec<Arc<Bound>>, mut bounds: Bounds) {
+    pub(super) async fn work(self, mut current: Vec<Arc<Bound>>, mut bounds: Bounds) {
         let mut known: Vec<Arc<Bound>> = Vec::new();
         loop {
             for bound in &current {
@@ -87,7 +87,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Accepts on one listener until a reload removes it or the drain closes it, and then what its backlog holds.
-    pub(super) async fn accept(self, bound: Arc<Bound>, mut bounds: Bounds) {
+    async fn accept(self, bound: Arc<Bound>, mut bounds: Bounds) {
         let acceptor = match Acceptor::register(&bound.socket) {
             Ok(acceptor) => acceptor,
             Err(error) => {

@@ -15,6 +15,8 @@ mod remote;
 mod replay;
 mod replicas;
 mod requests;
+#[cfg(feature = "otlp")]
+mod spans;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,6 +32,8 @@ use arc_swap::ArcSwapOption;
 use prometheus::{IntCounterVec, Registry, TextEncoder};
 
 use self::families::{Families, Family};
+#[cfg(feature = "otlp")]
+pub use self::spans::*;
 pub use self::{
     families::{Names, bounded},
     journal::*,
@@ -69,11 +73,14 @@ pub struct Metrics {
     pub observed: ObservedMetrics,
     pub journal: JournalMetrics,
     pub link: LinkFamilies,
+    #[cfg(feature = "otlp")]
+    pub spans: SpanMetrics,
     replicas: ReplicaMetrics,
     /// Of the configuration in force; `None` before there is one.
     names: ArcSwapOption<Names>,
     /// Totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<Seen, u64>>,
+    scraping: Mutex<()>,
 }
 
 /// Family and labels, and the name of what keeps the total.
@@ -101,8 +108,11 @@ impl Metrics {
             journal: JournalMetrics::new(&family),
             link: LinkFamilies::new(&family),
             replicas: ReplicaMetrics::new(&family),
+            #[cfg(feature = "otlp")]
+            spans: SpanMetrics::new(&family),
             names: ArcSwapOption::empty(),
             seen: Mutex::default(),
+            scraping: Mutex::default(),
             process: process_registry(),
             families: family.all.into_inner(),
             registry,
@@ -124,18 +134,26 @@ impl Metrics {
         self.names.store(Some(names.into()));
     }
 
-    /// Takes over what is counted elsewhere; called before each scrape.
-    pub fn observe(&self, snapshot: &Snapshot<'_>) {
+    /// The text exposition format 0.0.4, with what is counted elsewhere.
+    pub fn scrape(&self, snapshot: &Snapshot<'_>) -> Vec<u8> {
+        // What only the snapshot tells is removed before it is set: nobody else may look meanwhile.
+        let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.observe(snapshot);
+        self.render()
+    }
+
+    fn observe(&self, snapshot: &Snapshot<'_>) {
         self.program.observe(snapshot.generation, snapshot.workers, snapshot.ready);
         self.observe_tokens(&snapshot.caches, &snapshot.issuers);
         self.observe_listeners(&snapshot.listeners, &snapshot.limits, &snapshot.certificates);
         self.observe_upstreams(&snapshot.upstreams, &snapshot.services);
+        self.remote.observe_breakers(&snapshot.breakers);
         if let Some(replicas) = &snapshot.replicas {
             self.observe_replicas(replicas);
         }
     }
 
-    /// The text exposition format 0.0.4. Families without any series are announced all the same.
+    /// What is counted here. Families without any series are announced all the same.
     pub fn render(&self) -> Vec<u8> {
         let mut text = String::with_capacity(64 * 1024);
         let mut ours = self.registry.gather();
@@ -187,6 +205,8 @@ pub struct Snapshot<'a> {
     pub certificates: Vec<CertificateSnapshot<'a>>,
     pub upstreams: Vec<UpstreamSnapshot<'a>>,
     pub services: Vec<ServiceSnapshot<'a>>,
+    /// The authorities outside, by name.
+    pub breakers: Vec<(&'a str, BreakerState)>,
     /// `None`: there are no others.
     pub replicas: Option<ReplicasSnapshot>,
 }

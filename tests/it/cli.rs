@@ -1,6 +1,7 @@
 //! The real binary: what `explain` and `check` print, and how they exit.
 
 mod check;
+mod explain;
 mod explain_dialect;
 mod hash;
 

@@ -1,13 +1,11 @@
 //! What those who run sidegate see of it: probes, metrics, the status page, reloads and the end.
 
-use std::collections::BTreeSet;
-
 use http::StatusCode;
 
 use crate::support::{
     Issuer, Scripted, Sidegate, Upstream, Wire, get,
     issuer::{self, Served},
-    must, raw, request, send,
+    must, request, send,
     sidegate::protecting,
 };
 
@@ -142,44 +140,12 @@ async fn every_family_is_there_and_moves() {
     assert!(labels.iter().any(|line| line.contains("result=\"hit\"") && line.ends_with(" 1")), "{labels:?}");
 }
 
-/// Every series, without its value.
-async fn series(sidegate: &Sidegate) -> BTreeSet<String> {
-    let page = sidegate.health("/metrics").await;
-    let lines = page.text().lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
-}
-
-#[tokio::test]
-async fn no_request_brings_a_new_label() {
-    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
-    let sidegate = Sidegate::protecting(&upstream, &issuer, "").await;
-    get(sidegate.public, "/", &issuer.token()).await;
-    let before = series(&sidegate).await;
-
-    for line in ["GET /", "EVIL /", "X-1 /y", "PROPFIND /{}", "get /\"a\"", "GET /metrics", "GET /%zz"] {
-        for host in ["api.test", "evil.test", "a\"b", ""] {
-            for token in
-                ["", "evil", &issuer.token(), &issuer.token_with(serde_json::json!({"iss": "https://evil.test"}))]
-            {
-                let bytes = format!(
-                    "{line} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
-                );
-                raw(sidegate.public, bytes.as_bytes()).await;
-            }
-        }
-    }
-    let after = series(&sidegate).await;
-    let new: Vec<&String> = after.difference(&before).collect();
-    assert!(new.is_empty(), "{new:?}");
-    assert!(sidegate.series("sidegate_http_requests_total{code=\"4xx\",method=\"other\",route=\"all\"}").await > 0.0);
-}
-
 #[tokio::test]
 async fn status_is_told_to_loopback_names_only_and_escaped() {
     let (upstream, issuer) = (Upstream::start().await, Issuer::new());
     let sidegate = Sidegate::protecting(&upstream, &issuer, "").await;
     get(sidegate.public, "/", &issuer.token()).await;
-    sidegate.app.reload_failed("<script>alert(1)</script> & \"more\"".into());
+    sidegate.app.refused("<script>alert(1)</script> & \"more\"".into(), crate::support::sidegate::signalled());
 
     for host in ["localhost", "localhost:9902", "127.0.0.1:9902", "[::1]:9902"] {
         let reply = sidegate.status_page(host, "application/json").await;

@@ -1,10 +1,13 @@
 //! A new configuration in a running process, and the orderly end of one.
 
+mod moved;
+mod watched;
+
 use crate::support::{
     Issuer, Scripted, Sidegate, Upstream, Wire, get,
     issuer::{self, Served},
     must,
-    sidegate::{parse, protecting},
+    sidegate::{parse, protecting, signalled},
 };
 
 #[tokio::test]
@@ -84,7 +87,8 @@ async fn a_configuration_that_cannot_bind_leaves_everything_as_it_was() {
     );
     let wrong = parse(&protecting(&upstream, &issuer, &listeners).replace("\"/*\"", "\"/other/*\""));
     let app = sidegate.app.clone();
-    let refused = tokio::task::spawn_blocking(move || app.reload(wrong)).await.unwrap().unwrap_err().to_string();
+    let refused =
+        tokio::task::spawn_blocking(move || app.reload(wrong, signalled())).await.unwrap().unwrap_err().to_string();
 
     assert!(refused.contains(&taken.local_addr().unwrap().to_string()), "{refused}");
     assert_eq!(sidegate.app.gate().generation(), 1);

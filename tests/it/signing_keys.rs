@@ -203,7 +203,11 @@ async fn a_reload_that_is_refused_leaves_the_signing_keys_as_they_were() {
     keys(&["rotate", "--now"], &folder);
     let wrong = yaml.replacen("authority:\n", "authority:\n  pages: { theme: /nowhere/at/all }\n", 1);
     let (app, wrong) = (sidegate.app.clone(), crate::support::sidegate::parse(&wrong));
-    let refused = tokio::task::spawn_blocking(move || app.reload(wrong)).await.unwrap().unwrap_err().to_string();
+    let refused = tokio::task::spawn_blocking(move || app.reload(wrong, crate::support::sidegate::signalled()))
+        .await
+        .unwrap()
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("pages.theme"), "{refused}");
     assert_eq!(kids(&jwks(&sidegate).await), before);
     sidegate.reload(&yaml).await;

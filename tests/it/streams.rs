@@ -147,6 +147,49 @@ async fn a_grpc_call_goes_through_message_by_message_with_its_trailers() {
     drop(messages);
     let trailers = must(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(trailers["grpc-status"], "0");
+    assert_eq!(sidegate.series("sidegate_grpc_responses_total{grpc_code=\"OK\",route=\"all\"}").await, 1.0);
+    assert_eq!(sidegate.series("sidegate_grpc_responses_total{grpc_code=\"none\",route=\"all\"}").await, 0.0);
+}
+
+#[tokio::test]
+async fn calls_of_grpc_are_counted_by_the_status_that_they_ended_with() {
+    let upstream = Upstream::http2(|seen| {
+        let answer = Response::builder();
+        match seen.target.strip_prefix("/orders.Orders/") {
+            Some("None") => answer.header("content-type", "application/grpc"),
+            // What is no answer of a gRPC service may say what it likes.
+            Some("Page") => answer.header("content-type", "text/html").header("grpc-status", "5"),
+            status => answer.header("content-type", "application/grpc+proto").header("grpc-status", status.unwrap()),
+        }
+        .body(Full::default())
+        .unwrap()
+    })
+    .await;
+    let issuer = Issuer::new();
+    let sidegate = Sidegate::start(&behind(upstream.address, &issuer, "    protocol: http2\n", "")).await;
+    for (ending, code) in [
+        ("14", Some("UNAVAILABLE")),
+        ("16", Some("UNAUTHENTICATED")),
+        ("17", Some("UNKNOWN")),
+        ("none", Some("UNKNOWN")),
+        ("None", Some("none")),
+        ("Page", None),
+    ] {
+        let before = grpc(&sidegate).await;
+        let reply = get(sidegate.public, &format!("/orders.Orders/{ending}"), &issuer.token()).await;
+        assert_eq!(reply.status, 200);
+        let mut grown = grpc(&sidegate).await;
+        grown.retain(|series| !before.contains(series));
+        let wanted = code.map(|code| format!("{{grpc_code=\"{code}\",route=\"all\"}}"));
+        assert_eq!(grown.len(), usize::from(code.is_some()), "{ending}: {grown:?}");
+        assert!(wanted.is_none_or(|wanted| grown[0].contains(&wanted)), "{ending}: {grown:?}");
+    }
+}
+
+/// What is counted of gRPC, with its values.
+async fn grpc(sidegate: &Sidegate) -> Vec<String> {
+    let page = sidegate.health("/metrics").await;
+    page.text().lines().filter(|line| line.starts_with("sidegate_grpc_responses_total{")).map(str::to_owned).collect()
 }
 
 type Streamed = StreamBody<BoxStream<'static, Result<Frame<Bytes>, std::io::Error>>>;
@@ -186,6 +229,8 @@ async fn a_websocket_goes_through_with_a_token() {
     let (mut socket, response) = tokio_tungstenite::client_async(asked, stream).await.unwrap();
     assert_eq!(response.status(), 101);
     assert!(response.headers().contains_key("x-request-id"));
+    let open = async || sidegate.series("sidegate_upgrades_open{route=\"all\"}").await;
+    assert_eq!(open().await, 1.0);
 
     assert_eq!(must(socket.next()).await.unwrap().unwrap(), Message::text("welcome"));
     for message in [Message::text("hello"), Message::binary(vec![7; 200_000])] {
@@ -198,6 +243,8 @@ async fn a_websocket_goes_through_with_a_token() {
     socket.close(Some(bye)).await.unwrap();
     while let Some(Ok(_)) = must(socket.next()).await {}
     assert_eq!(must(server).await.unwrap().as_deref(), Some("bye"));
+    drop(socket);
+    must(async { while open().await > 0.0 {} }).await;
 }
 
 #[tokio::test]

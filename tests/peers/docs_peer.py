@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 from ruamel.yaml import YAMLError
 
@@ -19,9 +21,10 @@ from pages import ROOT, pages, shown
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
 PASTED = "config/dialects/"  # by the part `dialects`
-LANGUAGES = {"sh", "yaml", "json", "xml", "text", "promql", "python", "nginx", "caddyfile"}
+LANGUAGES = {"sh", "yaml", "json", "xml", "toml", "text", "promql", "python", "nginx", "caddyfile"}
 SCHEMA = json.loads(subprocess.check_output([BINARY, "schema"], text=True))
 FILE = re.compile(r"\.(md|rs|py|sh|toml|yaml|json|tpl|txt|xml|cs|html|css|lock)$")
+MARKS = ("<<<<<<< ", ">>>>>>> ")
 # Each curl tells its status on the side; between blocks stands a line that no answer holds.
 PREAMBLE = 'curl() { command curl -sS -w "%{stderr}STATUS %{http_code}\\n" "$@"; }\n'
 CUT = "=== the next block"
@@ -56,6 +59,17 @@ ENDS = {way[at:] for way in WAYS for at in range(len(way))}
 def names(code):
     """`routes[].token.basic` as the names in it."""
     return tuple(code.replace("[]", "").split("."))
+
+
+def configurations(document):
+    """What values for Helm hold under `config`, directly or for a chart that is included."""
+    if not isinstance(document, dict) or "apiVersion" in document:
+        return
+    for name, value in document.items():
+        if name == "config" and isinstance(value, dict):
+            yield value
+        elif name.startswith("sidegate"):
+            yield from configurations(value)
 
 
 def is_dotted(code):
@@ -177,6 +191,15 @@ class Documents(Peer):
         self.assertGreater(named, 5)
         self.none(problems)
 
+    def test_no_page_was_left_in_the_middle_of_a_merge(self):
+        marks = [
+            (page, n)
+            for page in PAGES
+            for n, line in enumerate(page.path.read_text().splitlines(), 1)
+            if line[:8] in MARKS
+        ]
+        self.none([f"{page.name}:{line}: a mark of a merge" for page, line in marks])
+
     def test_a_block_says_what_it_is(self):
         problems = []
         for block in BLOCKS:
@@ -197,19 +220,24 @@ class Documents(Peer):
                 problems.append(f"{block.place}: {error}")
                 continue
             if "of" in block.directives or all("apiVersion" in (document or {}) for document in documents):
-                continue
-            checked += 1
-            problems += self.judge(block, BLOCKS[number + 1 : number + 2])
+                parts = [part for document in documents for part in configurations(document)]
+            else:
+                parts = [None]
+            for part in parts:
+                checked += 1
+                problems += self.judge(block, part, BLOCKS[number + 1 : number + 2])
         self.assertGreater(checked, 5)
         self.none(problems)
 
-    def judge(self, block, following):
+    def judge(self, block, part, following):
         folder = WORK / "yaml" / block.place.replace("/", "-").replace(":", "-")
         try:
-            settings = whole(block.text, block.directives)
+            settings = part or whole(block.text, block.directives)
             if unknown := set(settings) - TOP:
                 return [f"{block.place}: {', '.join(map(str, unknown))}: no section of a configuration; say what it is"]
             file = Example(settings, folder).write()
+            if "refused" in block.directives:
+                file.write_text(block.text)  # as it stands there: nothing is mended
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             return [f"{block.place}: cannot be made whole: {error!r}"]
         ran = run([BINARY, "check", "-c", file])
@@ -221,9 +249,9 @@ class Documents(Peer):
         lines = [line for text in following for line in text.text.splitlines() if line.strip()]
         return [f"{block.place}: {line}: not said: {said}" for line in lines if not shown(line).search(said)]
 
-    def test_json_and_xml_can_be_read(self):
+    def test_json_toml_and_xml_can_be_read(self):
         problems = []
-        readers = {"json": json.loads, "xml": ElementTree.fromstring}
+        readers = {"json": json.loads, "toml": tomllib.loads, "xml": ElementTree.fromstring}
         for block in BLOCKS:
             if reader := readers.get(block.language):
                 try:
@@ -266,6 +294,51 @@ class Documents(Peer):
                     if names(code) not in WAYS:
                         problems.append(f"{page.name}:{line}: {code}: there is no such setting")
         self.assertGreater(named, 300)
+        self.none(problems)
+
+    def test_what_you_see_is_what_the_program_says(self):
+        program, quoted, problems = Path(BINARY).read_bytes(), 0, []
+        for page in PAGES:
+            for rows in page.tables:
+                titles = [title for title, _ in rows[0][1]]
+                for line, cells in rows[1:]:
+                    for title, (_, codes) in zip(titles, cells, strict=True):
+                        if title not in ("what you see", "code", "decision"):
+                            continue
+                        for piece in [piece.strip() for code in codes for piece in code.split("…") if piece.strip()]:
+                            quoted += 1
+                            if piece.encode() not in program:
+                                problems.append(f"{page.name}:{line}: {piece}: the program does not say that")
+        self.assertGreater(quoted, 50)
+        self.none(problems)
+
+    def test_a_test_that_is_named_is_one(self):
+        there, named, problems = set(), 0, []
+        for folder in ("src", "tests/it"):
+            for file in (ROOT / folder).glob("**/*.rs"):
+                there.update(re.findall(r"\bfn (\w+)\(", file.read_text()))
+        for page in PAGES:
+            for rows in page.tables:
+                for at in [at for at, (title, _) in enumerate(rows[0][1]) if title == "test"]:
+                    for line, cells in rows[1:]:
+                        for code in cells[at][1]:
+                            named += 1
+                            if code not in there and not (ROOT / code).exists():
+                                problems.append(f"{page.name}:{line}: {code}: there is no such test")
+        self.assertGreater(named, 50)
+        self.none(problems)
+
+    def test_a_metric_that_is_named_is_in_the_table(self):
+        metrics = next(page for page in PAGES if page.name == "docs/metrics.md")
+        families = {code for rows in metrics.tables for _, cells in rows for _, codes in cells[:1] for code in codes}
+        self.assertGreater(len(families), 50)
+        problems = []
+        for page in PAGES:
+            texts = [*page.codes, *[(block.text, block.line) for block in page.blocks]]
+            for text, line in texts:
+                for name in re.findall(r"(?<![$\w])sidegate_[a-z0-9_]*[a-z0-9]\b(?![*…])", text):
+                    if re.sub(r"_(bucket|sum|count)$", "", name) not in families:
+                        problems.append(f"{page.name}:{line}: {name}: there is no such metric")
         self.none(problems)
 
     def test_shell_with_calls_says_where_it_runs(self):

@@ -9,7 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 import harness
 from harness import BINARY, WORK, Echo, Issuer, Peer, Program, ask, bearer, free_port, route, upstream
@@ -34,6 +38,12 @@ def buildah(*arguments):
     return ran.stdout
 
 
+def sbom(**environment):
+    """What the Dockerfile has written before the last stage."""
+    command = [ROOT / ".ci/sbom", "--target", f"{os.uname().machine}-unknown-linux-gnu"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment}).stdout
+
+
 class Image(Peer):
     @classmethod
     def prepare(cls):
@@ -41,17 +51,21 @@ class Image(Peer):
         out.mkdir(parents=True)
         shutil.copy(BINARY, out / "sidegate")
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", out)
+        (out / "sbom.json").write_text(sbom())
         cls.programs.callback(shutil.rmtree, WORK / "storage", ignore_errors=True)
         buildah(
             *("build", "--format", "docker", "--timestamp", "0", "--pull-never", "-t", "sidegate:test"),
             *("--build-context", f"build={out.parent}", "--build-arg", "VERSION=0.0.0-test"),
+            *("--build-arg", "REVISION=0123456789ab"),
             *("-f", ROOT / "Dockerfile", ROOT),
         )
         cls.image = json.loads(buildah("inspect", "--type", "image", "sidegate:test"))["Docker"]["config"]
         cls.container = buildah("from", "--pull-never", "sidegate:test").strip()
         root = Path(buildah("mount", cls.container).strip())
         # Before anything runs: buildah then adds a hosts file and a resolv.conf, as every engine does.
-        cls.files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+        files = [path for path in root.rglob("*") if path.is_file()]
+        read = {path: path.read_bytes() if path.suffix == ".json" else b"" for path in files}
+        cls.files = {str(path.relative_to(root)): content for path, content in read.items()}
         cls.programs.callback(buildah, "rm", cls.container)
 
     def run_in(self, *command):
@@ -69,7 +83,27 @@ class Image(Peer):
         self.assertRegex(shown, r"Type:\s+DYN")
 
     def test_the_image_holds_the_binary_and_the_roots_and_nothing_else(self):
-        self.assertEqual(self.files, {"usr/bin/sidegate", "etc/ssl/certs/ca-certificates.crt"})
+        sbom = self.image["Labels"]["io.github.sidegate.sbom"].removeprefix("/")
+        self.assertEqual(set(self.files), {"usr/bin/sidegate", "etc/ssl/certs/ca-certificates.crt", sbom})
+
+    def test_the_label_names_a_list_of_the_crates_that_is_valid_and_complete(self):
+        text = self.files[self.image["Labels"]["io.github.sidegate.sbom"].removeprefix("/")].decode()
+        self.assertIsNone(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text))
+        listed = {(part["name"], part["version"]): part for part in json.loads(text)["components"]}
+        lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+        checksums = {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock}
+        for name in ("hyper", "rustls", "aws-lc-sys", "redb", "clap"):
+            self.assertIn(name, {name for name, _ in listed})
+        for name in ("criterion", "proptest", "cc", "prost"):
+            self.assertNotIn(name, {name for name, _ in listed}, "it is in no binary as shipped")
+        for crate, part in listed.items():
+            self.assertEqual(part["hashes"][0]["content"], checksums[crate])
+            self.assertIn("licenses", part)
+
+    def test_the_list_is_the_same_each_time_and_says_which_commit(self):
+        self.assertEqual(sbom(), sbom())
+        program = json.loads(sbom(SIDEGATE_REVISION="0123456789ab"))["metadata"]["component"]
+        self.assertEqual(program["properties"], [{"name": "sidegate:revision", "value": "0123456789ab"}])
 
     def test_the_image_says_who_runs_what(self):
         self.assertEqual(self.image["User"], "65532:65532")
@@ -78,7 +112,35 @@ class Image(Peer):
         self.assertEqual(set(self.image["ExposedPorts"]), {"8080/tcp", "9901/tcp"})
         self.assertEqual(self.image["Healthcheck"]["Test"], ["CMD", "/usr/bin/sidegate", "health"])
         self.assertEqual(self.image["Labels"]["org.opencontainers.image.version"], "0.0.0-test")
+        self.assertEqual(self.image["Labels"]["org.opencontainers.image.revision"], "0123456789ab")
         self.assertEqual(self.image["Labels"]["org.opencontainers.image.licenses"], "Apache-2.0 OR MIT")
+
+    def test_the_manifests_alone_are_enough_to_compile_what_sidegate_depends_on(self):
+        # The stage that is cached: what it copies, and the two files that it writes in place of the sources.
+        alone = WORK / "dependencies"
+        recipe = (ROOT / "Dockerfile").read_text().split("FROM dependencies")[0]
+        for line in recipe.splitlines():
+            if line.startswith("COPY "):
+                *sources, target = line.split()[1:]
+                for source in sources:
+                    place = alone / (source if target == "./" else target)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
+        (alone / "src").mkdir()
+        (alone / "src/lib.rs").touch()
+        (alone / "src/main.rs").write_text("fn main() {}\n")
+        command = ["cargo", "build", "--locked", "--offline", "--bin", "sidegate", "--features", "", "--unit-graph"]
+        planned = subprocess.run(
+            [*command, "-Z", "unstable-options"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=alone,
+            env={**os.environ, "RUSTC_BOOTSTRAP": "1"},
+        )
+        self.assertEqual(planned.returncode, 0, planned.stderr)
+        units = {unit["pkg_id"].split("#")[-1].split("@")[0] for unit in json.loads(planned.stdout)["units"]}
+        self.assertTrue({"hyper", "rustls", "aws-lc-sys"} <= units, units)
 
     def test_the_build_context_holds_all_that_the_binary_is_made_of(self):
         recipe = WORK / "Dockerfile.context"
@@ -94,11 +156,14 @@ class Image(Peer):
             text=True,
             cwd=context,
         )
+        listed = subprocess.run([Path(context) / ".ci/sbom"], check=False, capture_output=True, text=True)
         buildah("rm", container)
         self.assertEqual(checked.returncode, 0, checked.stderr[-4000:])
+        self.assertEqual(listed.returncode, 0, listed.stderr)
 
     def test_the_binary_runs_in_the_empty_root(self):
-        self.assertRegex(self.run_in("/usr/bin/sidegate", "--version"), r"^sidegate \d+\.\d+\.\d+")
+        version = self.run_in("/usr/bin/sidegate", "--version")
+        self.assertRegex(version, r"^sidegate \d+\.\d+\.\d+( \([0-9a-f]{12}(-dirty)?\))?$")
 
     def test_the_container_serves_as_an_unprivileged_user(self):
         issuer, echo, port, health = Issuer(), self.start(Echo()), free_port(), free_port()
@@ -128,7 +193,9 @@ class Image(Peer):
         answer = ask(port, "/things", headers=bearer(issuer.token()))
         self.assertEqual(answer.status, 200, answer.text())
         self.assertEqual(ask(port, "/things").status, 401)
-        self.run_in("/usr/bin/sidegate", "health", "--address", f"127.0.0.1:{health}")
+        healthcheck = self.image["Healthcheck"]
+        self.assertEqual((healthcheck["Interval"], healthcheck["Timeout"]), (10_000_000_000, 3_000_000_000))
+        self.run_in(*healthcheck["Test"][1:], "--address", f"127.0.0.1:{health}")
         users = {(process / "status").stat().st_uid for process in self.processes()}
         self.assertEqual(users, {65532})
 

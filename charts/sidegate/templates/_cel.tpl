@@ -5,7 +5,11 @@ the type that stands at its place in the resource.
 {{- define "sidegate.cel" -}}
 {{- $type := .type -}}
 {{- if kindIs "map" .value -}}
-{{- if has (splitList "." $type | last) (list "limits" "requests" "matchLabels" "labels" "annotations") -}}
+{{- $isMap := has (splitList "." $type | last) (list "limits" "requests" "matchLabels" "labels" "annotations" "volumeAttributes") -}}
+{{- range $key, $_ := .value }}
+{{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $key) }}{{ $isMap = true }}{{ end }}
+{{- end -}}
+{{- if $isMap -}}
 { {{- range $index, $key := keys .value | sortAlpha }}{{ if $index }}, {{ end }}{{ $key | toJson }}: {{ get $.value $key | toString | toJson }}{{ end -}} }
 {{- else -}}
 {{ $type }}{

@@ -1,7 +1,7 @@
 //! Users verified by a bind at a directory (RFC 4511), one connection each: the directory decides, and what its entry
 //! says becomes claims.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, dn_escape};
@@ -11,12 +11,16 @@ use tokio::{sync::OnceCell, task::JoinSet};
 use url::Url;
 
 use super::{Denied, Person};
-use crate::{config::LdapUsers, fetch, model::Secret};
+use crate::{
+    config::{LdapUsers, NamedFile},
+    fetch,
+    model::Secret,
+};
 
 pub struct Directory {
     url: Url,
     start_tls: bool,
-    ca_file: Option<PathBuf>,
+    ca_file: Option<NamedFile>,
     /// Made at the first bind: reading the system's roots takes long.
     tls: OnceCell<Arc<ClientConfig>>,
     /// What stands before and behind the user's name.
@@ -66,7 +70,7 @@ impl Directory {
             return Ok(settings);
         }
         let ca_file = self.ca_file.clone();
-        let tls = self.tls.get_or_try_init(async || fetch::tls(ca_file.as_deref()).map(Arc::new)).await;
+        let tls = self.tls.get_or_try_init(async || fetch::tls(ca_file.as_ref()).map(Arc::new)).await;
         let tls = tls.map_err(|error| unavailable(error.to_string()))?;
         Ok(settings.set_config(tls.clone()).set_starttls(self.start_tls))
     }

@@ -37,14 +37,14 @@ fn start(options: &Options) -> Result<(), BoxError> {
     let loopback = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let upstream = {
         let _inside = runtime.enter();
-        PlainServer::bind("echo", &loopback)?
+        PlainServer::bind("echo", Some(&loopback))?
     };
     let folder = Folder::new()?;
     let environment: config::Environment = [
         ("QUICKSTART_ADDRESS", free(options.port)?),
         ("QUICKSTART_HEALTH", free(9901)?),
         ("QUICKSTART_ADMIN", free(9902)?),
-        ("QUICKSTART_UPSTREAM", url(&upstream.address())),
+        ("QUICKSTART_UPSTREAM", upstream.address().as_ref().map(url).unwrap_or_default()),
         ("QUICKSTART_FOLDER", folder.path().display().to_string()),
         ("SIDEGATE__ADMIN__TOKEN_FILE", folder.token_file()?.display().to_string()),
     ]
@@ -57,7 +57,7 @@ fn start(options: &Options) -> Result<(), BoxError> {
     log::install(&config.log)?;
     let app = App::start(config, Time::default())?;
     output::print(&what_to_try(&app, &folder))?;
-    run::until_signalled(&app, || {})?;
+    run::until_signalled(&app, None)?;
     output::print("\nDrained.\n")?;
     Ok(())
 }

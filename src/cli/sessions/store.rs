@@ -5,8 +5,8 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    app,
-    cli::{WRONG_SETTINGS, check},
+    app::{self, load},
+    cli::{WRONG_SETTINGS, run},
     config::{Config, MasterKeys, RedisAddress, RedisServers, Store},
     model::{BoxError, Time},
     session::{SessionStore, memory::Memory, ring::KeyRing},
@@ -42,8 +42,8 @@ pub fn open(
 ) -> Result<Opened, ExitCode> {
     app::install_crypto();
     // What `check` warns of is not what this is about.
-    let config = check::read(file).map_err(|problems| {
-        eprintln!("{problems}");
+    let config = load::load(file, &run::environment()).map_err(|unusable| {
+        eprintln!("{}", unusable.problems);
         ExitCode::from(WRONG_SETTINGS)
     })?;
     let config = config.config;

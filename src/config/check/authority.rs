@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 
-use super::{internal_jwt, names, routes, section::Section, urls};
+use super::{files, internal_jwt, names, routes, section::Section, urls};
 use crate::config::{
     Authority, DeclaredDialect, Endpoints, Intent, Pages, Rate, Remote, Signing, Throttle,
     settings::{self, Settings},
@@ -230,9 +230,12 @@ fn signing(settings: &settings::Signing, section: &Section<'_>) -> Option<Signin
     if !rotate_after.is_zero() && rotate_after < s(HOUR) {
         section.key("rotate_after").problem("shorter than an hour: each key stays published for a day", "0s: never");
     }
+    if let Some(folder) = &settings.folder {
+        files::warn_if_open_within(folder, &section.key("folder"));
+    }
     Some(Signing {
         algorithm: algorithm?,
-        folder: settings.folder.as_ref().map(|folder| section.resolve(folder)),
+        folder: settings.folder.as_ref().map(|folder| section.folder(folder, &[".pem"])),
         rotate_after: (!rotate_after.is_zero()).then_some(rotate_after),
         publish_ahead: section.span("publish_ahead", settings.publish_ahead, s(HOUR), s(0)..=s(30 * DAY)),
     })
@@ -242,7 +245,7 @@ fn pages(settings: &settings::Pages, issuer: Option<&str>, section: &Section<'_>
     let s = Duration::from_secs;
     let host = issuer.and_then(|issuer| url::Url::parse(issuer).ok()?.host_str().map(str::to_owned));
     Some(Pages {
-        theme: settings.theme.as_ref().map(|folder| section.resolve(folder)),
+        theme: settings.theme.as_ref().map(|folder| section.folder(folder, &[".html", ".css"])),
         title: settings.title.clone().or(host).unwrap_or_else(|| "sidegate".to_owned()),
         form_lifetime: section.span("form_lifetime", settings.form_lifetime, s(15 * MINUTE), s(1)..=s(DAY)),
         remember: section.span("remember", settings.remember, s(0), s(0)..=s(30 * DAY)),

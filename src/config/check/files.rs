@@ -1,11 +1,6 @@
 //! Files that the settings name.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{io, mem, os::unix::fs::PermissionsExt as _, path::Path};
 
 use rustls::{
     RootCertStore,
@@ -15,8 +10,8 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::section::Section;
-use crate::model::Secret;
+use super::{section::Section, weak};
+use crate::{config::NamedFile, model::Secret};
 
 /// A secret is at most this long, in bytes.
 const LONGEST_SECRET: u64 = 16 * 1024;
@@ -37,15 +32,16 @@ pub(super) fn secret(file: &Path, section: &Section<'_>) -> Option<Secret<Vec<u8
         section.problem("the file is empty", "");
         return None;
     }
-    Some(Secret::new(std::mem::take(&mut *content)))
+    Some(Secret::new(mem::take(&mut *content)))
 }
 
 /// The same, for a secret that is text.
 pub(super) fn secret_text(file: &Path, section: &Section<'_>) -> Option<Secret<String>> {
     let content = secret(file, section)?;
     let text = std::str::from_utf8(content.expose()).ok().filter(|text| !text.contains(char::is_control));
-    if text.is_none() {
-        section.problem("the file does not hold one line of UTF-8 text", "");
+    match text {
+        Some(text) => weak::warn_if_weak(text.as_bytes(), section),
+        None => section.problem("the file does not hold one line of UTF-8 text", ""),
     }
     text.map(|text| Secret::new(text.to_owned()))
 }
@@ -61,11 +57,11 @@ pub(super) fn secret_lines(file: &Path, section: &Section<'_>) -> Option<Secret<
 }
 
 /// A key set (RFC 7517) with at least one key; the keys themselves are read later, one by one.
-pub(super) fn key_set(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
-    let content = read(file, LONGEST_FILE, section)?;
+pub(super) fn key_set(file: &Path, section: &Section<'_>) -> Option<NamedFile> {
+    let mut content = read(file, LONGEST_FILE, section)?;
     let set: Option<serde_json::Value> = serde_json::from_slice(&content).ok();
     match set.as_ref().and_then(|set| set.get("keys")).and_then(|keys| keys.as_array()) {
-        Some(keys) if !keys.is_empty() => Some(section.resolve(file)),
+        Some(keys) if !keys.is_empty() => Some(NamedFile::new(section.resolve(file), mem::take(&mut *content))),
         Some(_) => {
             section.problem("the key set holds no key", "");
             None
@@ -78,8 +74,8 @@ pub(super) fn key_set(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
 }
 
 /// A file of certificates that others are checked against.
-pub(super) fn authorities(file: &Path, section: &Section<'_>) -> Option<PathBuf> {
-    authorities_pem(file, section).map(|_| section.resolve(file))
+pub(super) fn authorities(file: &Path, section: &Section<'_>) -> Option<NamedFile> {
+    authorities_pem(file, section).map(|pem| NamedFile::new(section.resolve(file), pem))
 }
 
 /// The same, for who reads it only once.
@@ -93,21 +89,15 @@ pub(super) fn authorities_pem(file: &Path, section: &Section<'_>) -> Option<Vec<
             return None;
         }
     }
-    Some(std::mem::take(&mut *content))
+    Some(mem::take(&mut *content))
 }
 
 /// A certificate chain and its key, which must fit; `section` holds the keys `certificate_file` and `key_file`.
-pub(super) fn identity(certificate_file: &Path, key_file: &Path, section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
-    let files = || (section.resolve(certificate_file), section.resolve(key_file));
-    identity_pem(certificate_file, key_file, section).map(|_| files())
-}
-
-/// The same, for who reads them only once.
-pub(super) fn identity_pem(
+pub(super) fn identity(
     certificate_file: &Path,
     key_file: &Path,
     section: &Section<'_>,
-) -> Option<(Vec<u8>, Secret<Vec<u8>>)> {
+) -> Option<(NamedFile, NamedFile)> {
     let (chain_section, key_section) = (section.key("certificate_file"), section.key("key_file"));
     let chain = read(certificate_file, LONGEST_FILE, &chain_section)
         .and_then(|content| certificates(&content, &chain_section).map(|chain| (content, chain)));
@@ -121,7 +111,10 @@ pub(super) fn identity_pem(
     });
     let ((mut chain_pem, chain), (mut key_pem, key)) = (chain?, key?);
     match CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()) {
-        Ok(_) => Some((std::mem::take(&mut *chain_pem), Secret::new(std::mem::take(&mut *key_pem)))),
+        Ok(_) => {
+            let named = |file: &Path, pem: &mut Vec<u8>| NamedFile::new(section.resolve(file), mem::take(pem));
+            Some((named(certificate_file, &mut chain_pem), named(key_file, &mut key_pem)))
+        }
         Err(rustls::Error::InconsistentKeys(_)) => {
             key_section.problem("the key does not belong to the certificate", "");
             None
@@ -150,7 +143,7 @@ fn certificates(content: &[u8], section: &Section<'_>) -> Option<Vec<Certificate
 fn read(file: &Path, limit: u64, section: &Section<'_>) -> Option<Zeroizing<Vec<u8>>> {
     let path = section.resolve(file);
     let shown = section.shown(path.display());
-    match read_limited(&path, limit) {
+    match section.read(&path, limit) {
         Ok(content) if content.len() as u64 > limit => {
             section.problem(format!("{shown} is longer than {limit} bytes"), "");
             None
@@ -167,24 +160,21 @@ fn read(file: &Path, limit: u64, section: &Section<'_>) -> Option<Zeroizing<Vec<
     }
 }
 
-fn read_limited(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    // Room for all of it at once: a vector that grows would leave copies behind.
-    let room = usize::try_from(metadata.len().min(limit) + 2).unwrap_or_default();
-    let mut content = Zeroizing::new(Vec::with_capacity(room));
-    file.take(limit + 1).read_to_end(&mut content)?;
-    Ok(content)
-}
-
 fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ => error.to_string(),
+    }
+}
+
+/// The same for every private key in `folder`.
+pub(super) fn warn_if_open_within(folder: &Path, section: &Section<'_>) {
+    let Ok(entries) = section.resolve(folder).read_dir() else { return };
+    let mut keys: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    keys.sort();
+    for key in keys.iter().filter(|path| path.extension().is_some_and(|extension| extension == "pem")) {
+        warn_if_open(key, section);
     }
 }
 

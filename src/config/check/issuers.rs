@@ -10,7 +10,7 @@ use super::{
     files,
     names::{self, Distinct},
     section::Section,
-    urls,
+    urls, weak,
 };
 use crate::config::{
     Issuer, KeySource, LOCAL,
@@ -58,6 +58,11 @@ fn check_one(settings: &settings::Issuer, section: &Section<'_>) -> Option<Issue
     let inquiry = inquiry::check(settings, section);
     let keys = check_keys(settings, issuer, section);
     let algorithms = keys.as_ref().and_then(|keys| check_algorithms(settings, keys, &section.key("algorithms")));
+    if let (Some(KeySource::Shared(secret)), Some(algorithms)) = (&keys, &algorithms) {
+        let section = section.key("hs_secret_file");
+        weak::warn_if_shorter_than_hash(secret.expose(), algorithms, &section);
+        weak::warn_if_weak(secret.expose(), &section);
+    }
     let ca_file = match &settings.ca_file {
         Some(file) => files::authorities(file, &section.key("ca_file")).map(Some),
         None => Some(None),

@@ -8,8 +8,12 @@ use super::{
     files,
     names::{self, Distinct},
     section::Section,
+    urls,
 };
-use crate::config::{Address, ClientCertificates, Limits, Listener, ListenerTls, Protocols, TlsVersion, settings};
+use crate::{
+    config::{Address, ClientCertificates, Limits, Listener, ListenerTls, Protocols, TlsVersion, settings},
+    model::Questions,
+};
 
 const KIB: u64 = 1024;
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -64,19 +68,44 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
             "name the network of the proxy in trusted_proxies",
         );
     }
+    let decision = match &settings.decision {
+        Some(decision) => Some(check_decision(decision, &section.key("decision"))),
+        None => None,
+    };
+    if decision.is_some() && proxy_protocol {
+        section.key("proxy_protocol").problem(
+            "what asks at a decision listener is the proxy itself, which sends no header of this kind",
+            "leave it out",
+        );
+    }
     let (name, address) = (name?, address?);
     if let Address::Tcp(tcp) = address
+        && decision.is_some()
+        && !trust
+        && !tcp.ip().is_loopback()
+    {
+        section.key("address").problem(
+            "only the proxies in trusted_proxies may ask from other machines, and none is named",
+            "name the network of the proxy in trusted_proxies, or use 127.0.0.1 or unix:/path",
+        );
+    }
+    if let Address::Tcp(tcp) = address
         && tls.is_none()
+        && !trust
         && !tcp.ip().is_loopback()
     {
         let section = section.key("address");
         section.warn(
             format!("tokens arrive in plain text at {}", section.shown(tcp)),
-            "set tls, unless something before it ends TLS on a network that you trust",
+            "set tls; if something before it ends TLS, as an ingress does, name its network in trusted_proxies",
         );
     }
     let tls = match tls {
         Some(tls) => Some(tls?),
+        None => None,
+    };
+    let decision = match decision {
+        Some(decision) => Some(decision?),
         None => None,
     };
     Some(Listener {
@@ -85,8 +114,38 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
         protocols,
         tls,
         proxy_protocol,
+        decision,
         limits: check_limits(&settings.limits, &section.key("limits")),
     })
+}
+
+fn check_decision(settings: &settings::Decision, section: &Section<'_>) -> Option<Questions> {
+    use settings::DecisionFrom as From;
+    let Some(from) = settings.from else {
+        section.key("from").problem("missing", "write from: nginx, from: forwarded (Traefik, Caddy) or from: envoy");
+        return None;
+    };
+    let prefix = settings.path_prefix.as_deref().unwrap_or_default();
+    let prefix_section = section.key("path_prefix");
+    match from {
+        From::Envoy if prefix.is_empty() => Some(Questions::Envoy { path_prefix: prefix.into() }),
+        From::Envoy => match urls::literal_path_fault(prefix).or(prefix.ends_with('/').then(|| "ends with /".into())) {
+            None => Some(Questions::Envoy { path_prefix: prefix.into() }),
+            Some(fault) => {
+                prefix_section.problem(
+                    format!("{} {fault}", prefix_section.shown(prefix)),
+                    "write what path_prefix of Envoy's http_service is, for example /ask",
+                );
+                None
+            }
+        },
+        From::Nginx | From::Forwarded if !prefix.is_empty() => {
+            prefix_section.problem("the target of the request is in a header here", "leave it out");
+            None
+        }
+        From::Nginx => Some(Questions::Nginx),
+        From::Forwarded => Some(Questions::Forwarded),
+    }
 }
 
 fn check_limits(settings: &settings::Limits, section: &Section<'_>) -> Limits {

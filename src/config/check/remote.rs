@@ -45,7 +45,12 @@ pub(super) fn check(
         Some(file) => files::authorities(file, &section.key("ca_file")).map(Some),
         None => Some(None),
     };
-    let api = api?;
+    let (mut api, ca_file) = (api?, ca_file?);
+    if let RemoteApi::OAuth2(oauth2) = &mut api
+        && let Some(issuer) = &mut oauth2.issuer
+    {
+        issuer.ca_file = ca_file.clone();
+    }
     let scopes = match &remote.scopes {
         Some(_) => scopes?.into_iter().collect(),
         None if matches!(&api, RemoteApi::OAuth2(oauth2) if oauth2.sign_in.is_some()) => {
@@ -68,7 +73,7 @@ pub(super) fn check(
         scopes,
         pass_through: remote.tokens == Some(settings::RemoteTokens::PassThrough),
         mapped: remote.accounts == Some(settings::Accounts::Mapped),
-        ca_file: ca_file?,
+        ca_file,
         timeout: section.span("timeout", remote.timeout, s(5), ms(100)..=s(60)),
         max_concurrent: section.number("max_concurrent", remote.max_concurrent, 32, 1..=10_000),
     })

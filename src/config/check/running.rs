@@ -105,6 +105,12 @@ pub(super) fn resource(settings: &settings::Resource, section: &Section<'_>) -> 
     Some(Resource { identifier: identifier?, realm })
 }
 
+pub(super) fn watch(settings: &settings::Reload, section: &Section<'_>) -> Option<Duration> {
+    let s = Duration::from_secs;
+    let interval = section.span("interval", settings.interval, s(10), s(1)..=s(3600));
+    settings.watch.unwrap_or(true).then_some(interval)
+}
+
 pub(super) fn drain(settings: &settings::Drain, section: &Section<'_>) -> Drain {
     let s = Duration::from_secs;
     Drain {

@@ -2,13 +2,16 @@
 
 use std::{
     cell::RefCell,
-    fmt,
+    fmt, io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use zeroize::Zeroizing;
+
 use crate::config::{
+    inputs::Inputs,
     place::{KeyPath, Problem, Segment, Warning},
     secrecy,
     settings::{Size, Span},
@@ -20,11 +23,17 @@ use crate::config::{
 pub(super) struct Notes {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Warning>>,
+    inputs: RefCell<Inputs>,
 }
 
 impl Notes {
-    pub fn into_parts(self) -> (Vec<Problem>, Vec<Warning>) {
-        (self.problems.into_inner(), self.warnings.into_inner())
+    /// Goes on with what was read so far.
+    pub fn after(inputs: Inputs) -> Self {
+        Notes { inputs: RefCell::new(inputs), ..Notes::default() }
+    }
+
+    pub fn into_parts(self) -> (Vec<Problem>, Vec<Warning>, Inputs) {
+        (self.problems.into_inner(), self.warnings.into_inner(), self.inputs.into_inner())
     }
 }
 
@@ -159,5 +168,17 @@ impl<'c> Section<'c> {
     /// `file` relative to the configuration file.
     pub fn resolve(&self, file: &Path) -> PathBuf {
         self.base.join(file)
+    }
+
+    /// The content of the file at `path`, and one byte more than `limit` of it if it is longer.
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.notes.inputs.borrow_mut().read(path, limit)
+    }
+
+    /// `folder` relative to the configuration file, where the files with these endings matter.
+    pub fn folder(&self, folder: &Path, endings: &'static [&'static str]) -> PathBuf {
+        let folder = self.resolve(folder);
+        self.notes.inputs.borrow_mut().note_folder(&folder, endings);
+        folder
     }
 }

@@ -4,7 +4,7 @@ mod redis;
 
 use std::path::{Path, PathBuf};
 
-use super::{files, section::Section};
+use super::{files, section::Section, weak};
 use crate::{
     config::{
         MasterKeys, MasterRing, Store,
@@ -89,7 +89,10 @@ pub(super) fn keys(settings: &Settings, store: Option<&Store>, section: &Section
 /// One key a line: its id, a colon, and 32 bytes in base64url. The first line is current.
 fn ring(text: &Secret<String>, section: &Section<'_>) -> Option<MasterKeys> {
     match MasterRing::parse(text.expose()) {
-        Some(ring) => Some(MasterKeys::Given(ring)),
+        Some(ring) => {
+            weak::warn_of_weak_ring(&ring, section);
+            Some(MasterKeys::Given(ring))
+        }
         None => {
             section.problem("not a ring of master keys", "sidegate keys master makes one");
             None

@@ -14,6 +14,7 @@ use super::{
     files, listeners,
     names::{self, Distinct},
     section::Section,
+    urls,
 };
 use crate::config::{
     Connections, Credential, DeclaredDialect, Target, Timeouts, Upstream, UpstreamTls,
@@ -85,6 +86,7 @@ fn check_one(
         idle_timeout: connections.span("idle_timeout", kept.idle_timeout, s(30), s(1)..=s(24 * HOUR)),
         max_age: connections.span("max_age", kept.max_age, s(300), s(1)..=s(24 * HOUR)),
     };
+    warn_of_plain_text(settings, target.as_ref(), section);
     Some(Upstream {
         name: name?,
         target: target?,
@@ -243,4 +245,23 @@ fn identity_headers(pairs: &[(String, String)], section: &Section<'_>) -> Option
         }
     }
     whole.then_some(checked)
+}
+
+/// What a listener can do to an upstream's credential, whoever is in between can do, too. The internal JWT is for this
+/// upstream alone and ends soon.
+fn warn_of_plain_text(settings: &settings::Upstream, target: Option<&Target>, section: &Section<'_>) {
+    let what = match &settings.credential {
+        Some(settings::Credential::Original {}) => "the client's own token",
+        Some(settings::Credential::AuthorityToken {}) => "the authority's token",
+        Some(settings::Credential::Service(_)) => "the token of the service",
+        Some(settings::Credential::Basic { .. }) => "the password",
+        Some(settings::Credential::InternalJwt { .. } | settings::Credential::None {}) | None => return,
+    };
+    let url = settings.url.as_deref().and_then(|url| Url::parse(url).ok());
+    if matches!(target, Some(Target::Http { .. })) && !url.as_ref().is_none_or(urls::is_loopback) {
+        section.key("url").warn(
+            format!("{what} travels in plain text beyond this machine"),
+            "use https, or show this upstream an internal_jwt",
+        );
+    }
 }

@@ -21,8 +21,32 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// `required` (v1 and v2): only from `trusted_proxies`. Default: off.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Decide for another proxy instead of forwarding. Absent: forward.
+    pub decision: Option<Decision>,
     /// What one listener carries at the most.
     pub limits: Limits,
+}
+
+/// A proxy asks here whether a request of its client may go on.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decision {
+    /// Where the proxy says what is asked about.
+    pub from: Option<DecisionFrom>,
+    /// With `envoy`: the `path_prefix` of its http_service, which it puts before the path. Default: none.
+    pub path_prefix: Option<String>,
+}
+
+/// Where a proxy says what is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DecisionFrom {
+    /// X-Original-Method, X-Original-URI and Host (auth_request).
+    Nginx,
+    /// X-Forwarded-Method, X-Forwarded-Uri and X-Forwarded-Host (Traefik, Caddy).
+    Forwarded,
+    /// The method, the path and the Host of the question itself (ext_authz by HTTP).
+    Envoy,
 }
 
 /// An HTTP version.

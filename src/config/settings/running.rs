@@ -87,6 +87,16 @@ pub struct Resource {
     pub realm: Option<String>,
 }
 
+/// How a new configuration is taken over while the program runs. SIGHUP asks for it in any case.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// Whether the files are watched: this one, and every file and folder that it names. Default: true.
+    pub watch: Option<bool>,
+    /// How often they are looked at. Default: 10s.
+    pub interval: Option<Span>,
+}
+
 /// How the program ends.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

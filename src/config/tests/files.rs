@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A folder that is removed with the value.
-pub(super) struct Folder(PathBuf);
+pub(in crate::config) struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Self {

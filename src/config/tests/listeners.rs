@@ -1,6 +1,7 @@
 //! Listeners, `health`, `admin` and their files.
 
 use super::{files::Folder, *};
+use crate::model::Questions;
 
 #[test]
 fn addresses_are_numbers_or_sockets() {
@@ -95,7 +96,7 @@ fn a_certificate_and_its_key_must_fit() {
     folder.certificate("b");
     folder.write("empty", "");
     let good = with_tls(&folder, "certificate_file: a.pem, key_file: a.key").unwrap().config;
-    assert_eq!(good.listeners[0].tls.as_ref().unwrap().key_file, folder.path().join("a.key"));
+    assert_eq!(good.listeners[0].tls.as_ref().unwrap().key_file.path(), folder.path().join("a.key"));
     let answer = |tls| lines(with_tls(&folder, tls).map(|loaded| loaded.config));
     assert_eq!(
         answer("certificate_file: a.pem, key_file: b.key"),
@@ -168,12 +169,8 @@ fn what_works_and_is_not_wise_is_a_warning() {
     let warnings: Vec<_> = load_with(&source, &[]).unwrap().warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        [
-            "c.yaml:1:23: listeners[0].address: tokens arrive in plain text at \"0.0.0.0:8080\"; set tls, unless \
-             something before it ends TLS on a network that you trust",
-            "c.yaml:2:19: trusted_proxies[0]: every peer is trusted, so every client can claim any address; name the \
-             network of the proxies",
-        ]
+        ["c.yaml:2:19: trusted_proxies[0]: every peer is trusted, so every client can claim any address; name the \
+             network of the proxies",]
     );
 }
 
@@ -212,4 +209,68 @@ fn audit_lines_go_to_one_place_that_can_be_there() {
         let problems = lines(load(wrong).map(|loaded| loaded.config));
         assert!(problems.len() == 1 && problems[0].contains(problem), "{problems:?}");
     }
+}
+
+#[test]
+fn a_decision_listener_says_how_it_is_asked_and_who_may_ask() {
+    let decisions = |yaml: &str| {
+        let listeners = load_with(&config(yaml), &[]).unwrap().config.listeners;
+        listeners.into_iter().map(|listener| listener.decision).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        decisions(
+            "listeners: [{name: a}, {name: b, address: 'unix:/b', decision: {from: nginx}}, {name: c, address: '[::1]:0', \
+             decision: {from: forwarded}}, {name: d, address: '127.0.0.1:0', decision: {from: envoy, path_prefix: /ask}}]"
+        ),
+        [
+            None,
+            Some(Questions::Nginx),
+            Some(Questions::Forwarded),
+            Some(Questions::Envoy { path_prefix: "/ask".into() }),
+        ]
+    );
+    assert_eq!(
+        problems(&config("listeners: [{address: '0.0.0.0:9903', decision: {from: nginx}}]")),
+        ["1:23: listeners[0].address: only the proxies in trusted_proxies may ask from other machines, and none is \
+             named; name the network of the proxy in trusted_proxies, or use 127.0.0.1 or unix:/path"]
+    );
+    assert_eq!(
+        problems(&config(
+            "trusted_proxies: [10.0.0.0/8]\nlisteners: [{decision: {}}, {name: b, address: '127.0.0.1:1', proxy_protocol: \
+             required, decision: {from: nginx, path_prefix: /ask}}, {name: c, address: '127.0.0.1:2', decision: {from: \
+             envoy, path_prefix: ask/}}]"
+        )),
+        [
+            "2:24: listeners[0].decision.from: missing; write from: nginx, from: forwarded (Traefik, Caddy) or from: envoy",
+            "2:79: listeners[1].proxy_protocol: what asks at a decision listener is the proxy itself, which sends no \
+             header of this kind; leave it out",
+            "2:126: listeners[1].decision.path_prefix: the target of the request is in a header here; leave it out",
+            "2:205: listeners[2].decision.path_prefix: \"ask/\" does not start with /; write what path_prefix of Envoy's \
+             http_service is, for example /ask",
+        ]
+    );
+}
+
+#[test]
+fn what_a_proxy_that_asks_cannot_do_is_warned_of() {
+    let source = "
+listeners: [{decision: {from: nginx}}]
+issuers: [{name: corp, issuer: 'https://idp.example.com'}]
+upstreams: [{name: api, url: 'http://127.0.0.1:1'}]
+routes:
+- {name: a, paths: ['/a/*'], upstream: api, policy: {audiences: [x]}, strip_prefix: /a, host: upstream}
+- {name: b, paths: ['/b/*'], upstream: api, policy: {audiences: [x]}, token: {query_parameter: t}, cors: {origins: ['https://a.example']}}
+- {name: c, paths: ['/c/*'], upstream: api, policy: {audiences: [x]}, cors: {origins: ['https://a.example'], preflight: forward}}
+";
+    let warned = load_with(source, &[]).unwrap().warnings;
+    let places: Vec<String> = warned.iter().map(|warning| warning.path.to_string()).collect();
+    assert_eq!(
+        places,
+        ["routes[0].strip_prefix", "routes[0].host", "routes[1].token.query_parameter", "routes[1].cors"]
+    );
+    assert_eq!(
+        warned[0].to_string().split_once(": ").unwrap().1,
+        "routes[0].strip_prefix: a proxy that asks at listener `main` forwards the path as it came; let the proxy forward \
+         what the answer's X-Sidegate-Target says (docs/decision.md)"
+    );
 }

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use super::{authority::told, files::Folder, *};
 
-const RING: &str = "1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+const RING: &str = "1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
 const PASSWORD: &str = "c4n4ry-s3cr3t";
 
 /// A folder with what the settings below name.

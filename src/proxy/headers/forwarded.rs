@@ -37,7 +37,7 @@ pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNe
         return Some(peer);
     }
     let by = |name: &HeaderName, read: fn(&str) -> Option<IpAddr>| {
-        headers.contains_key(name).then(|| nearest(peer, headers, name, read, trusted))
+        headers.contains_key(name).then(|| nearest(headers, name, read, trusted).unwrap_or(peer))
     };
     match (by(&X_FORWARDED_FOR, address), by(&FORWARDED, forwarded_for)) {
         (None, None) => Some(peer),
@@ -46,19 +46,25 @@ pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNe
     }
 }
 
+/// The client's address as a proxy that asks tells it. Its question came from the proxy, so the chain is believed from
+/// its end on, whoever the peer is; a proxy that tells nothing is taken for the client itself.
+pub fn asked_client(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    nearest(headers, &X_FORWARDED_FOR, address, trusted).or(peer.map(|peer| peer.to_canonical()))
+}
+
+/// The last address of the chain that whoever speaks vouches for; `None` if it names none.
 fn nearest(
-    peer: IpAddr,
     headers: &HeaderMap,
     name: &HeaderName,
     read: fn(&str) -> Option<IpAddr>,
     trusted: &[IpNet],
-) -> IpAddr {
-    let mut nearest = peer;
+) -> Option<IpAddr> {
+    let mut nearest = None;
     for value in headers.get_all(name).iter().rev() {
         let Ok(value) = value.to_str() else { return nearest };
         for element in value.rsplit(',').take(MOST_HOPS) {
             let Some(address) = read(element.trim()) else { return nearest };
-            nearest = address;
+            nearest = Some(address);
             if !is_trusted(address, trusted) {
                 return nearest;
             }
@@ -181,6 +187,22 @@ mod tests {
             assert_eq!(client("10.0.0.1", &list), address, "{list:?}");
             assert_eq!(client("::ffff:10.0.0.1", &list), address, "{list:?}");
         }
+    }
+
+    #[test]
+    fn whoever_asks_tells_of_its_client_and_is_believed_for_one_hop() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let client = |peer: Option<&str>, list| {
+            asked_client(peer.map(|peer| peer.parse().unwrap()), &headers(list), &trusted).map(|ip| ip.to_string())
+        };
+        let told = [("x-forwarded-for", "1.1.1.1, 198.51.100.1")];
+        for peer in [None, Some("127.0.0.1"), Some("10.0.0.1")] {
+            assert_eq!(client(peer, &told).unwrap(), "198.51.100.1", "{peer:?}");
+        }
+        let behind = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.1.1.1, 198.51.100.1, 10.0.0.9")];
+        assert_eq!(client(Some("127.0.0.1"), &behind).unwrap(), "198.51.100.1");
+        assert_eq!(client(Some("127.0.0.1"), &[]).unwrap(), "127.0.0.1");
+        assert_eq!(client(None, &[("x-forwarded-for", "nonsense")]), None);
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte } else { b'-' }
 }
 
-const KNOWN: &[(Kind, &[&str])] = &[
+pub(super) const KNOWN: &[(Kind, &[&str])] = &[
     (Kind::Hop, &["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "http2-settings", "authorization"]),
     (
         Kind::Identity,
@@ -174,6 +174,9 @@ const KNOWN: &[(Kind, &[&str])] = &[
             "x-rewrite-url",
             "x-envoy-original-path",
             "x-envoy-original-host",
+            "x-forwarded-method",
+            "x-forwarded-path",
+            "x-forwarded-uri",
             "x-http-path-override",
             "x-http-host-override",
         ],

@@ -44,7 +44,9 @@ fn rules() -> HeaderRules {
         routes: vec![plain, lax],
         cache: Cache { max_bytes: 1, negative_max_bytes: 1, negative_ttl: second },
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, access: AccessLog::All, audit: Audit::Stderr },
+        traces: None,
         resource: Resource { identifier: None, realm: String::new() },
+        watch: None,
         drain: Drain { delay: second, timeout: second },
         workers: 1,
     };

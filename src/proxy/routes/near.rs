@@ -24,6 +24,17 @@ pub struct Near {
     pub but: But,
 }
 
+/// A pattern that misses the request by more than one thing, and has at least its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Far {
+    /// Index of the route.
+    pub route: usize,
+    pub pattern: String,
+    pub path: bool,
+    pub host: bool,
+    pub method: bool,
+}
+
 /// The one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum But {
@@ -70,6 +81,27 @@ impl Routes {
         near
     }
 
+    /// Where nothing misses by one thing only: the patterns that share the most segments with the path, from its start;
+    /// all of them if none shares any.
+    pub fn nearest(&self, routes: &[Route], host: &str, path: &CanonicalPath<'_>, method: &Method) -> Vec<Far> {
+        let mut all = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            for pattern in &route.paths {
+                let covered = parse(pattern).is_ok_and(|segments| covers(&segments, path.as_str(), false));
+                let far = Far {
+                    route: index,
+                    pattern: pattern.clone(),
+                    path: covered,
+                    host: is_for(route, host),
+                    method: self.rules[index].takes(method),
+                };
+                all.push((shared(pattern, path.as_str()), far));
+            }
+        }
+        let most = all.iter().map(|(shared, _)| *shared).max().unwrap_or_default();
+        all.into_iter().filter(|(shared, _)| *shared == most).map(|(_, far)| far).collect()
+    }
+
     /// Why [`Routes::find`] calls the request ambiguous: every reading that does not land where the same is asked.
     pub fn doubts(&self, host: &str, path: &CanonicalPath<'_>, method: &Method) -> Vec<Doubt> {
         let host = key(host);
@@ -101,6 +133,12 @@ impl Routes {
         }
         other
     }
+}
+
+/// How many segments at the start of `path` a pattern has, too.
+fn shared(pattern: &str, path: &str) -> usize {
+    let same = |(pattern, path): &(&str, &str)| pattern == path || pattern.starts_with('{');
+    pattern.split('/').skip(1).zip(path.split('/').skip(1)).take_while(same).count()
 }
 
 fn is_for(route: &Route, host: &str) -> bool {
@@ -148,6 +186,25 @@ mod tests {
             assert_eq!(near(&routes, host, path, method), [(pattern.to_owned(), but)], "{path}");
         }
         assert_eq!(near(&routes, "a", "/elsewhere", Method::GET), []);
+    }
+
+    #[test]
+    fn where_nothing_is_near_the_patterns_that_begin_alike_are_named() {
+        let mut put = route("put", &["/api/orders/{id}"], Some("a"));
+        put.methods = vec![Method::PUT];
+        put.hosts = vec!["b".into()];
+        let routes = [put, route("items", &["/api/items/*"], Some("a")), route("other", &["/other"], Some("a"))];
+        let table = Routes::build(&routes).unwrap();
+        let nearest = |path: &str| {
+            let far = table.nearest(&routes, "a", &canonical(path).unwrap(), &Method::GET);
+            far.into_iter().map(|far| (far.pattern, far.path, far.host, far.method)).collect::<Vec<_>>()
+        };
+        assert_eq!(nearest("/api/orders/7"), [("/api/orders/{id}".to_owned(), true, false, false)]);
+        assert_eq!(
+            nearest("/api/x"),
+            [("/api/orders/{id}".to_owned(), false, false, false), ("/api/items/*".to_owned(), false, true, true)]
+        );
+        assert_eq!(nearest("/nowhere").len(), 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! TLS towards the upstream.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -13,7 +13,11 @@ use super::{
     connect::within,
     error::{UpstreamError, UpstreamSetupError},
 };
-use crate::{certificate, config::UpstreamTls, model::UnixTime};
+use crate::{
+    certificate,
+    config::{NamedFile, UpstreamTls},
+    model::UnixTime,
+};
 
 /// What every TLS connection of an upstream shares, its resumable sessions among them.
 pub(super) struct Tls {
@@ -25,7 +29,6 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files that `settings` names.
     pub(super) fn new(host: &str, settings: &UpstreamTls, http2: bool) -> Result<Self, UpstreamSetupError> {
         let host = settings.server_name.as_deref().unwrap_or(host);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -34,13 +37,13 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(settings.ca_file.as_deref())?);
+            .with_root_certificates(roots(settings.ca_file.as_ref())?);
         let mut expires = None;
         let mut config = match &settings.identity {
             Some((certificate, key)) => {
                 let chain = certificates(certificate)?;
                 expires = certificate::expires(&chain);
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error))?;
+                let key = PrivateKeyDer::from_pem_slice(key.content()).map_err(|error| unusable(key, error))?;
                 builder.with_client_auth_cert(chain, key)?
             }
             None => builder.with_no_client_auth(),
@@ -63,12 +66,12 @@ impl Tls {
     }
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, UpstreamSetupError> {
+fn roots(ca_file: Option<&NamedFile>) -> Result<RootCertStore, UpstreamSetupError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file(path, error))?;
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|error| unusable(file, error))?;
             }
         }
         None => {
@@ -83,16 +86,16 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, UpstreamSetupError> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamSetupError> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| file(path, error))?;
+fn certificates(file: &NamedFile) -> Result<Vec<CertificateDer<'static>>, UpstreamSetupError> {
+    let certificates = CertificateDer::pem_slice_iter(file.content())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable(file, error))?;
     if certificates.is_empty() {
-        return Err(file(path, "holds no certificate"));
+        return Err(unusable(file, "holds no certificate"));
     }
     Ok(certificates)
 }
 
-fn file(path: &Path, reason: impl ToString) -> UpstreamSetupError {
-    UpstreamSetupError::File { path: path.to_owned(), reason: reason.to_string() }
+fn unusable(file: &NamedFile, reason: impl ToString) -> UpstreamSetupError {
+    UpstreamSetupError::File { path: file.path().to_owned(), reason: reason.to_string() }
 }

@@ -63,9 +63,13 @@ impl Shared {
     }
 
     async fn renew(self: &Arc<Shared>) {
-        self.state().under_way = true;
+        let span = {
+            let mut state = self.state();
+            state.under_way = true;
+            state.span.clone()
+        };
         // On its own: an attempt that breaks must not end all the others.
-        let outcome = self.background.spawn(self.clone().attempt()).await;
+        let outcome = self.background.spawn(span.around(self.clone().attempt())).await;
         self.settle(outcome.unwrap_or_else(|_| Err(Failed::unavailable("the attempt was cut short"))));
         self.ended.send_modify(|ended| *ended += 1);
     }
@@ -127,7 +131,9 @@ impl Shared {
             }
         };
         let failed = state.last_error.is_some();
+        let span = std::mem::take(&mut state.span);
         drop(state);
+        span.end("renew service_token", if failed { "unavailable" } else { "renewed" }, failed);
         if by_force {
             self.metrics.replay.forced(Renewable::Service, if failed { Forced::Failed } else { Forced::Renewed });
         }

@@ -201,7 +201,7 @@ impl OauthMetrics {
             ),
             operation_duration: family.histograms(
                 "session_operation_duration_seconds",
-                "How long a step in the session store took, until it was durable.",
+                "Seconds that a step in the session store took, until it was durable.",
                 &["store", "op"],
                 STORE_BUCKETS,
             ),

@@ -42,7 +42,7 @@ impl ProgramMetrics {
             ),
             watch_errors: family.counter(
                 "config_watch_errors_total",
-                "Looks at the files of the configuration that failed: a change of them may be missed.",
+                "Looks at the watched files of the configuration that failed: one could not be read.",
             ),
             workers: family.gauge("workers", "Threads that carry requests."),
             ready: family.gauge("ready", "Whether /readyz says yes: 1, or 0."),
@@ -78,8 +78,7 @@ impl ProgramMetrics {
         self.generation.set(clamp(generation));
         self.workers.set(clamp(workers as u64));
         self.ready.set(i64::from(ready));
-        let dropped = log::dropped();
-        self.lines_dropped.inc_by(dropped.saturating_sub(self.lines_dropped.get()));
+        self.lines_dropped.inc_by(log::dropped().saturating_sub(self.lines_dropped.get()));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Families, OK, REQUEST_BUCKETS, THROTTLED};
@@ -19,7 +20,7 @@ pub struct RemoteMetrics {
 }
 
 /// How the breaker of the authority outside stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     Closed,
@@ -46,7 +47,7 @@ impl RemoteMetrics {
             ),
             duration: family.histograms(
                 "authority_request_duration_seconds",
-                "How long the authority outside took to answer, or not to.",
+                "Seconds that the authority outside took to answer, or not to.",
                 &["authority", "dialect", "grant"],
                 REQUEST_BUCKETS,
             ),
@@ -101,6 +102,7 @@ impl RemoteMetrics {
             for result in ErrorCode::ALL.map(ErrorCode::as_str).into_iter().chain([OK, THROTTLED]) {
                 self.requests.with_label_values(&[authority, dialect, grant.as_str(), result]);
             }
+            self.duration.with_label_values(&[authority, dialect, grant.as_str()]);
         }
         self.breaker_opened.with_label_values(&[authority]);
         self.breaker_refused.with_label_values(&[authority]);
@@ -115,10 +117,10 @@ impl RemoteMetrics {
     }
 
     /// How all of them stand; called before each scrape, since a rest that is over changes nothing by itself.
-    pub fn observe_breakers<'a>(&self, breakers: impl IntoIterator<Item = (&'a str, BreakerState)>) {
+    pub(super) fn observe_breakers(&self, breakers: &[(&str, BreakerState)]) {
         // Of one that a reload took away nothing is known.
         self.breaker_state.reset();
-        for (authority, now) in breakers {
+        for &(authority, now) in breakers {
             for state in BreakerState::ALL {
                 let series = self.breaker_state.with_label_values(&[authority, state.as_str()]);
                 series.set(i64::from(state == now));

@@ -34,7 +34,7 @@ impl ReplicaMetrics {
             ),
             ahead: family.gauges(
                 "session_store_clock_ahead_seconds",
-                "By how much the session store's clock is ahead of this replica's.",
+                "Seconds by which the session store's clock is ahead of this replica's.",
                 &["store"],
             ),
             looked_up: family.counters(

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{REST, Setup, binary};
+use crate::support::issuer::scratch;
 
 fn check(file: &Path) -> (i32, String, String) {
     let output = binary().arg("check").arg("-c").arg(file).output().unwrap();
@@ -25,6 +26,26 @@ fn check_warns_of_a_public_sibling_and_is_good_all_the_same() {
     assert!(out.contains("1 warning(s)"), "{out}");
     let warning = "routes[7]: `/orders2` is protected, but `/orders2/` is public";
     assert!(err.contains(warning) && err.contains("(route `slash`)"), "{err}");
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied_and_not_accepted() {
+    let file = scratch("denied").join("c.yaml");
+    let yaml = "issuers: [{ name: corp, issuer: \"https://idp.example.com\" }]\n\
+                upstreams: [{ name: app, url: \"http://127.0.0.1:9\" }]\n\
+                routes:\n  - { name: site, paths: [\"/*\"], upstream: app, public: true }\n  \
+                - { name: admin, paths: [\"/admin\", \"/admin/*\"], upstream: app, policy: { audiences: [api] } }\n";
+    std::fs::write(&file, yaml).unwrap();
+    let run = |more: &[&str]| {
+        let output = binary().arg("check").arg("-c").arg(&file).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run(&[]);
+    assert_eq!((code, told.lines().count()), (0, 1), "{told}");
+    assert!(told.contains("routes[0]: `/*` is public, and so is whatever the upstream adds beside"), "{told}");
+    assert_eq!(run(&["--deny-warnings"]).0, 2);
+    assert_eq!(run(&["--deny-warnings", "--accept", "routes[0]"]).0, 0);
+    assert_eq!(run(&["--deny-warnings", "--accept", "routes[1]"]).0, 2);
 }
 
 #[test]

@@ -112,6 +112,7 @@ pub fn listener() -> Listener {
         protocols: Protocols { http1: true, http2: true },
         tls: None,
         proxy_protocol: false,
+        decision: None,
         limits: Limits {
             connections: 100,
             header_bytes: 16 * 1024,

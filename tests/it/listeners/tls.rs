@@ -1,6 +1,6 @@
 //! TLS: ALPN, client certificates, files that do not fit.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use sidegate::{
-    config::{ClientCertificates, Listener, ListenerTls, Protocols, TlsVersion},
+    config::{ClientCertificates, Listener, ListenerTls, NamedFile, Protocols, TlsVersion},
     server::{Listeners, tls},
 };
 use tokio::net::TcpStream;
@@ -19,9 +19,9 @@ use super::harness::{Raw, Server, body, folder, h2, listener_with, must, request
 
 /// An authority with one certificate of its making, as files.
 struct Authority {
-    ca: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    ca: NamedFile,
+    certificate: NamedFile,
+    key: NamedFile,
 }
 
 impl Authority {
@@ -37,7 +37,7 @@ impl Authority {
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).unwrap();
-            path
+            NamedFile::read(&path).unwrap()
         };
         Authority {
             ca: write("ca.pem", ca.pem()),
@@ -62,15 +62,17 @@ impl Authority {
     /// A client that believes this authority and shows the certificate of `identity`.
     fn client(&self, identity: Option<&Authority>, alpn: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&self.ca).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.ca.content()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match identity {
             Some(identity) => {
-                let chain = vec![CertificateDer::from_pem_file(&identity.certificate).unwrap()];
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&identity.key).unwrap()).unwrap()
+                let chain = vec![CertificateDer::from_pem_slice(identity.certificate.content()).unwrap()];
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(identity.key.content()).unwrap())
+                    .unwrap()
             }
             None => builder.with_no_client_auth(),
         };
@@ -161,13 +163,13 @@ async fn a_reload_swaps_the_certificate_and_a_bad_one_swaps_nothing() {
 #[test]
 fn files_that_do_not_fit_are_named_and_never_quoted() {
     let authority = Authority::new();
-    let broken = folder().join("broken.key");
-    fs::write(&broken, "-----BEGIN PRIVATE KEY SECRETSECRET\nSECRETSECRET\n").unwrap();
-    let missing = PathBuf::from("/nowhere/key.pem");
+    let named = |text: &str| NamedFile::new(Path::new("broken.key").to_owned(), text.into());
+    let broken = named("-----BEGIN PRIVATE KEY SECRETSECRET\nSECRETSECRET\n");
+    let empty = named("");
     let both = Protocols { http1: true, http2: true };
     for (key_file, certificate_file) in [
         (&broken, &authority.certificate),
-        (&missing, &authority.certificate),
+        (&empty, &authority.certificate),
         (&authority.certificate, &authority.certificate),
         (&Authority::new().key, &authority.certificate),
         (&authority.key, &authority.key),

@@ -116,8 +116,8 @@ async fn a_panic_answers_500_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn a_small_server_answers_on_the_callers_runtime() {
-    let server = PlainServer::bind("health", &listener().address).unwrap();
-    let Address::Tcp(address) = server.address() else { panic!("a port was asked for") };
+    let server = PlainServer::bind("health", Some(&listener().address)).unwrap();
+    let Some(Address::Tcp(address)) = server.address() else { panic!("a port was asked for") };
     let probe = Server::start(listener()).probe.clone();
     let serving = tokio::spawn(server.serve(probe));
     let mut client = Raw::new(TcpStream::connect(address).await.unwrap());

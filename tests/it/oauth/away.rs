@@ -81,6 +81,7 @@ pub fn context(now: UnixTime) -> Context {
     let connection = Connection {
         listener: "main".into(),
         head_limits: HeadLimits { bytes: 1, count: 1 },
+        decision: None,
         peer: Peer::Unix,
         tls: false,
         worker: 0,

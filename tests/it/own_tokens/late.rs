@@ -307,6 +307,7 @@ impl House {
             connection: Arc::new(Connection {
                 listener: "main".into(),
                 head_limits: HeadLimits { bytes: 1, count: 1 },
+                decision: None,
                 peer: Peer::Unix,
                 tls: false,
                 worker: 0,

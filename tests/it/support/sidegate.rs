@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::Path};
 
 use sidegate::{
-    app::App,
+    app::{App, Occasion, load, reload::Watch},
     config::{self, Address},
     model::Time,
+    server::admin::ReloadSource,
 };
 
 use super::{Issuer, Upstream};
@@ -26,8 +27,20 @@ impl Sidegate {
 
     /// The same with this clock.
     pub async fn at(yaml: &str, time: Time) -> Sidegate {
+        Sidegate::with(parse(yaml), time).await
+    }
+
+    /// The same from a file, as it stands there, and what looks at that file; beats are the test's own.
+    pub async fn from_file(file: &Path) -> (Sidegate, Watch) {
+        let environment = config::Environment::default();
+        let loaded = load::load(file, &environment).unwrap_or_else(|unusable| panic!("{}", unusable.problems));
+        let sidegate = Sidegate::with(loaded.config, Time::default()).await;
+        let watch = Watch::new(sidegate.app.clone(), file, environment, loaded.inputs, None);
+        (sidegate, watch)
+    }
+
+    async fn with(config: config::Config, time: Time) -> Sidegate {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let config = parse(yaml);
         let started = time.clone();
         // The server has threads of its own; starting it may block.
         let app = tokio::task::spawn_blocking(move || App::start(config, started)).await.unwrap();
@@ -77,7 +90,7 @@ impl Sidegate {
     pub async fn reload(&self, yaml: &str) {
         let app = self.app.clone();
         let config = parse(yaml);
-        tokio::task::spawn_blocking(move || app.reload(config)).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || app.reload(config, signalled())).await.unwrap().unwrap();
     }
 }
 
@@ -97,6 +110,12 @@ pub fn protecting(upstream: &Upstream, issuer: &Issuer, more: &str) -> String {
 }
 
 pub fn parse(yaml: &str) -> config::Config {
+    let loaded = config::load_str(&completed(yaml), "test.yaml", Path::new("/"), &config::Environment::default());
+    loaded.unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+/// `yaml` with the listeners that it lacks, on free ports.
+pub fn completed(yaml: &str) -> String {
     let mut yaml = yaml.to_owned();
     if !yaml.contains("listeners:") {
         yaml.push_str("\nlisteners:\n  - name: main\n    address: 127.0.0.1:0\n");
@@ -105,8 +124,12 @@ pub fn parse(yaml: &str) -> config::Config {
         yaml.push_str("\nadmin: { address: 127.0.0.1:0 }\n");
     }
     yaml.push_str("\nhealth: { address: 127.0.0.1:0 }\nworkers: 2\n");
-    let loaded = config::load_str(&yaml, "test.yaml", Path::new("/"), &config::Environment::default());
-    loaded.unwrap_or_else(|problems| panic!("{problems}")).config
+    yaml
+}
+
+/// A reload that nothing but a signal has led to.
+pub fn signalled() -> Occasion {
+    Occasion { source: ReloadSource::Signal, files: Vec::new() }
 }
 
 fn tcp(app: &App, listener: &str) -> SocketAddr {
@@ -121,6 +144,7 @@ pub fn question(path: &str, token: &str) -> sidegate::explain::Question {
     let connection = sidegate::model::Connection {
         listener: "main".into(),
         head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
+        decision: None,
         peer: sidegate::model::Peer::Unix,
         tls: false,
         worker: 0,

@@ -1,8 +1,8 @@
 """What Prometheus would have scraped, a sample each minute: a house where all is well, and each trouble in it.
 
-A case is that house with some series changed from the 60th minute on, and says when its alert, and no other, must fire and
-when it must not fire yet. Names and labels are those of a real sidegate; `alerts_peer.py` compares them with what one
-says. Values are in promtool's notation: `0+5x60` begins at 0 and adds 5 in each of the next 60 minutes.
+A case is that house with some series changed from the 60th minute on, and says when its alert, and no other, must fire
+and when it must not fire yet. Names and labels are those of a real sidegate; `alerts_peer.py` compares them with what
+one says. Values are in promtool's notation: `0+5x60` begins at 0 and adds 5 in each of the next 60 minutes.
 """
 
 from dataclasses import dataclass, field
@@ -103,6 +103,7 @@ HEALTHY = {
     name("sidegate_config_last_reload_successful"): stays(1),
     name("sidegate_config_watch_errors_total"): stays(0),
     name("sidegate_tls_certificate_expiry_timestamp_seconds", name="public"): stays(90 * DAY * 60),
+    name("sidegate_log_lines_dropped_total"): stays(0),
     name("sidegate_connections", listener="public"): stays(200),
     name("sidegate_connections_max", listener="public"): stays(10000),
     name("sidegate_password_hashes_total", result="right"): grows(10),
@@ -138,8 +139,8 @@ FIRES = [
     Case("SidegateRestarts", 1, 3, {name("process_start_time_seconds"): f"1+0x{CALM - 1} 3600 3660 3720 3780+0x400"}),
     Case(
         "SidegateErrors",
-        9,
-        15,
+        13,
+        18,
         {
             name("sidegate_http_requests_total", **HTTP, code="5xx"): counter(0.4, 60),
         },
@@ -194,7 +195,7 @@ FIRES = [
     ),
     Case(
         "SidegateAuthorityRefuses",
-        4,
+        1,
         10,
         {
             name("sidegate_authority_requests_total", **ASKED, result="invalid_client"): counter(0, 10),
@@ -205,8 +206,10 @@ FIRES = [
     Case(
         "SidegateRenewalsFail",
         4,
-        12,
+        8,
         {
+            # What comes of it is not told as well.
+            name("sidegate_http_requests_total", **HTTP, code="5xx"): counter(0.4, 20),
             name("sidegate_renewals_total", kind="authority", result="failed", reason="unavailable"): counter(0.05, 10),
         },
         {"kind": "authority"},
@@ -227,25 +230,29 @@ FIRES = [
     ),
     Case(
         "SidegateServiceTokenMissing",
-        4,
-        6,
+        3,
+        5,
         {name("sidegate_service_token_valid", upstream="vendor"): gauge(1, 0)},
         {"upstream": "vendor"},
     ),
     Case(
         "SidegateSignInsFail",
-        4,
-        12,
-        {name("sidegate_sign_ins_total", result="unavailable"): counter(0, 10)},
+        3,
+        8,
+        {
+            name("sidegate_sign_ins_total", result="unavailable"): counter(0, 10),
+            # What comes of it is not told as well.
+            name("sidegate_http_requests_total", **HTTP, code="5xx"): counter(0.4, 300),
+        },
     ),
     Case(
         "SidegateIssuerUnusable",
-        4,
-        6,
+        1,
+        12,
         {
             name("sidegate_issuer_usable", issuer="corp"): gauge(1, 0),
             # What comes of it is not told as well.
-            name("sidegate_http_requests_total", **HTTP, code="5xx"): f"0+0.4x{CALM + 4} 26+300x400",
+            name("sidegate_http_requests_total", **HTTP, code="5xx"): counter(0.4, 300),
         },
         {"issuer": "corp"},
     ),
@@ -273,15 +280,15 @@ FIRES = [
     ),
     Case(
         "SidegateVerdictsFail",
-        4,
-        12,
+        2,
+        8,
         {name("sidegate_introspections_total", issuer="corp", result="introspection_unavailable"): counter(0.05, 5)},
         {"issuer": "corp"},
     ),
     Case(
         "SidegateVerdictsFail",
-        4,
-        12,
+        2,
+        8,
         {name("sidegate_probes_total", issuer="old", result="probe_misconfigured"): counter(0, 5)},
         {"issuer": "old"},
     ),
@@ -289,7 +296,7 @@ FIRES = [
     Case(
         "SidegateRefreshesFail",
         4,
-        15,
+        10,
         {name("sidegate_token_refreshes_total", result="unavailable"): counter(0.05, 5)},
     ),
     Case(
@@ -381,6 +388,7 @@ FIRES = [
         },
         {"cache": "verdicts"},
     ),
+    Case("SidegateLogLost", 0, 3, {name("sidegate_log_lines_dropped_total"): counter(0, 1)}),
     Case("SidegateFileDescriptors", 4, 6, {name("process_open_fds"): gauge(300, 1000000)}),
 ]
 

@@ -252,8 +252,8 @@ fn authentication(client: &settings::Client, section: &Section<'_>) -> Option<Cl
                 .map(ClientAuthentication::Secrets)
         }
         (false, [], Some(file)) => {
-            let path = files::key_set(file, &section.key("jwks_file"))?;
-            std::fs::read(path).ok().map(|set| ClientAuthentication::PrivateKeyJwt(set.into()))
+            let set = files::key_set(file, &section.key("jwks_file"))?;
+            Some(ClientAuthentication::PrivateKeyJwt(set.content().to_vec().into()))
         }
     }
 }

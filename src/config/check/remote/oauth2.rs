@@ -101,7 +101,7 @@ pub(super) fn check(
         );
         return None;
     }
-    let issuer = issuer.zip(keys).map(|(issuer, keys)| rules(issuer, keys, remote, section));
+    let issuer = issuer.zip(keys).map(|(issuer, keys)| rules(issuer, keys));
     let parameters = remote.parameters.0.clone();
     for (key, given, reserved) in [
         ("parameters", &parameters, &RESERVED[..]),
@@ -126,7 +126,7 @@ fn issuer_of(issuer: &str, section: &Section<'_>) -> Option<String> {
 }
 
 /// What its ID tokens must be like (OpenID Connect Core, section 3.1.3.7).
-fn rules(issuer: String, keys: KeySource, remote: &settings::Remote, section: &Section<'_>) -> Issuer {
+fn rules(issuer: String, keys: KeySource) -> Issuer {
     Issuer {
         name: "remote".into(),
         issuer,
@@ -137,7 +137,8 @@ fn rules(issuer: String, keys: KeySource, remote: &settings::Remote, section: &S
         // More than for what clients bring: it comes in the answer to a question of ours, so only the clocks can be wrong.
         leeway: Duration::from_secs(120),
         required: false,
-        ca_file: remote.ca_file.as_ref().map(|file| section.resolve(file)),
+        // That of the authority, which is checked with it.
+        ca_file: None,
         refresh_interval: Duration::from_secs(300),
         max_stale: Duration::from_secs(24 * 3600),
         inquiry: None,

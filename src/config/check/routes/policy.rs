@@ -39,6 +39,7 @@ pub(super) fn check(
     } else {
         texts(&settings.audiences, &section.key("audiences"))
     };
+    warn_of_common_audiences(settings, all, &section.key("audiences"));
     let scopes_all = scopes(&settings.scopes_all, &section.key("scopes_all"));
     let scopes_any = scopes(&settings.scopes_any, &section.key("scopes_any"));
     let clients = texts(&settings.clients, &section.key("clients"));
@@ -52,6 +53,28 @@ pub(super) fn check(
         claims: claims?,
     }))
 }
+
+/// An audience that stands in every token of a provider keeps no token out.
+fn warn_of_common_audiences(settings: &settings::Policy, all: &settings::Settings, section: &Section<'_>) {
+    for (index, audience) in settings.audiences.iter().enumerate() {
+        let of_issuer = |issuer: &settings::Issuer| {
+            issuer.issuer.as_ref().is_some_and(|issuer| {
+                let rest = audience.strip_prefix(issuer.trim_end_matches('/'));
+                rest.is_some_and(|rest| matches!(rest, "" | "/" | "/userinfo"))
+            })
+        };
+        if COMMON.contains(&audience.as_str()) || all.issuers.iter().any(of_issuer) {
+            let section = section.key(index);
+            section.warn(
+                format!("tokens for every service of this provider may say {}", section.shown(audience)),
+                "give this API an audience of its own there",
+            );
+        }
+    }
+}
+
+/// Of Keycloak, and of Microsoft's directory for its own API.
+const COMMON: [&str; 2] = ["account", "00000003-0000-0000-c000-000000000000"];
 
 fn check_issuers(settings: &settings::Policy, all: &settings::Settings, section: &Section<'_>) -> Option<Vec<usize>> {
     let local = all.authority.is_some();

@@ -119,8 +119,10 @@ fn tls(settings: Option<&settings::RedisTls>, wanted: Option<bool>, section: &Se
         None => Some(None),
     };
     let client = match (&settings.certificate_file, &settings.key_file) {
-        (Some(certificate), Some(key)) => files::identity_pem(certificate, key, section)
-            .map(|(chain, key)| Some(RedisClientCertificate { chain, key })),
+        (Some(certificate), Some(key)) => files::identity(certificate, key, section).map(|(chain, key)| {
+            let (chain, key) = (chain.content().to_vec(), Secret::new(key.content().to_vec()));
+            Some(RedisClientCertificate { chain, key })
+        }),
         (None, None) => Some(None),
         (certificate, _) => {
             let missing = if certificate.is_some() { "key_file" } else { "certificate_file" };

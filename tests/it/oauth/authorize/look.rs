@@ -112,7 +112,11 @@ async fn a_broken_theme_is_named_with_file_and_line_and_a_reload_keeps_the_old_o
         let folder = theme(name, &[(file, content)]);
         let config = crate::support::sidegate::parse(&yaml(&themed(&folder)));
         let app = sidegate.app.clone();
-        let error = tokio::task::spawn_blocking(move || app.reload(config)).await.unwrap().unwrap_err().to_string();
+        let error = tokio::task::spawn_blocking(move || app.reload(config, crate::support::sidegate::signalled()))
+            .await
+            .unwrap()
+            .unwrap_err()
+            .to_string();
         fs::remove_dir_all(&folder).unwrap();
         assert!(error.starts_with("pages.theme: ") && error.contains(said), "{error}");
         assert!(error.contains(folder.to_str().unwrap()), "{error}");
