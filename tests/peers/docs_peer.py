@@ -328,9 +328,10 @@ class Documents(Peer):
         self.assertGreater(named, 50)
         self.none(problems)
 
-    def test_a_metric_that_is_named_is_in_the_table(self):
+    def test_a_metric_that_is_named_is_documented(self):
         metrics = next(page for page in PAGES if page.name == "docs/metrics.md")
-        families = {code for rows in metrics.tables for _, cells in rows for _, codes in cells[:1] for code in codes}
+        # What stands there is held against the program by a test of its own.
+        families = {re.sub(r"\{.*", "", code) for code, _ in metrics.codes}
         self.assertGreater(len(families), 50)
         problems = []
         for page in PAGES:
