@@ -394,6 +394,7 @@ impl Gate {
                 errors: counted.errors.to_vec(),
             }
         }));
+        snapshot.breakers.extend(self.breakers());
         let shown = self.proxy.upstreams().iter().filter_map(|upstream| {
             let expires = upstream.certificate_expires()?.0;
             Some(CertificateSnapshot { name: &upstream.settings().name, expires })

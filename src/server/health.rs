@@ -153,7 +153,6 @@ impl Health {
             let standing = journal.standing();
             self.metrics.journal.observe(standing.waiting, standing.unreadable);
         }
-        self.metrics.remote.observe_breakers(gate.breakers());
         let mut snapshot = Snapshot::default();
         gate.fill(&mut snapshot);
         snapshot.ready = self.readiness().ready;
@@ -169,8 +168,7 @@ impl Health {
             let expires = stats.certificate_expires()?.0;
             Some(CertificateSnapshot { name: &stats.name, expires })
         }));
-        self.metrics.observe(&snapshot);
-        self.metrics.render()
+        self.metrics.scrape(&snapshot)
     }
 }
 

@@ -80,6 +80,7 @@ pub struct Metrics {
     names: ArcSwapOption<Names>,
     /// Totals that are kept elsewhere as plain atomics: last value seen, so that only the growth is added.
     seen: Mutex<HashMap<Seen, u64>>,
+    scraping: Mutex<()>,
 }
 
 /// Family and labels, and the name of what keeps the total.
@@ -111,6 +112,7 @@ impl Metrics {
             spans: SpanMetrics::new(&family),
             names: ArcSwapOption::empty(),
             seen: Mutex::default(),
+            scraping: Mutex::default(),
             process: process_registry(),
             families: family.all.into_inner(),
             registry,
@@ -132,18 +134,26 @@ impl Metrics {
         self.names.store(Some(names.into()));
     }
 
-    /// Takes over what is counted elsewhere; called before each scrape.
-    pub fn observe(&self, snapshot: &Snapshot<'_>) {
+    /// The text exposition format 0.0.4, with what is counted elsewhere.
+    pub fn scrape(&self, snapshot: &Snapshot<'_>) -> Vec<u8> {
+        // What only the snapshot tells is removed before it is set: nobody else may look meanwhile.
+        let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.observe(snapshot);
+        self.render()
+    }
+
+    fn observe(&self, snapshot: &Snapshot<'_>) {
         self.program.observe(snapshot.generation, snapshot.workers, snapshot.ready);
         self.observe_tokens(&snapshot.caches, &snapshot.issuers);
         self.observe_listeners(&snapshot.listeners, &snapshot.limits, &snapshot.certificates);
         self.observe_upstreams(&snapshot.upstreams, &snapshot.services);
+        self.remote.observe_breakers(&snapshot.breakers);
         if let Some(replicas) = &snapshot.replicas {
             self.observe_replicas(replicas);
         }
     }
 
-    /// The text exposition format 0.0.4. Families without any series are announced all the same.
+    /// What is counted here. Families without any series are announced all the same.
     pub fn render(&self) -> Vec<u8> {
         let mut text = String::with_capacity(64 * 1024);
         let mut ours = self.registry.gather();
@@ -195,6 +205,8 @@ pub struct Snapshot<'a> {
     pub certificates: Vec<CertificateSnapshot<'a>>,
     pub upstreams: Vec<UpstreamSnapshot<'a>>,
     pub services: Vec<ServiceSnapshot<'a>>,
+    /// The authorities outside, by name.
+    pub breakers: Vec<(&'a str, BreakerState)>,
     /// `None`: there are no others.
     pub replicas: Option<ReplicasSnapshot>,
 }

@@ -59,7 +59,7 @@ class Collector:
                 collector.released.wait()
                 status = collector.statuses.pop(0) if collector.statuses else 200
                 if status == 200:
-                    collector.requests.append((dict(self.headers), body, ExportTraceServiceRequest.FromString(body)))
+                    collector.requests.append((self.headers, body, ExportTraceServiceRequest.FromString(body)))
                 self.send_response(status)
                 if status == 503:
                     self.send_header("Retry-After", "0")
@@ -230,7 +230,9 @@ class Renewals(Peer):
     def test_a_renewal_is_linked_with_all_who_waited_for_it_and_they_with_it(self):
         authority, echo, collector = self.start(Patient()), self.start(Echo()), self.start(Collector())
         settings = outside.settings(authority, echo, WORK)
-        running = self.start(Sidegate({**settings, "traces": collector.settings()}, binary=WITH_OTLP))
+        running = self.start(
+            Sidegate({**settings, "store": {"memory": {}}, "traces": collector.settings()}, binary=WITH_OTLP)
+        )
         form = {"grant_type": "password", "username": "grace-canary", "password": outside.PASSWORD, "client_id": "app"}
         headers = {"Content-Type": "application/x-www-form-urlencoded", **traced(number(100))}
         signed_in = running.ask("/oauth20/token", method="POST", headers=headers, body=urlencode(form))

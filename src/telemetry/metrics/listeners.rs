@@ -79,6 +79,7 @@ impl Metrics {
         for (listener, most) in limits {
             family.most.with_label_values(&[listener]).set(clamp(*most));
         }
+        family.certificate.reset();
         for certificate in certificates {
             family.certificate.with_label_values(&[certificate.name]).set(certificate.expires as f64);
         }

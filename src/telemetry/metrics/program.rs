@@ -78,8 +78,7 @@ impl ProgramMetrics {
         self.generation.set(clamp(generation));
         self.workers.set(clamp(workers as u64));
         self.ready.set(i64::from(ready));
-        let dropped = log::dropped();
-        self.lines_dropped.inc_by(dropped.saturating_sub(self.lines_dropped.get()));
+        self.lines_dropped.inc_by(log::dropped().saturating_sub(self.lines_dropped.get()));
     }
 }
 

@@ -116,10 +116,10 @@ impl RemoteMetrics {
     }
 
     /// How all of them stand; called before each scrape, since a rest that is over changes nothing by itself.
-    pub fn observe_breakers<'a>(&self, breakers: impl IntoIterator<Item = (&'a str, BreakerState)>) {
+    pub(super) fn observe_breakers(&self, breakers: &[(&str, BreakerState)]) {
         // Of one that a reload took away nothing is known.
         self.breaker_state.reset();
-        for (authority, now) in breakers {
+        for &(authority, now) in breakers {
             for state in BreakerState::ALL {
                 let series = self.breaker_state.with_label_values(&[authority, state.as_str()]);
                 series.set(i64::from(state == now));

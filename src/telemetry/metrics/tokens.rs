@@ -176,6 +176,9 @@ impl Metrics {
             family.cache_bytes.with_label_values(&[cache.name]).set(clamp(cache.bytes));
             family.cache_most.with_label_values(&[cache.name]).set(clamp(cache.max_bytes));
         }
+        // One that has keys to fetch may come to have none under the same name.
+        family.jwks_last_success.reset();
+        family.jwks_max_age.reset();
         for issuer in issuers {
             let name = issuer.name;
             family.issuer_usable.with_label_values(&[name]).set(i64::from(issuer.usable));

@@ -135,6 +135,8 @@ impl Metrics {
             family.connections.with_label_values(&[label, "active"]).set(clamp(active));
             family.connections.with_label_values(&[label, "idle"]).set(clamp(idle));
         }
+        family.service_valid.reset();
+        family.service_expires.reset();
         for service in services {
             family.service_valid.with_label_values(&[service.upstream]).set(i64::from(service.valid));
             family.service_expires.with_label_values(&[service.upstream]).set(service.expires as f64);

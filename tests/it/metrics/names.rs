@@ -3,7 +3,7 @@
 use super::{page, series};
 use crate::support::{
     Issuer, Sidegate, Upstream, get,
-    issuer::{NAME, Served},
+    issuer::{NAME, Served, scratch},
     sidegate::{parse, signalled},
 };
 
@@ -79,6 +79,29 @@ async fn what_a_reload_removes_is_told_of_no_longer_and_what_stays_goes_on() {
     assert_eq!(get(sidegate.public, "/goes", &issuer.token()).await.status, 200);
     assert_eq!((sidegate.series(&answered("goes")).await, sidegate.series(&sent("up-goes")).await), (1.0, 1.0));
     assert_eq!(sidegate.series(opened).await, 1.0);
+}
+
+#[tokio::test]
+async fn an_issuer_that_has_no_keys_to_fetch_any_more_is_not_told_to_be_stale() {
+    let (upstream, issuer) = (Upstream::start().await, Issuer::new());
+    let yaml = routes(&issuer, &upstream, &named(&["all"]));
+    let sidegate = Sidegate::start(&yaml).await;
+    let fetched = "sidegate_jwks_last_success_timestamp_seconds{issuer=\"corp\"}";
+    let age = "sidegate_jwks_max_age_seconds{issuer=\"corp\"}";
+    let all = series(&sidegate).await;
+    assert!(all.contains(fetched) && all.contains(age));
+    assert_eq!(sidegate.series(age).await, 86_400.0);
+
+    let secret = scratch("shared").join("secret");
+    std::fs::write(&secret, [b'x'; 32]).unwrap();
+    let (before, rest) = yaml.split_once("    algorithms:").unwrap();
+    let (_, after) = rest.split_once("upstreams:").unwrap();
+    let shared =
+        format!("{before}    algorithms: [HS256]\n    hs_secret_file: {}\nupstreams:{after}", secret.display());
+    sidegate.reload(&shared).await;
+    let all = series(&sidegate).await;
+    assert!(!all.contains(fetched) && !all.contains(age));
+    assert_eq!(sidegate.series("sidegate_issuer_usable{issuer=\"corp\"}").await, 1.0);
 }
 
 #[tokio::test]
