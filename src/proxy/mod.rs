@@ -87,6 +87,7 @@ struct Cleared {
     credential: Credential,
 }
 
+#[expect(clippy::large_enum_variant, reason = "made for each request and taken apart at once: a box would cost more")]
 enum Clearance {
     Go(Cleared),
     /// It is a preflight, and answered here.

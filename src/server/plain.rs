@@ -1,6 +1,6 @@
 //! The small listeners beside the product's: health and admin. HTTP/1.1 without TLS, under tight limits.
 
-use std::{slice, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
@@ -49,7 +49,7 @@ impl PlainServer {
             decision: None,
             limits: LIMITS,
         });
-        self.listeners.prepare(listener.as_ref().map(slice::from_ref).unwrap_or_default(), &[])
+        self.listeners.prepare(listener.as_slice(), &[])
     }
 
     /// Where it listens, if it does: a port 0 has become the one that was taken.

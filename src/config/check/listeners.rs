@@ -68,10 +68,7 @@ fn check_one(settings: &settings::Listener, section: &Section<'_>, trust: bool) 
             "name the network of the proxy in trusted_proxies",
         );
     }
-    let decision = match &settings.decision {
-        Some(decision) => Some(check_decision(decision, &section.key("decision"))),
-        None => None,
-    };
+    let decision = settings.decision.as_ref().map(|decision| check_decision(decision, &section.key("decision")));
     if decision.is_some() && proxy_protocol {
         section.key("proxy_protocol").problem(
             "what asks at a decision listener is the proxy itself, which sends no header of this kind",
