@@ -10,12 +10,13 @@ import threading
 from pathlib import Path
 
 import envoy
-import harness
-from harness import PATIENCE, WORK, Issuer, Peer, Program, Sidegate, ask, background, bearer, free_port
-from pages import ROOT, Page
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import serve
+
+import harness
+from harness import PATIENCE, WORK, Issuer, Peer, Program, Sidegate, ask, background, bearer, free_port
+from pages import ROOT, Page
 
 PAGE = Page(ROOT / "docs/decision.md")
 SECRET = "V4xr0kq2LmPz7TnB9sWd"

@@ -202,9 +202,7 @@ class Swapped(Peer):
         cls.next = Issuer()
         cls.folder = Path(harness.WORK) / "swapped"
         cls.pairs = [certificate(cls.folder.with_name(f"pair-{number}")) for number in range(2)]
-        cls.sidegate = cls.start(
-            Mounted(cls.folder, {"secrets": cls.secrets(0), "rest": cls.settings(0)})
-        )
+        cls.sidegate = cls.start(Mounted(cls.folder, {"secrets": cls.secrets(0), "rest": cls.settings(0)}))
 
     @classmethod
     def secrets(cls, number):
@@ -245,6 +243,11 @@ class Swapped(Peer):
     def reloads(self, result):
         return self.sidegate.metric("sidegate_config_reloads_total", result=result)
 
+    def wait_for(self, number, headers):
+        path, certificate = f"/changing/{number}", self.pairs[number % 2][0]
+        eventually("the route is there", lambda: self.sidegate.ask(path, headers=headers).status != 404)
+        eventually("the certificate is there", lambda: self.shown() == certificate)
+
     def test_every_swap_under_load_is_taken_over_and_fails_no_request(self):
         swaps, token = 24 if LONG else 6, self.issuer.token()
         loads = [self.load(f"http://127.0.0.1:{self.sidegate.port}/", token, swaps * 3)]
@@ -253,10 +256,7 @@ class Swapped(Peer):
             before = self.reloads("success")
             self.sidegate.secrets.swap(**self.secrets(number))
             self.sidegate.write(self.settings(number))
-            path = f"/changing/{number}"
-            headers = bearer(token)
-            eventually("the route is there", lambda: self.sidegate.ask(path, headers=headers).status != 404)
-            eventually("the certificate is there", lambda: self.shown() == self.pairs[number % 2][0])
+            self.wait_for(number, bearer(token))
             self.assertGreater(self.reloads("success"), before)
         total = 0
         for load in loads:

@@ -215,7 +215,10 @@ class Status(Operator):
     def settle(self, good):
         self.sidegate.config.write_text(good)
         self.sidegate.signal(1)
-        state = lambda: ask(self.admin_port, "/status", headers={"Host": "localhost"}).json()["health"]["state"]
+
+        def state():
+            return ask(self.admin_port, "/status", headers={"Host": "localhost"}).json()["health"]["state"]
+
         eventually("it is good again", lambda: state() == "good")
 
 
