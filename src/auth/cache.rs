@@ -173,6 +173,11 @@ impl VerdictCache {
         self.verdicts.invalidate(&digest);
     }
 
+    /// Look-ups in both caches since the start, and how many of them found something.
+    pub fn lookups(&self) -> [(u64, u64); 2] {
+        [&self.metrics, &self.negative_metrics].map(|of| (of.hit.get() + of.miss.get(), of.hit.get()))
+    }
+
     /// Entries and bytes of both caches, after the work that moka puts off.
     pub fn snapshot(&self) -> [CacheSnapshot<'static>; 2] {
         self.verdicts.run_pending_tasks();

@@ -63,7 +63,7 @@ pub fn until_signalled(app: &App, mut watch: Option<&mut Watch>) -> Result<(), B
 }
 
 /// Returns `watch` when it is to look at the files.
-async fn due<'w>(watch: Option<&'w mut Watch>) -> &'w mut Watch {
+async fn due(watch: Option<&mut Watch>) -> &mut Watch {
     match watch {
         Some(watch) => {
             watch.due().await;

@@ -18,10 +18,11 @@ use crate::{
     config::{AccessLog, Config, LOCAL, LOCAL_ISSUER, Route},
     endpoints::Mount,
     model::{Connection, Context, UnixTime},
-    proxy::Seen,
+    proxy::{Seen, upstream::UpstreamError},
     telemetry::{
         metrics::{ListenerMetrics, Metrics, RouteMetrics, RouteObserved, bounded},
         reason::Reason,
+        recent::recent,
     },
 };
 
@@ -37,6 +38,8 @@ pub struct Observer {
     /// Endpoints of ours, by name.
     endpoints: Vec<(Cow<'static, str>, RouteMetrics)>,
     route_names: Vec<Arc<str>>,
+    /// By route: where errors of its upstream are noted.
+    upstreams: Vec<String>,
     listeners: Vec<(Arc<str>, ListenerMetrics)>,
     access: AccessLog,
     since_sample: AtomicU32,
@@ -76,6 +79,11 @@ impl Observer {
                 None => Vec::new(),
             },
             route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
+            upstreams: config
+                .routes
+                .iter()
+                .map(|route| format!("upstream {}", config.upstreams[route.upstream].name))
+                .collect(),
             listeners: config
                 .listeners
                 .iter()
@@ -115,6 +123,11 @@ impl Observer {
         if let Some(listener) = watched.listener {
             listener.overhead.observe(own.as_secs_f64());
         }
+        if let (Some(upstream), Some(cause)) = (seen.route.map(|route| &self.upstreams[route]), &seen.cause)
+            && seen.code.is_some_and(|code| UpstreamError::CODES.contains(&code))
+        {
+            recent().note(upstream, cause, "");
+        }
         let failed = seen.code.is_some() || response.status().is_server_error();
         if self.logs(failed) {
             self.log(&watched.method, cx, seen, response.status().as_u16(), took);
@@ -147,6 +160,11 @@ impl Observer {
     pub fn reports(&self, now: UnixTime) -> Vec<RouteReport> {
         let trials = self.route_names.iter().zip(&self.trials);
         trials.filter_map(|(name, trial)| Some(trial.as_ref()?.0.report(name, now))).collect()
+    }
+
+    /// The decisions on the requests of a route since the start, those that there were.
+    pub fn decisions(&self, route: usize) -> impl Iterator<Item = (Reason, u64)> {
+        self.routes[route].decisions().filter(|(_, count)| *count > 0)
     }
 
     /// Begins the count of the routes that observe anew, or of the one of this name alone; how many that are.

@@ -1,7 +1,8 @@
 //! What this generation knows of itself: for `/readyz`, `/status` and the metrics.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Gate, trial::RouteReport};
@@ -14,14 +15,17 @@ use crate::{
     model::UnixTime,
     refresh::service::Keeper,
     session::{Ear, StoreError, journal::Journal},
-    telemetry::metrics::{
-        BreakerState, CacheSnapshot, CertificateSnapshot, FetchedKeys, IssuerSnapshot, Names, ReplicasSnapshot,
-        ServiceSnapshot, Snapshot, UpstreamSnapshot, bounded,
+    telemetry::{
+        metrics::{
+            BreakerState, CacheSnapshot, CertificateSnapshot, FetchedKeys, IssuerSnapshot, Names, ReplicasSnapshot,
+            ServiceSnapshot, Snapshot, UpstreamSnapshot, bounded,
+        },
+        reason::Reason,
     },
 };
 
 /// How it stands with other replicas that share the store of sessions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ReplicasStatus {
     /// `hears`: what others do is heard at once. `deaf`: it may not be. `checks`: it is heard again, and what may have been
     /// missed is looked up.
@@ -37,7 +41,7 @@ pub struct ReplicasStatus {
 }
 
 /// One generation, as it stands now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Status {
     pub generation: u64,
     pub issuers: Vec<IssuerStatus>,
@@ -50,7 +54,7 @@ pub struct Status {
 }
 
 /// What makes an answer of the authority outside outlive a crash before the store has it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct JournalStatus {
     pub state: JournalState,
     /// Entries that the store has not spoken of.
@@ -62,7 +66,7 @@ pub struct JournalStatus {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JournalState {
     /// The store's own commit is durable, or the store ends with the process.
@@ -75,7 +79,7 @@ pub enum JournalState {
 }
 
 /// The token endpoints of this generation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AuthorityStatus {
     pub issuer: String,
     pub clients: usize,
@@ -91,7 +95,7 @@ pub struct AuthorityStatus {
 }
 
 /// The authority outside, as it was when it was last asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RemoteStatus {
     /// What it speaks.
     pub dialect: String,
@@ -117,7 +121,7 @@ pub struct RemoteStatus {
     pub key_age: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SigningKeyStatus {
     pub kid: String,
     pub algorithm: String,
@@ -129,7 +133,7 @@ pub struct SigningKeyStatus {
     pub until: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IssuerStatus {
     pub name: String,
     pub issuer: String,
@@ -148,20 +152,27 @@ pub struct IssuerStatus {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CacheStatus {
     pub name: &'static str,
     pub entries: u64,
     pub bytes: u64,
     pub max_bytes: u64,
+    /// Since the start of the process.
+    pub lookups: u64,
+    /// Of the look-ups, those that found something: 0 to 1; `null`: there were none.
+    pub hit_ratio: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct UpstreamStatus {
     pub name: String,
     pub active_connections: u64,
     pub idle_connections: u64,
+    /// Requests that it did not answer.
     pub errors: u64,
+    /// The same by reason, as in the label of the metric.
+    pub errors_for: BTreeMap<&'static str, u64>,
     /// Seconds until the first certificate ends that it is shown; 0: it has. `None`: it is shown none.
     pub certificate_expires_in: Option<u64>,
     /// The token that it is shown for everybody; `None`: it is shown something else.
@@ -169,7 +180,7 @@ pub struct UpstreamStatus {
 }
 
 /// A token of sidegate's own, never the token itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ServiceStatus {
     /// What its authority speaks.
     pub dialect: String,
@@ -191,21 +202,28 @@ pub struct ServiceStatus {
     pub again_in: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RouteStatus {
     pub name: String,
     pub paths: Vec<String>,
     pub upstream: String,
     /// `public`, `enforce` or `observe`.
     pub mode: &'static str,
+    /// Requests that were allowed since the start of the process, or asked for no token.
+    pub allowed: u64,
+    /// Those that were refused, or would have been if the route did not only observe.
+    pub refused: u64,
+    /// The same by reason.
+    pub refused_for: BTreeMap<&'static str, u64>,
 }
 
 impl Gate {
     pub fn status(&self, now: UnixTime) -> Status {
+        let cache = self.proxy.auth().cache();
         Status {
             generation: self.generation,
             issuers: self.issuer_statuses(now),
-            caches: self.proxy.auth().cache().snapshot().iter().map(CacheStatus::of).collect(),
+            caches: cache.snapshot().iter().zip(cache.lookups()).map(CacheStatus::of).collect(),
             upstreams: self
                 .proxy
                 .upstreams()
@@ -219,6 +237,7 @@ impl Gate {
                         active_connections: counted.open.saturating_sub(counted.idle),
                         idle_connections: counted.idle,
                         errors: counted.errors.iter().map(|(_, count)| count).sum(),
+                        errors_for: counted.errors.into_iter().filter(|(_, count)| *count > 0).collect(),
                         certificate_expires_in: upstream
                             .certificate_expires()
                             .map(|expires| now.until(expires).as_secs()),
@@ -229,19 +248,30 @@ impl Gate {
                 .config
                 .routes
                 .iter()
-                .map(|route| RouteStatus {
-                    name: route.name.to_string(),
-                    paths: route.paths.clone(),
-                    upstream: self.config.upstreams[route.upstream].name.to_string(),
-                    mode: match (&route.policy, route.observe) {
-                        (None, _) => "public",
-                        (Some(_), true) => "observe",
-                        (Some(_), false) => "enforce",
-                    },
-                })
+                .enumerate()
+                .map(|(index, route)| self.route_status(index, route))
                 .collect(),
             authority: self.authority_status(now),
             observed: self.observed(),
+        }
+    }
+
+    fn route_status(&self, index: usize, route: &config::Route) -> RouteStatus {
+        let (allowed, refused): (Vec<_>, Vec<_>) =
+            self.observer.decisions(index).partition(|(reason, _)| reason.result() == "allow");
+        let sum = |counts: &[(Reason, u64)]| counts.iter().map(|(_, count)| count).sum::<u64>();
+        RouteStatus {
+            name: route.name.to_string(),
+            paths: route.paths.clone(),
+            upstream: self.config.upstreams[route.upstream].name.to_string(),
+            mode: match (&route.policy, route.observe) {
+                (None, _) => "public",
+                (Some(_), true) => "observe",
+                (Some(_), false) => "enforce",
+            },
+            allowed: sum(&allowed),
+            refused: sum(&refused),
+            refused_for: refused.into_iter().map(|(reason, count)| (reason.as_str(), count)).collect(),
         }
     }
 
@@ -518,9 +548,10 @@ impl SigningKeyStatus {
 }
 
 impl CacheStatus {
-    fn of(snapshot: &CacheSnapshot<'static>) -> CacheStatus {
+    fn of((snapshot, (lookups, hits)): (&CacheSnapshot<'static>, (u64, u64))) -> CacheStatus {
         let CacheSnapshot { name, entries, bytes, max_bytes } = *snapshot;
-        CacheStatus { name, entries, bytes, max_bytes }
+        let hit_ratio = (lookups > 0).then(|| (hits as f64 / lookups as f64 * 10_000.0).round() / 10_000.0);
+        CacheStatus { name, entries, bytes, max_bytes, lookups, hit_ratio }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-pub use self::report::RouteReport;
+pub use self::report::{Judgement, RouteReport};
 use crate::{
     model::{RequestId, UnixTime},
     telemetry::reason::Reason,

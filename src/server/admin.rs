@@ -1,26 +1,34 @@
-//! What operators ask, on loopback: `/status`, and behind a token of its own the sessions and
-//! the signing keys of the local authority.
+//! What operators ask, on loopback: how it goes (`/status`, `/report`), and behind a token of its own the sessions and the
+//! signing keys of the local authority.
+//!
+//! Without the token stands what the configuration says and how it goes: states, ages, numbers, the texts of errors, the names
+//! that the configuration has. Who is signed in, and whatever changes something, asks for it.
 
 mod access;
 mod answer;
+mod browsers;
 mod keys;
+mod pages;
 mod query;
 mod report;
 mod sessions;
 mod status;
+mod visits;
 
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::{
     access::Access,
     answer::{json, not_allowed, refusal, text},
+    browsers::{Browsers, is_local},
 };
 use super::{Handler, ListenerStats, Shutdown};
 use crate::{
@@ -39,10 +47,11 @@ pub struct Admin {
     time: Time,
     started: UnixTime,
     access: Access,
+    browsers: Browsers,
 }
 
 /// How configurations were taken over while the program ran.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Reloads {
     pub succeeded: u64,
     pub failed: u64,
@@ -59,7 +68,7 @@ pub struct Reloads {
 }
 
 /// One reload.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Reload {
     /// In seconds since 1970.
     pub at: u64,
@@ -72,7 +81,7 @@ pub struct Reload {
 }
 
 /// What asked for a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadSource {
     /// SIGHUP.
@@ -82,7 +91,7 @@ pub enum ReloadSource {
 }
 
 /// The files that are looked at.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Watching {
     pub interval_seconds: u64,
     /// How many there are, folders among them.
@@ -98,6 +107,9 @@ impl Handler for Admin {
         // A page on another site may make a browser send this; Host then is a name that is not ours (DNS rebinding).
         if !is_local(request.headers().get(header::HOST)) {
             return text(StatusCode::MISDIRECTED_REQUEST, "loopback only\n");
+        }
+        if visits::is_visit(&request) {
+            return self.visit(request, connection).await;
         }
         let path = request.uri().path();
         match path {
@@ -141,7 +153,17 @@ impl Admin {
         time: Time,
     ) -> Admin {
         let started = time.now();
-        Admin { gate, metrics, listeners, reloads, shutdown, time, started, access: Access::default() }
+        Admin {
+            gate,
+            metrics,
+            listeners,
+            reloads,
+            shutdown,
+            time,
+            started,
+            access: Access::default(),
+            browsers: Browsers::default(),
+        }
     }
 
     /// Answers by `then` where the request carries the token of operators.
@@ -165,15 +187,8 @@ impl Admin {
     }
 }
 
+/// A browser asks for one.
 fn wants_page(request: &Request<Incoming>) -> bool {
     let accept = request.headers().get(header::ACCEPT);
     accept.is_some_and(|accept| accept.as_bytes().windows(9).any(|part| part == b"text/html"))
-}
-
-fn is_local(host: Option<&HeaderValue>) -> bool {
-    let Some(authority) = host.and_then(|host| host.to_str().ok()?.parse::<http::uri::Authority>().ok()) else {
-        return false;
-    };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -22,7 +22,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::audit;
+use super::{
+    audit,
+    recent::{Keeping, recent},
+};
 use crate::config::{Audit, Log, LogFormat};
 
 /// The one subscriber of the process; a reload of the configuration changes what it writes.
@@ -89,6 +92,7 @@ pub fn install(log: &Log) -> io::Result<Logging> {
     let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![
         standard.with_filter(lines_filter).boxed(),
         json().with_writer(file.clone()).with_filter(audit_filter).boxed(),
+        Keeping(recent()).boxed(),
     ];
     if let Err(error) = tracing_subscriber::registry().with(layers).try_init() {
         eprintln!("sidegate: logging was set up before: {error}");

@@ -40,6 +40,7 @@ mod routing;
 mod secrets;
 mod service;
 mod signing_keys;
+mod status_page;
 mod storm;
 mod streams;
 mod support;

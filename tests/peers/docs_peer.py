@@ -287,9 +287,17 @@ class Documents(Peer):
                                 named += 1
                                 if names(name) not in ENDS:
                                     problems.append(f"{page.name}:{line}: {name}: there is no such setting")
+            members = {
+                code
+                for rows in page.tables
+                if rows[0][1][0][0] == "member"
+                for _, cells in rows
+                for code in cells[0][1]
+            }
             for code, line in page.codes:
                 code = code.split(":")[0]
-                if is_dotted(code) and names(code)[0] in TOP:
+                # Of an answer, and not of a configuration, where a table says so.
+                if is_dotted(code) and names(code)[0] in TOP and code not in members:
                     named += 1
                     if names(code) not in WAYS:
                         problems.append(f"{page.name}:{line}: {code}: there is no such setting")
@@ -328,9 +336,10 @@ class Documents(Peer):
         self.assertGreater(named, 50)
         self.none(problems)
 
-    def test_a_metric_that_is_named_is_in_the_table(self):
+    def test_a_metric_that_is_named_is_documented(self):
         metrics = next(page for page in PAGES if page.name == "docs/metrics.md")
-        families = {code for rows in metrics.tables for _, cells in rows for _, codes in cells[:1] for code in codes}
+        # What stands there is held against the program by a test of its own.
+        families = {re.sub(r"\{.*", "", code) for code, _ in metrics.codes}
         self.assertGreater(len(families), 50)
         problems = []
         for page in PAGES:

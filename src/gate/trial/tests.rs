@@ -52,7 +52,7 @@ fn what_would_be_refused_is_told_by_reason_and_by_whom_the_configuration_knows()
     }
     let report = trial.report("orders", START.plus(DAY));
     assert_eq!((report.requests, report.would_allow, report.would_refuse, report.share), (50, 37, 13, 0.26));
-    assert_eq!(report.verdict, report::Judgement::Mend);
+    assert_eq!(report.verdict, Judgement::Mend);
     assert_eq!(report.sentence, "route orders: 13 of 50 requests of the last 1 day would have been refused (26.0 %).");
     assert_eq!(report.first_refusal.as_deref(), Some("2027-01-15T08:00:00Z"));
     assert_eq!(report.last_refusal.as_deref(), Some("2027-01-15T08:00:12Z"));
@@ -75,7 +75,7 @@ fn a_reload_that_mends_it_shows_at_once() {
     }
     trials.reloaded(["orders"].into_iter(), START.plus(60));
     let report = trial.report("orders", START.plus(120));
-    assert_eq!(report.verdict, report::Judgement::Mend, "nothing came since, so nothing is mended");
+    assert_eq!(report.verdict, Judgement::Mend, "nothing came since, so nothing is mended");
     for _ in 0..1000 {
         trial.seen(START.plus(100));
     }

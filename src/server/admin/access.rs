@@ -47,13 +47,22 @@ impl Access {
         now: UnixTime,
     ) -> Result<(), Denied> {
         let token = token.ok_or(Denied::Off)?;
-        let presented = bearer(headers).ok_or(Denied::Missing)?;
+        self.judge(token, &bearer(headers).ok_or(Denied::Missing)?, connection, now)
+    }
+
+    pub(super) fn judge(
+        &self,
+        token: &Secret<String>,
+        presented: &Secret<String>,
+        connection: &Connection,
+        now: UnixTime,
+    ) -> Result<(), Denied> {
         let key = Key::address(connection.peer.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         // The clock that tests move; from which day it counts does not matter.
         let at = self.start.checked_add(Duration::from_secs(now.0)).unwrap_or(self.start);
         // Before the comparison: whoever guesses learns nothing from a guess that comes too early.
         self.wrong.look(key, at).map_err(Denied::Throttled)?;
-        if presented == *token {
+        if presented == token {
             return Ok(());
         }
         self.wrong.check(key, at).map_err(Denied::Throttled)?;
@@ -66,8 +75,9 @@ impl Denied {
         matches!(self, Denied::Throttled(_))
     }
 
-    pub(super) fn answer(self) -> Response<Full<Bytes>> {
-        let (status, code, message) = match self {
+    /// Status, stable code, and what to do.
+    pub(super) fn told(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
             Denied::Off => {
                 let message = "this is on once admin.token_file names a file with a token";
                 (StatusCode::FORBIDDEN, "administration_off", message)
@@ -78,7 +88,11 @@ impl Denied {
             }
             Denied::Wrong => (StatusCode::UNAUTHORIZED, "token_wrong", "this is not the token of admin.token_file"),
             Denied::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, "throttled", "too many wrong tokens; wait"),
-        };
+        }
+    }
+
+    pub(super) fn answer(self) -> Response<Full<Bytes>> {
+        let (status, code, message) = self.told();
         let mut response = refusal(status, code, message);
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {

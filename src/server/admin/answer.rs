@@ -23,10 +23,6 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<
     of(status, "application/json", body)
 }
 
-pub(super) fn html(page: String) -> Response<Full<Bytes>> {
-    of(StatusCode::OK, "text/html; charset=utf-8", page)
-}
-
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     of(status, "text/plain; charset=utf-8", text)
 }
@@ -37,7 +33,7 @@ pub(super) fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn of(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(super) fn of(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -46,7 +42,7 @@ fn of(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> R
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -46,6 +46,18 @@ impl Query {
         Ok(read)
     }
 
+    /// The same of a form, which sends fields that were left empty.
+    ///
+    /// # Errors
+    /// As [`Query::read`].
+    pub(super) fn of_form(query: &str) -> Result<Query, String> {
+        let mut filled = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
+            filled.append_pair(&name, &value);
+        }
+        Query::read(&filled.finish())
+    }
+
     /// Whether it names anybody.
     pub(super) fn is_narrow(&self) -> bool {
         self.filter.user.is_some() || self.filter.client.is_some()

@@ -17,18 +17,18 @@ use crate::{
 
 /// One page of sessions.
 #[derive(Serialize)]
-struct Page {
-    sessions: Vec<View>,
+pub(super) struct Page {
+    pub(super) sessions: Vec<View>,
     /// The `after` of the next page; `None`: this was the last one.
-    next: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 /// What an operator sees of a session.
 #[derive(Serialize)]
-struct View {
+pub(super) struct View {
     id: String,
-    client: String,
-    subject: String,
+    pub(super) client: String,
+    pub(super) subject: String,
     username: Option<String>,
     grant: GrantType,
     scope: String,
@@ -77,7 +77,7 @@ struct Ended {
 }
 
 impl View {
-    fn of(session: &Session, now: UnixTime) -> View {
+    pub(super) fn of(session: &Session, now: UnixTime) -> View {
         let (state, granted) = (&session.state, &session.granted);
         View {
             id: session.id.to_string(),
@@ -107,7 +107,7 @@ impl View {
 }
 
 /// Boxed: an answer is large, and a refusal rare.
-type Refused = Box<Response<Full<Bytes>>>;
+pub(super) type Refused = Box<Response<Full<Bytes>>>;
 
 impl Admin {
     pub(super) async fn list_sessions(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -115,16 +115,10 @@ impl Admin {
             Ok(asked) => asked,
             Err(refused) => return *refused,
         };
-        // One more than asked for: it tells whether there is a next page.
-        let mut found = match sessions.list(query.filter, query.after, query.limit + 1).await {
-            Ok(found) => found,
-            Err(error) => return unavailable(&error),
-        };
-        let more = found.len() > query.limit;
-        found.truncate(query.limit);
-        let now = sessions.now();
-        let next = found.last().filter(|_| more).map(|last| last.id.to_string());
-        json(StatusCode::OK, &Page { sessions: found.iter().map(|session| View::of(session, now)).collect(), next })
+        match page(&sessions, query).await {
+            Ok(page) => json(StatusCode::OK, &page),
+            Err(error) => unavailable(&error),
+        }
     }
 
     pub(super) async fn show_session(&self, id: &str) -> Response<Full<Bytes>> {
@@ -155,23 +149,9 @@ impl Admin {
             let message = "name a `user`, a `client` or both: nobody ends all sessions by a slip";
             return refusal(StatusCode::BAD_REQUEST, "filter_missing", message);
         }
-        let (mut revoked, mut after) = (0, query.after);
-        loop {
-            let page = match sessions.list(query.filter.clone(), after, PAGE).await {
-                Ok(page) => page,
-                Err(error) => return unavailable(&error),
-            };
-            for session in &page {
-                match revoke(&sessions, session).await {
-                    Ok(ended) => revoked += u64::from(ended),
-                    // What was ended stays so, and is noted in the audit stream; the request can be sent again.
-                    Err(error) => return unavailable(&error),
-                }
-            }
-            match page.last().filter(|_| page.len() == PAGE) {
-                Some(last) => after = Some(last.id),
-                None => return json(StatusCode::OK, &Ended { revoked }),
-            }
+        match revoke_all(&sessions, query).await {
+            Ok(revoked) => json(StatusCode::OK, &Ended { revoked }),
+            Err(error) => unavailable(&error),
         }
     }
 
@@ -181,7 +161,7 @@ impl Admin {
         Ok((query, self.sessions()?))
     }
 
-    async fn found(&self, id: &str) -> Result<(Session, Arc<Sessions>), Refused> {
+    pub(super) async fn found(&self, id: &str) -> Result<(Session, Arc<Sessions>), Refused> {
         let sessions = self.sessions()?;
         let unknown = || refusal(StatusCode::NOT_FOUND, "session_unknown", "there is no such session, or no longer");
         let id: SessionId = id.parse().map_err(|_| unknown())?;
@@ -189,14 +169,41 @@ impl Admin {
         Ok((session.ok_or_else(unknown)?, sessions))
     }
 
-    fn sessions(&self) -> Result<Arc<Sessions>, Refused> {
+    pub(super) fn sessions(&self) -> Result<Arc<Sessions>, Refused> {
         let gate = self.gate.load();
         let none = || refusal(StatusCode::NOT_FOUND, "authority_off", "the configuration has no `authority`");
         Ok(gate.proxy().auth().own().ok_or_else(none)?.sessions.clone())
     }
 }
 
-async fn revoke(sessions: &Sessions, session: &Session) -> Result<bool, StoreError> {
+/// The page that `query` asks for.
+pub(super) async fn page(sessions: &Sessions, query: Query) -> Result<Page, StoreError> {
+    // One more than asked for: it tells whether there is a next page.
+    let mut found = sessions.list(query.filter, query.after, query.limit + 1).await?;
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let now = sessions.now();
+    let next = found.last().filter(|_| more).map(|last| last.id.to_string());
+    Ok(Page { sessions: found.iter().map(|session| View::of(session, now)).collect(), next })
+}
+
+/// Ends every session that `query` finds, and says how many those were. What was ended stays so, and is noted in the audit
+/// stream, also where an error comes in between.
+pub(super) async fn revoke_all(sessions: &Sessions, query: Query) -> Result<u64, StoreError> {
+    let (mut revoked, mut after) = (0, query.after);
+    loop {
+        let page = sessions.list(query.filter.clone(), after, PAGE).await?;
+        for session in &page {
+            revoked += u64::from(revoke(sessions, session).await?);
+        }
+        match page.last().filter(|_| page.len() == PAGE) {
+            Some(last) => after = Some(last.id),
+            None => return Ok(revoked),
+        }
+    }
+}
+
+pub(super) async fn revoke(sessions: &Sessions, session: &Session) -> Result<bool, StoreError> {
     let reason = RevocationReason::Operator;
     let ended = sessions.revoke(session.id, reason).await?;
     if ended {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Families, OK, REQUEST_BUCKETS, THROTTLED};
@@ -19,7 +20,7 @@ pub struct RemoteMetrics {
 }
 
 /// How the breaker of the authority outside stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     Closed,

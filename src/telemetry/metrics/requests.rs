@@ -144,6 +144,10 @@ impl RouteMetrics {
     pub fn decided(&self, reason: Reason) {
         self.decisions[reason as usize].inc();
     }
+
+    pub fn decisions(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().map(|reason| (reason, self.decisions[reason as usize].get()))
+    }
 }
 
 impl StreamMetrics {

@@ -1,7 +1,9 @@
-//! The sessions of the local authority, as operators see and end them: by HTTP on the admin listener, and by the command.
+//! The sessions of the local authority, as operators see and end them: by HTTP on the admin listener, on its pages,
+//! and by the command.
 
 mod command;
 mod listener;
+mod pages;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -12,6 +14,8 @@ use http_body_util::Full;
 use crate::support::{Reply, Sidegate, Upstream, get, issuer::scratch, request, send};
 
 const TOKEN: &str = "operators-token-4f1d2c7e9b";
+/// A name that would become part of a page, or turn its direction.
+const HOSTILE: &str = "<script>alert(1)</script>\"& \u{202e}x";
 const PASSWORD: &str = "a-password-that-nobody-chose";
 
 /// sidegate with an authority, and a token for operators in a file.
@@ -35,7 +39,8 @@ impl Setup {
 
     /// A session of `user` at `client`: its id, and its access token.
     async fn open(&self, user: &str, client: &str) -> (String, String) {
-        let body = format!("grant_type=password&client_id={client}&username={user}&password={PASSWORD}");
+        let fields = [("grant_type", "password"), ("client_id", client), ("username", user), ("password", PASSWORD)];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let asked = http::Request::post("/oauth20/token").header("host", "api.test");
         let asked = asked.header("content-type", "application/x-www-form-urlencoded");
         let given = send(self.sidegate.public, asked.body(Full::from(body)).unwrap()).await.json();
@@ -67,7 +72,8 @@ fn yaml(upstream: &str, token: &str) -> String {
          - {{ id: shop, public: true, grants: [password, refresh_token], scopes: [orders, profile] }}\n    \
          - {{ id: app, public: true, grants: [password, refresh_token], scopes: [orders, profile] }}\n  \
          users:\n    - {{ username: ana, subject: u-ana, password_hash: \"sha256:{hash}\", claims: {{ email: canary-claim }} }}\n    \
-         - {{ username: bob, subject: u-bob, password_hash: \"sha256:{hash}\" }}\n\
+         - {{ username: bob, subject: u-bob, password_hash: \"sha256:{hash}\" }}\n    \
+         - {{ username: '{HOSTILE}', subject: u-hostile, password_hash: \"sha256:{hash}\" }}\n\
          store: {{ memory: {{}} }}\nadmin: {{ address: \"127.0.0.1:0\"{token} }}\n\
          upstreams: [{{ name: app, url: \"{upstream}\", credential: {{ none: {{}} }} }}]\n\
          routes: [{{ name: all, paths: [\"/*\"], upstream: app, policy: {{ audiences: [orders-api] }} }}]\n",
