@@ -21,6 +21,7 @@ mod renewal;
 mod routes;
 mod secrets;
 mod service;
+mod traces;
 mod upstreams;
 mod warnings;
 
