@@ -94,6 +94,7 @@ impl<'a> Page<'a> {
                 Some(most) => format!("number, at most {most}"),
                 None => "number".to_owned(),
             },
+            "number" => "number".to_owned(),
             _ => "any value".to_owned(),
         }
     }
