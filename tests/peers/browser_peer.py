@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from playwright.sync_api import sync_playwright
 
 import harness
+from chromium import FLAGS
 from harness import PATIENCE, WORK, Peer, Sidegate, ask, background, eventually, free_port, route, upstream
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -19,16 +20,6 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = os.environ.get("SIDEGATE_TEST_SHOTS")
 PASSWORD = "correct horse battery"
 SECRET = secrets.token_urlsafe(24)
-
-# No network but the loopback, and nothing that Chromium does on its own.
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-] + (["--no-sandbox"] if os.geteuid() == 0 else [])
 
 
 def sha256(text):

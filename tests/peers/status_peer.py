@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import sync_playwright
 
 import harness
+from chromium import FLAGS
 from harness import PATIENCE, WORK, Echo, Issuer, Peer, Sidegate, ask, bearer, eventually, free_port, upstream
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -16,16 +17,6 @@ SHOTS = os.environ.get("SIDEGATE_TEST_SHOTS")
 PASSWORD = "correct horse battery"
 TOKEN = "a-token-of-operators-4f1d2c7e9b"
 HOSTILE = '<img src=x onerror=alert(1)> "mallory" \u202etxt'
-
-# No network but the loopback, and nothing that Chromium does on its own.
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-] + (["--no-sandbox"] if os.geteuid() == 0 else [])
 
 # What no page may have: text that can hardly be read, targets that a finger misses, a page that is too wide.
 MEASURE = """() => {
