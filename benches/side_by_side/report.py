@@ -223,7 +223,7 @@ NOTES = [
     "Every request carries the token, also where nobody looks at it, except `bare`.",
     "h2 AxB: A connections with B requests under way on each; the token is a literal in each request, as with curl.",
     "TLS 1.3, AES-128-GCM, X25519 (hybrid: X25519MLKEM768), one ECDSA P-256 certificate for all. `TLS new` and `TLS",
-    "resumed`: TCP, handshake, one request with `Connection: close`; sidegate and nginx send stateless tickets and keep",
-    "no session cache.",
+    "resumed`: TCP, handshake, one request with `Connection: close`; sidegate and nginx send stateless tickets and",
+    "keep no session cache.",
     "paced: latency from the moment when a request was due, not from when it left.",
 ]
