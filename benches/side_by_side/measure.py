@@ -148,7 +148,7 @@ class Run:
             raise RuntimeError(f"{one.name}: {done.stderr.strip()}")
         visit = json.loads(done.stdout)
         visit["noise"] = watch.end(visit["load_cpu_seconds"])
-        visit["noisy"] = machine.noisy(visit["noise"], options.urgent)
+        visit["noisy"] = machine.noisy(visit, options.urgent)
         return visit
 
     def start_times(self, one):
