@@ -72,10 +72,7 @@ class Watch:
         }
 
 
-def noisy(visit, urgent):
-    """With priority, what others take of the load's core is what the load left over. Where requests have their time,
-    the load itself must keep it."""
-    noise = visit["noise"]
+def noisy(noise, urgent):
+    """With priority, what others take of the load's core is what the load left over."""
     load = 0.0 if urgent else noise["load_core_foreign"]
-    late = visit["late_p99_us"] or 0.0
-    return noise["proxy_core_foreign"] > 0.04 or load > 0.10 or noise["steal"] > 0.01 or late > 500
+    return noise["proxy_core_foreign"] > 0.04 or load > 0.10 or noise["steal"] > 0.01
