@@ -12,6 +12,7 @@ use tokio::{
 };
 
 #[path = "wire.rs"]
+#[allow(dead_code)]
 mod wire;
 
 #[tokio::main(flavor = "current_thread")]
