@@ -64,7 +64,7 @@ def cpu(side):
         start = row.get("start_ms")
         rows.append(
             [
-                f"`{name}`",
+                name,
                 both(row[CPU]),
                 short(row["per_second"]["median"]),
                 short(row["p50_us"]["median"]),
@@ -90,7 +90,7 @@ def cpu(side):
 def said_about(side):
     about = {name: text for name, text in side.get("about", {}).items() if name in side["summary"] and text}
     return "".join(
-        f"\n{'' if number else chr(10)}- `{name}`: {text}" for number, (name, text) in enumerate(about.items())
+        f"\n{'' if number else chr(10)}- {name}: {text}" for number, (name, text) in enumerate(about.items())
     )
 
 
