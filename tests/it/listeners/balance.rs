@@ -30,7 +30,7 @@ async fn a_few_long_http2_connections_are_spread_over_the_workers() {
 #[tokio::test]
 async fn connections_of_a_unix_socket_are_spread_as_well() {
     let path = folder().join("s");
-    let server = Server::start(listener_with(|listener| listener.address = Address::Unix(path.clone())));
+    let _server = Server::start(listener_with(|listener| listener.address = Address::Unix(path.clone())));
     let (mut clients, mut workers) = (Vec::new(), Vec::new());
     for _ in 0..8 {
         let mut client = Raw::new(UnixStream::connect(&path).await.unwrap());
