@@ -7,7 +7,6 @@ use std::{
         Arc, PoisonError, RwLock,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -42,13 +41,6 @@ pub(super) struct Writer {
     pub failures: Failures,
 }
 
-/// What one turn made durable, and how long that took.
-#[derive(Clone, Copy, Default)]
-struct Commit {
-    steps: usize,
-    took: Duration,
-}
-
 /// A full disk is not full for a moment only, and each attempt ends with opening the file anew: they become rarer.
 #[derive(Default)]
 pub(super) struct Failures {
@@ -61,33 +53,20 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut purge_at = Instant::now();
         let mut batch = Vec::with_capacity(MOST_STEPS);
-        let mut before = Commit::default();
         loop {
             match self.jobs.recv_timeout(purge_at.saturating_duration_since(Instant::now())) {
                 Ok(job) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.gather(&mut batch, before);
+            batch.extend(self.jobs.try_iter().take(MOST_STEPS - batch.len()));
             let purge = purge_at <= Instant::now();
-            let (steps, begun) = (batch.len(), Instant::now());
             let more = self.turn(&mut batch, purge);
-            before = Commit { steps, took: begun.elapsed() };
             // Dropped unanswered, all that were not applied and committed.
             batch.clear();
             if purge && !more {
                 purge_at = Instant::now() + PURGE_EVERY;
             }
-        }
-    }
-
-    /// Takes what waits; and where several come at once, waits a moment for those who had their answers from the last
-    /// commit and come again. A commit takes hardly longer for all of them than for the first.
-    fn gather(&self, batch: &mut Vec<Job>, before: Commit) {
-        batch.extend(self.jobs.try_iter().take(MOST_STEPS - batch.len()));
-        if !batch.is_empty() && before.steps > 1 && batch.len() < before.steps {
-            thread::sleep((before.took / 4).min(LONGEST_WAIT));
-            batch.extend(self.jobs.try_iter().take(MOST_STEPS - batch.len()));
         }
     }
 
@@ -177,8 +156,6 @@ impl Writer {
 
 /// Steps that one commit carries.
 const MOST_STEPS: usize = 256;
-/// For further steps, before a commit.
-const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// Between two looks at what is over.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 /// After the first failure; twice as long after each further one, at most 16 times as long.
