@@ -116,7 +116,7 @@ class Made:
                 Point(
                     "sidegate",
                     x,
-                    self.sidegate(keys=ed25519(x), algorithm="EdDSA", cache_bytes="4GiB"),
+                    self.sidegate(eddsa, ed25519(x), cache_bytes="4GiB"),
                     tokens=x,
                     stride=STRIDE,
                     keys=ed25519(x),
@@ -166,6 +166,10 @@ def changed(server, change):
     return peers.Server(server.name, server.program, command, server.version)
 
 
+def eddsa(settings):
+    settings["issuers"][0]["algorithms"] = ["EdDSA"]
+
+
 def roomy(settings):
     settings["listeners"][0]["limits"] = {"connections": MANY}
     for upstream in settings["upstreams"]:
@@ -194,14 +198,13 @@ def routes(count):
 
 def nginx(upstream):
     """As in side_by_side, with room for the connections, and streaming as sidegate does: nothing goes to a disk."""
-    server = peers.nginx(upstream)
+    server = peers.nginx(upstream, connections=MANY)
 
     def command(port, directory):
         arguments = server.command(port, directory)
         file = directory / "nginx.conf"
         text = file.read_text()
         for old, new in (
-            ("worker_connections 4096;", f"worker_connections {MANY};"),
             ("keepalive 128;", "keepalive 4096;"),
             (
                 "access_log off;",

@@ -17,17 +17,20 @@ pub async fn status<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> 
     }
 }
 
-/// As much of a response as has come.
+/// As much of a response as has come. Of its body only the length is looked at.
 #[derive(Default)]
 pub struct Partial {
     held: usize,
-    whole: Option<usize>,
+    whole: Option<(usize, u16)>,
 }
 
 impl Partial {
     pub fn room<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b mut [u8]> {
+        if self.whole.is_some() {
+            return Ok(buffer);
+        }
         if self.held == buffer.len() {
-            return Err(io::Error::other("response larger than the buffer"));
+            return Err(io::Error::other("response head larger than the buffer"));
         }
         Ok(&mut buffer[self.held..])
     }
@@ -42,14 +45,11 @@ impl Partial {
             && let Some(head) = wire::head(&buffer[..self.held])
         {
             let body = head.content_length.ok_or_else(|| io::Error::other("response without Content-Length"))?;
-            self.whole = Some(head.length + body);
+            let digits = buffer.get(9..12).and_then(|digits| str::from_utf8(digits).ok());
+            let status = digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| io::Error::other("no status"))?;
+            self.whole = Some((head.length + body, status));
         }
-        if self.whole.is_none_or(|length| self.held < length) {
-            return Ok(None);
-        }
-        let digits = buffer.get(9..12).and_then(|digits| str::from_utf8(digits).ok());
-        let status = digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| io::Error::other("no status"))?;
-        Ok(Some(status))
+        Ok(self.whole.filter(|(length, _)| self.held >= *length).map(|(_, status)| status))
     }
 }
 

@@ -13,6 +13,7 @@ pub async fn ask(shared: Rc<Shared>) -> io::Result<()> {
     let (mut stream, _) = shared.plan.transport.connect(&shared.plan.address).await?;
     let mut buffer = vec![0; BUFFER];
     while !shared.over() {
+        let _leave = shared.leave.acquire().await.map_err(io::Error::other)?;
         let request = &shared.requests[shared.turn()];
         let asked = Instant::now();
         stream.write_all(request).await?;

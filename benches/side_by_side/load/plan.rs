@@ -11,6 +11,13 @@ pub struct Plan {
     /// One a request, in turn; none: requests without a token.
     pub tokens: Vec<String>,
     pub connections: usize,
+    /// Requests at the same time, over connections that are kept; fair, so that each connection has its turn.
+    pub under_way: usize,
+    /// Which token comes first, and how far on the next one is.
+    pub from: usize,
+    pub stride: usize,
+    /// Bytes of a request's body.
+    pub upload: Option<usize>,
     pub seconds: Duration,
     pub warm_seconds: Duration,
     pub warm_requests: u64,
@@ -58,13 +65,18 @@ impl Plan {
             }
             None => Vec::new(),
         };
+        let connections = number("--connections", 64.0)? as usize;
         Ok(Self {
             transport: Transport::read(matches!(way, Way::Streams(_)))?,
             way,
             address: wire::option("--address").ok_or("--address is missing")?,
             path: wire::option("--path").unwrap_or_else(|| "/".to_owned()),
             tokens,
-            connections: number("--connections", 64.0)? as usize,
+            connections,
+            under_way: number("--under-way", connections as f64)? as usize,
+            from: number("--from", 0.0)? as usize,
+            stride: number("--stride", 1.0)? as usize,
+            upload: wire::option("--upload").map(|bytes| bytes.parse()).transpose()?,
             seconds: Duration::from_secs_f64(number("--seconds", 3.0)?),
             warm_seconds: Duration::from_secs_f64(number("--warm-seconds", 0.5)?),
             warm_requests: number("--warm-requests", 0.0)? as u64,
@@ -76,13 +88,17 @@ impl Plan {
     /// The requests as bytes of HTTP/1.1, one for each token.
     pub fn requests(&self) -> Vec<Vec<u8>> {
         let close = if matches!(self.way, Way::Fresh) { "Connection: close\r\n" } else { "" };
+        let method = if self.upload.is_some() { "POST" } else { "GET" };
+        let length = self.upload.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();
         let request = |authorization: &str| {
-            format!(
-                "GET {} HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: bench\r\nAccept: application/json\r\n\
-                 {authorization}{close}\r\n",
+            let mut bytes = format!(
+                "{method} {} HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: bench\r\nAccept: application/json\r\n\
+                 {authorization}{length}{close}\r\n",
                 self.path
             )
-            .into_bytes()
+            .into_bytes();
+            bytes.resize(bytes.len() + self.upload.unwrap_or(0), b'u');
+            bytes
         };
         if self.tokens.is_empty() {
             return vec![request("")];

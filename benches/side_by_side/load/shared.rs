@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::{
     counts::{Counts, cpu_seconds},
@@ -19,6 +19,8 @@ pub struct Shared {
     pub plan: Plan,
     /// One for each token, as HTTP/1.1.
     pub requests: Vec<Vec<u8>>,
+    /// To ask.
+    pub leave: Semaphore,
     next: Cell<usize>,
     done: Cell<u64>,
     /// Whether answers are counted now.
@@ -35,7 +37,7 @@ impl Shared {
     /// Whose turn it is: a place in `requests`, and in the tokens where there are any.
     pub fn turn(&self) -> usize {
         let turn = self.next.get();
-        self.next.set(if turn + 1 == self.requests.len() { 0 } else { turn + 1 });
+        self.next.set((turn + self.plan.stride) % self.requests.len());
         turn
     }
 
@@ -57,10 +59,12 @@ pub async fn run<F>(plan: Plan, ask: fn(Rc<Shared>) -> F) -> io::Result<serde_js
 where
     F: Future<Output = io::Result<()>> + 'static,
 {
+    let requests = plan.requests();
     let shared = Rc::new(Shared {
-        requests: plan.requests(),
+        leave: Semaphore::new(plan.under_way),
+        next: Cell::new(plan.from % requests.len()),
+        requests,
         plan,
-        next: Cell::new(0),
         done: Cell::new(0),
         open: Cell::new(false),
         over: Cell::new(false),
