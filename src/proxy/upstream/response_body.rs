@@ -41,7 +41,7 @@ impl ResponseBody {
     /// Breaks off with `life`, if it goes on until then.
     pub fn bind(&mut self, life: Life) {
         if let Kind::Upstream(body) = &mut self.0 {
-            body.bound = Bound::Waiting { life, frames: 0 };
+            body.bound = Bound::Waiting { life: Box::new(life), frames: 0 };
         }
     }
 
@@ -93,7 +93,7 @@ impl Body for ResponseBody {
 
 /// What carries the body; given back or given up with it.
 pub(super) enum Carrier {
-    H1(h1::Connection),
+    H1(Box<h1::Connection>),
     H2(h2::Stream),
 }
 
@@ -126,7 +126,7 @@ enum Bound {
     Free,
     /// Not looked at yet: most bodies end before anything could happen, and cost nothing.
     Waiting {
-        life: Life,
+        life: Box<Life>,
         frames: u8,
     },
     Watched(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -136,7 +136,7 @@ impl Bound {
     /// Ready once the body must end. To be asked whenever it goes on.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Bound::Waiting { life, .. } = self {
-            *self = Bound::Watched(Box::pin(life.clone().over()));
+            *self = Bound::Watched(Box::pin(Life::clone(life).over()));
         }
         match self {
             Bound::Watched(over) => over.as_mut().poll(cx),
@@ -184,7 +184,11 @@ impl Streamed {
         if self.bound.poll_over_at_once(cx).is_ready() {
             return Poll::Ready(Some(Err(self.outlived())));
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match &mut self.carrier {
+            Some(Carrier::H1(connection)) => connection.poll_frame(&mut self.incoming, cx),
+            Some(Carrier::H2(_)) | None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
                 if let Some(trailers) = frame.trailers_ref() {
