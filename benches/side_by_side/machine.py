@@ -62,8 +62,8 @@ class Watch:
 
     def end(self, load_seconds):
         elapsed = self.clock() - self.begun
-        busy = [now[0] - then[0] for now, then in zip([core(0), core(1)], self.cores)]
-        stolen = max(now[1] - then[1] for now, then in zip([core(0), core(1)], self.cores))
+        busy = [now[0] - then[0] for now, then in zip([core(0), core(1)], self.cores, strict=True)]
+        stolen = max(now[1] - then[1] for now, then in zip([core(0), core(1)], self.cores, strict=True))
         own = [cpu_seconds(self.proxy) - self.own[0], cpu_seconds(self.upstream) - self.own[1] + load_seconds]
         return {
             "proxy_core_foreign": max(0.0, busy[0] - own[0]) / elapsed,

@@ -1,8 +1,12 @@
 """The programs that are compared: how each is found, configured and started. Everything listens on loopback."""
 
+import base64
+import hashlib
+import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,10 +20,11 @@ class Missing(Exception):
 
 
 class Server:
-    """One way to start one program; `command` writes its configuration and returns the arguments."""
+    """One way to start one program; `command` writes its configuration and returns the arguments. `sign_in` makes
+    tokens of its own, where it can."""
 
-    def __init__(self, name, program, command, version):
-        self.name, self.program, self.command, self.version = name, program, command, version
+    def __init__(self, name, program, command, version, sign_in=None):
+        self.name, self.program, self.command, self.version, self.sign_in = name, program, command, version, sign_in
 
 
 def find(name, *more):
@@ -64,16 +69,23 @@ def version(program, *arguments):
     return found.group(0) if found else "?"
 
 
-def sidegate(program, keys, upstream, access="refused", cache_bytes="128MiB", algorithm="RS256"):
+def sidegate(program, keys, upstream, access="refused", cache_bytes="128MiB", tls=False, authority=False,
+             connections=None):
     """sidegate with a public route, and the same route authenticated with either credential."""
+    secret = secrets.token_urlsafe(27)
 
     def command(port, directory):
-        policy = {"issuers": ["corp"], "audiences": [AUDIENCE], "scopes_all": ["orders"]}
+        policy = {"issuers": ["local" if authority else "corp"], "audiences": [AUDIENCE], "scopes_all": ["orders"]}
         here = f"http://127.0.0.1:{upstream}"
+        listener = {"name": "main", "address": f"127.0.0.1:{port}"}
+        if tls:
+            listener["tls"] = {"certificate_file": str(keys / "server.pem"), "key_file": str(keys / "server.key")}
+        if connections:
+            listener["limits"] = {"connections": connections}
         settings = {
-            "listeners": [{"name": "main", "address": f"127.0.0.1:{port}"}],
+            "listeners": [listener],
             "issuers": [{
-                "name": "corp", "issuer": ISSUER, "algorithms": [algorithm], "jwks_file": str(keys / "jwks.json"),
+                "name": "corp", "issuer": ISSUER, "algorithms": ["RS256"], "jwks_file": str(keys / "jwks.json"),
             }],
             "internal_jwt": {
                 "issuer": "https://sidegate.internal", "algorithm": "ES256", "key_file": str(keys / "internal.pem"),
@@ -93,15 +105,51 @@ def sidegate(program, keys, upstream, access="refused", cache_bytes="128MiB", al
             "cache": {"max_bytes": cache_bytes},
             "workers": 1,
         }
+        if authority:
+            hashed = f"sha256:{hashlib.sha256(secret.encode()).hexdigest()}"
+            settings |= {
+                "authority": {
+                    "issuer": "https://auth.example.com", "audiences": [AUDIENCE],
+                    "clients": [{
+                        "id": "bench", "secret_hashes": [hashed], "grants": ["client_credentials"],
+                        "scopes": ["orders"], "access_token": {"format": "opaque", "lifetime": "12h"},
+                    }],
+                },
+                "store": {"memory": {}},
+                "keys": {"generate": True, "master_file": str(directory / "master")},
+            }
         file = directory / "sidegate.yaml"
         file.write_text(json.dumps(settings, indent=1))  # JSON is YAML
         return [program, "run", "-c", str(file)]
 
-    return Server("sidegate", program, command, ("--version",))
+    def sign_in(port, count):
+        """So many opaque access tokens, each of a session of its own."""
+        basic = base64.b64encode(f"bench:{secret}".encode()).decode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Basic {basic}"}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        tokens = []
+        for _ in range(count):
+            connection.request("POST", "/oauth20/token", "grant_type=client_credentials", headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"no token: {answer.status}: {body[:300]!r}")
+            tokens.append(json.loads(body)["access_token"])
+        connection.close()
+        return tokens
+
+    return Server("sidegate", program, command, ("--version",), sign_in)
 
 
-def nginx(upstream):
+def nginx(upstream, keys=None, connections=4096):
+    """With TLS where there are `keys`: stateless tickets, as sidegate has them, and no session cache."""
     program = find("nginx")
+    tls = f"""
+    ssl_certificate {keys}/server.pem;
+    ssl_certificate_key {keys}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_tickets on;
+    ssl_session_cache none;""" if keys else ""
 
     def command(port, directory):
         file = directory / "nginx.conf"
@@ -112,7 +160,7 @@ daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   keepalive_requests 1000000000;
@@ -123,7 +171,7 @@ http {{
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{" ssl" if keys else ""};{tls}
     location / {{
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -173,7 +221,7 @@ backend backend
     return Server("haproxy", program, command, ("-v",))
 
 
-def envoy(work, keys, upstream, cached):
+def envoy(work, keys, upstream, cached, tls=False):
     program = find_envoy(work)
 
     def command(port, directory):
@@ -184,7 +232,10 @@ def envoy(work, keys, upstream, cached):
         if cached:
             provider["jwt_cache_config"] = {"jwt_cache_size": 100_000}
         base = "type.googleapis.com/envoy.extensions.filters.http"
-        address = lambda at: {"socket_address": {"address": "127.0.0.1", "port_value": at}}
+
+        def address(at):
+            return {"socket_address": {"address": "127.0.0.1", "port_value": at}}
+
         manager = {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
                      ".HttpConnectionManager",
@@ -200,9 +251,15 @@ def envoy(work, keys, upstream, cached):
                 {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{base}.router.v3.Router"}},
             ],
         }
+        chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        if tls:
+            certificate = {"certificate_chain": {"filename": str(keys / "server.pem")},
+                           "private_key": {"filename": str(keys / "server.key")}}
+            chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [certificate]}}}
         settings = {"static_resources": {
-            "listeners": [{"name": "main", "address": address(port), "filter_chains": [{"filters": [{
-                "name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}],
+            "listeners": [{"name": "main", "address": address(port), "filter_chains": [chain]}],
             "clusters": [{"name": "backend", "type": "STATIC", "load_assignment": {
                 "cluster_name": "backend",
                 "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}],

@@ -1,7 +1,8 @@
 //! The identity provider of the comparison: a key, its key set, and tokens signed with it, as files.
 //!
 //! `bench_tokens --algorithm RS256 --count 50000 --directory DIR [--bytes 869]` writes `tokens`, one a line, `jwks.json`,
-//! `public.pem`, and `internal.pem`, a P-256 key for the JWT that upstreams receive. The signing key is thrown away.
+//! `public.pem`, `internal.pem`, a P-256 key for the JWT that upstreams receive, and `server.pem` with `server.key`, a
+//! certificate that is its own authority, P-256 as well. The signing key is thrown away.
 
 use std::{error::Error, fs, path::PathBuf};
 
@@ -30,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(directory.join("public.pem"), signer.public_pem()?)?;
     let internal = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
     fs::write(directory.join("internal.pem"), mint::pem("PRIVATE KEY", internal.as_ref()))?;
+    let server = rcgen::generate_simple_self_signed(vec!["api.example.com".to_owned()])?;
+    fs::write(directory.join("server.pem"), server.cert.pem())?;
+    fs::write(directory.join("server.key"), server.signing_key.serialize_pem())?;
     // Last: who finds this file finds the others.
     fs::write(directory.join("tokens"), tokens)?;
     Ok(())

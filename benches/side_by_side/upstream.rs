@@ -12,6 +12,7 @@ use tokio::{
 };
 
 #[path = "wire.rs"]
+#[allow(dead_code)]
 mod wire;
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,20 +46,31 @@ async fn serve(mut stream: TcpStream, response: Rc<[u8]>) -> io::Result<()> {
         held += read;
         while let Some(head) = wire::head(&buffer[..held]) {
             let length = head.length + head.content_length.unwrap_or(0);
-            if length > buffer.len() {
-                return Err(io::Error::other("request larger than the buffer"));
-            }
             if held < length {
-                break;
+                discard(&mut stream, &mut buffer, length - held).await?;
+                held = 0;
+            } else {
+                buffer.copy_within(length..held, 0);
+                held -= length;
             }
-            buffer.copy_within(length..held, 0);
-            held -= length;
             stream.write_all(&response).await?;
         }
         if held == buffer.len() {
             return Err(io::Error::other("request head larger than the buffer"));
         }
     }
+}
+
+/// The rest of a body.
+async fn discard(stream: &mut TcpStream, buffer: &mut [u8], mut left: usize) -> io::Result<()> {
+    while left > 0 {
+        let most = left.min(buffer.len());
+        match stream.read(&mut buffer[..most]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => left -= read,
+        }
+    }
+    Ok(())
 }
 
 fn response(body: usize) -> Vec<u8> {

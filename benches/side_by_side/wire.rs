@@ -11,6 +11,11 @@ pub fn options(name: &str) -> Vec<String> {
     arguments.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].clone()).collect()
 }
 
+/// Whether `name` stands on the command line.
+pub fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}
+
 /// A complete message head.
 pub struct Head {
     /// Bytes up to and including the empty line.

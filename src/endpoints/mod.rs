@@ -206,15 +206,16 @@ impl Endpoints {
                 self.count(metrics::Endpoint::Token, dialect, &answer);
                 answer
             }
-            Mount::Authorize => self.authorize(request, cx).await,
-            Mount::Callback => self.callback(request, cx).await,
+            // Boxed, what is rare: refreshes are many, and need not carry the room for the others.
+            Mount::Authorize => Box::pin(self.authorize(request, cx)).await,
+            Mount::Callback => Box::pin(self.callback(request, cx)).await,
             Mount::Revoke => {
-                let answer = self.revoke(request, cx).await;
+                let answer = Box::pin(self.revoke(request, cx)).await;
                 self.count(metrics::Endpoint::Revoke, Dialect::OAuth2, &answer);
                 answer
             }
             Mount::Introspect => {
-                let answer = self.introspect(request, cx).await;
+                let answer = Box::pin(self.introspect(request, cx)).await;
                 self.count(metrics::Endpoint::Introspect, Dialect::OAuth2, &answer);
                 answer
             }

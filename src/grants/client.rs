@@ -18,7 +18,7 @@ impl Grants {
         match (presented.id, presented.proof) {
             (Some(id), ClientProof::None) => self.public_client(&id),
             (Some(id), ClientProof::Secret(secret)) => self.by_secret(&id, &secret, cx).await,
-            (id, ClientProof::Assertion(assertion)) => self.by_assertion(id.as_deref(), &assertion).await,
+            (id, ClientProof::Assertion(assertion)) => Box::pin(self.by_assertion(id.as_deref(), &assertion)).await,
             (None, _) => Err(TokenError::invalid_client().because("no_client")),
         }
     }

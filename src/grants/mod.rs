@@ -80,25 +80,21 @@ impl Grants {
         if let Some(outside) = self.outside.as_ref().filter(|_| begins_outside(kind)) {
             let TokenRequest { grant, scope, resources, refresh_form, .. } = request;
             let asked = Asked { grant, scope, resources, refresh_form };
-            return self.begin_outside(outside, &client, asked, trail, cx).await;
+            return Box::pin(self.begin_outside(outside, &client, asked, trail, cx)).await;
         }
         let (scope, resources, form) = (request.scope.as_ref(), &*request.resources, request.refresh_form);
+        // Boxed, all but the most frequent one, which need not carry the room for the others.
         match &request.grant {
             Grant::AuthorizationCode { code, redirect_uri, verifier } => {
                 let (redirect_uri, verifier) = (redirect_uri.as_deref(), verifier.as_ref());
-                self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail).await
+                Box::pin(self.redeem(&client, Redemption { code, redirect_uri, verifier, resources }, trail)).await
             }
-            Grant::ClientCredentials => self.client_credentials(&client, scope, resources, trail).await,
+            Grant::ClientCredentials => Box::pin(self.client_credentials(&client, scope, resources, trail)).await,
             Grant::Password { username, password, company } => {
-                self.password(
-                    &client,
-                    Typed { username, password, company: company.as_deref(), scope, resources, form },
-                    trail,
-                    cx,
-                )
-                .await
+                let typed = Typed { username, password, company: company.as_deref(), scope, resources, form };
+                Box::pin(self.password(&client, typed, trail, cx)).await
             }
-            Grant::ApiKey { key } => self.api_key(&client, key, form, trail).await,
+            Grant::ApiKey { key } => Box::pin(self.api_key(&client, key, form, trail)).await,
             Grant::RefreshToken { token } => self.refresh(&client, Renewal { token, scope, resources }, trail).await,
         }
     }

@@ -13,6 +13,7 @@ use crate::{
         about::About,
         family::{LOST_ANSWER, Refused},
         record::RevocationReason,
+        tokens::Family,
     },
     telemetry::{audit::Event, metrics::Refresh},
 };
@@ -49,7 +50,7 @@ impl Grants {
         let refused = |cause: &str| TokenError::invalid_grant().because(cause);
         // Another client's token has a wrong MAC for this one, and revokes nothing.
         let found = self.sessions.find_refresh(renewal.token.expose(), &client.id).await?;
-        let (presented, session) = found.ok_or_else(|| refused("token_unknown"))?;
+        let (presented, session, family) = found.ok_or_else(|| refused("token_unknown"))?;
         trail.session = Some(session.id);
         trail.subject = Some(session.granted.subject.clone());
         trail.generations = Some((presented.generation, session.state.generation));
@@ -60,7 +61,10 @@ impl Grants {
         self.check_still_granted(client, &session.granted)?;
         let scope = narrowed(client, &session.granted, renewal.scope)?;
         let audiences = audiences_for(&session.granted.audiences, renewal.resources)?;
-        let session = self.agreed(session, presented.generation).await?;
+        let session = match session.state.vouched {
+            Some(_) => Box::pin(self.agreed(session, presented.generation)).await?,
+            None => session,
+        };
         let now = self.sessions.now();
         let about = About {
             session: session.id,
@@ -79,7 +83,10 @@ impl Grants {
             _ => None,
         };
         let expires_in = now.until(about.expires).as_secs();
-        let _alone = self.to_them_alone(&minted.access, &client.id, &session.granted).await?;
+        let _alone = match minted.access.foreign {
+            true => Box::pin(self.to_them_alone(&minted.access, &client.id, &session.granted)).await?,
+            false => None,
+        };
         let step = Rotate {
             client: client.id.to_string(),
             presented: presented.generation,
@@ -87,7 +94,7 @@ impl Grants {
             idle: client.idle.as_secs(),
             access: minted.access,
         };
-        let refresh_token = self.step(&session, step, trail).await?;
+        let refresh_token = self.step(&session, &family, step, trail).await?;
         crash::point(Point::AfterRotation).await;
         Ok(TokenGrant {
             access_token: minted.token,
@@ -103,10 +110,16 @@ impl Grants {
     }
 
     /// The one step. On the wire nothing tells a retry from a rotation, or a reuse from an unknown token.
-    async fn step(&self, session: &Session, step: Rotate, trail: &mut Trail) -> Result<Secret<String>, TokenError> {
+    async fn step(
+        &self,
+        session: &Session,
+        family: &Family,
+        step: Rotate,
+        trail: &mut Trail,
+    ) -> Result<Secret<String>, TokenError> {
         let presented = step.presented;
         let refused = |cause: &str| Err(TokenError::invalid_grant().because(cause));
-        match self.sessions.refresh(session, step).await? {
+        match self.sessions.refresh(session, family, step).await? {
             Refreshed::Good { token, outcome } => {
                 match outcome {
                     Outcome::Retried { generation } => {

@@ -9,8 +9,8 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc};
+use aws_lc_rs::{digest, hmac, signature::ParsedPublicKey};
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use tokio::sync::Notify;
@@ -59,10 +59,35 @@ pub struct Key {
     kid: Option<Box<str>>,
     /// RFC 7638, or the digest of a shared secret.
     thumbprint: [u8; 32],
-    /// What the key may be used with, whatever a token says.
-    algorithms: Vec<Algorithm>,
-    decoding: DecodingKey,
+    /// What the key may be used with, whatever a token says, and how.
+    verifiers: Box<[(Algorithm, Verifier)]>,
     liveness: Arc<Liveness>,
+}
+
+/// A key as one algorithm verifies with it.
+enum Verifier {
+    Public(ParsedPublicKey),
+    Shared(hmac::Key),
+}
+
+impl Verifier {
+    fn shared(algorithm: Algorithm, secret: &[u8]) -> Option<Verifier> {
+        let algorithm = match algorithm {
+            Algorithm::HS256 => hmac::HMAC_SHA256,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            Algorithm::HS512 => hmac::HMAC_SHA512,
+            _ => return None,
+        };
+        Some(Verifier::Shared(hmac::Key::new(algorithm, secret)))
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Verifier::Public(key) => key.verify_sig(message, signature).is_ok(),
+            // In constant time.
+            Verifier::Shared(key) => hmac::verify(key, message, signature).is_ok(),
+        }
+    }
 }
 
 impl Key {
@@ -71,7 +96,15 @@ impl Key {
     }
 
     pub fn allows(&self, algorithm: Algorithm) -> bool {
-        self.algorithms.contains(&algorithm)
+        self.algorithms().any(|allowed| allowed == algorithm)
+    }
+
+    fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.verifiers.iter().any(|(_, verifier)| matches!(verifier, Verifier::Shared(_)))
     }
 
     /// Ended when the key has left its set.
@@ -80,11 +113,8 @@ impl Key {
     }
 
     /// Whether `signature` over `message` is this key's; also false for an algorithm that it is not for.
-    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Vec<u8>) -> bool {
-        // The library's own `verify` would decode the signature again for each key that is tried.
-        self.allows(algorithm)
-            && (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm, &self.decoding)
-                .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.verifiers.iter().any(|(allowed, verifier)| *allowed == algorithm && verifier.verifies(message, signature))
     }
 
     fn read(jwk: &RawValue) -> Result<Key, Skipped> {
@@ -95,24 +125,26 @@ impl Key {
             return Err(skip("`kid` is not a string"));
         }
         let material = Material::from_jwk(&jwk).map_err(skip)?;
+        let public = |algorithm| Ok((algorithm, Verifier::Public(material.parsed(algorithm)?)));
+        let verifiers = algorithms(&jwk, &material).and_then(|list| list.into_iter().map(public).collect());
         Ok(Key {
             kid: kid.map(Into::into),
             thumbprint: material.thumbprint(),
-            algorithms: algorithms(&jwk, &material).map_err(skip)?,
-            decoding: material.decoding_key(),
+            verifiers: verifiers.map_err(skip)?,
             liveness: Arc::default(),
         })
     }
 
     /// The same key for the same uses, so that verdicts which rest on one may rest on the other.
     fn is_same(&self, other: &Key) -> bool {
-        self.kid == other.kid && self.thumbprint == other.thumbprint && self.algorithms == other.algorithms
+        self.kid == other.kid && self.thumbprint == other.thumbprint && self.algorithms().eq(other.algorithms())
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("kid", &self.kid).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        let algorithms: Vec<_> = self.algorithms().collect();
+        f.debug_struct("Key").field("kid", &self.kid).field("algorithms", &algorithms).finish_non_exhaustive()
     }
 }
 
@@ -211,13 +243,9 @@ impl KeySet {
     pub fn shared(secret: &[u8], algorithms: &[Algorithm]) -> KeySet {
         let mut thumbprint = [0; 32];
         thumbprint.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
-        let key = Key {
-            kid: None,
-            thumbprint,
-            algorithms: algorithms.to_vec(),
-            decoding: DecodingKey::from_secret(secret),
-            liveness: Arc::default(),
-        };
+        let shared = |&algorithm| Some((algorithm, Verifier::shared(algorithm, secret)?));
+        let verifiers = algorithms.iter().filter_map(shared).collect();
+        let key = Key { kid: None, thumbprint, verifiers, liveness: Arc::default() };
         KeySet { keys: vec![Arc::new(key)] }
     }
 
@@ -248,7 +276,7 @@ impl KeySet {
             (None, _) => true,
             (Some(wanted), Some(kid)) => wanted == kid,
             // A key without a name is only there for tokens without one, unless it is the secret of a legacy issuer.
-            (Some(_), None) => key.decoding.family() == jsonwebtoken::AlgorithmFamily::Hmac,
+            (Some(_), None) => key.is_shared(),
         })
     }
 }

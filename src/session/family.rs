@@ -122,14 +122,16 @@ impl State {
     /// One more that is good; what is over makes room first, then the oldest.
     pub(super) fn add_access(&mut self, access: Access, now: UnixTime) {
         // A retry may hand out the authority's own token once more.
-        self.access.retain(|known| now < known.over_at() && known.digest != access.digest);
+        let stays = |known: &Access| now < known.over_at() && known.digest != access.digest;
         let most = if access.foreign { MOST_FOREIGN_TOKENS } else { MOST_ACCESS_TOKENS };
         let same = |known: &Access| known.foreign == access.foreign;
-        while self.access.iter().filter(|known| same(known)).count() >= most
-            && let Some(oldest) = self.access.iter().position(same)
-        {
-            self.access.remove(oldest);
-        }
+        let kept = self.access.iter().filter(|known| stays(known) && same(known)).count();
+        let mut superfluous = (kept + 1).saturating_sub(most);
+        self.access.retain(|known| {
+            let goes = superfluous > 0 && stays(known) && same(known);
+            superfluous -= usize::from(goes);
+            stays(known) && !goes
+        });
         let expires = access.expires.min(self.absolute);
         self.access.push(Access { expires, ..access });
     }

@@ -193,7 +193,7 @@ impl World {
         let token = self.tokens[&generation].clone();
         let before = self.time.now();
         let found = self.runtime.block_on(self.sessions().find_refresh(&token, CLIENT)).unwrap();
-        let Some((presented, session)) = found else {
+        let Some((presented, session, family)) = found else {
             assert!(self.time.now() >= self.absolute.min(self.model.idle_until), "the session was forgotten too early");
             return;
         };
@@ -206,7 +206,7 @@ impl World {
             idle: HOUR,
             access: access(before),
         };
-        let refreshed = self.runtime.block_on(self.sessions().refresh(&session, step)).unwrap();
+        let refreshed = self.runtime.block_on(self.sessions().refresh(&session, &family, step)).unwrap();
         // The clock goes on while the step is taken.
         let now = self.time.now();
         let expected = [before, now].map(|now| self.model.expects(generation, self.absolute, now));

@@ -302,6 +302,11 @@ impl State {
         over.min(self.absolute)
     }
 
+    /// All that decides what a step comes to: the list may be long, and tells nothing of the refresh token.
+    pub(super) fn without_access(&self) -> State {
+        State { client: self.client.clone(), access: Vec::new(), ..*self }
+    }
+
     /// The access token with this digest, if it is still good at `now`.
     pub fn access(&self, digest: &[u8; 16], now: UnixTime) -> Option<&Access> {
         self.access.iter().find(|access| access.digest == *digest && now < access.expires)
@@ -351,16 +356,19 @@ mod exposed_if_any {
 /// A third of what JSON makes of 16 numbers; a session may hold many.
 mod base64_digest {
     use super::{BASE64URL, Engine};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error, ser::Error as _};
 
     pub(super) fn serialize<S: Serializer>(digest: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&BASE64URL.encode(digest))
+        let mut text = [0; 22];
+        let length = BASE64URL.encode_slice(digest, &mut text).map_err(S::Error::custom)?;
+        to.serialize_str(std::str::from_utf8(&text[..length]).map_err(S::Error::custom)?)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-        let digest = BASE64URL.decode(&*text).ok().and_then(|digest| digest.try_into().ok());
-        digest.ok_or_else(|| D::Error::custom("not a digest"))
+        let mut digest = [0; 16];
+        let length = BASE64URL.decode_slice(&*text, &mut digest).ok();
+        length.filter(|length| *length == digest.len()).map(|_| digest).ok_or_else(|| D::Error::custom("not a digest"))
     }
 }
 

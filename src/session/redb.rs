@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use self::{
     file::open,
+    readers::Readers,
     tables::{Index, Tables, View},
     writer::{Answer, Failures, Open, Writer},
 };
@@ -51,9 +52,9 @@ pub struct Redb {
     ring: Arc<KeyRing>,
     // `None` only in `drop`.
     steps: Option<SyncSender<writer::Job>>,
-    reads: Option<SyncSender<readers::Job>>,
+    reads: Option<Readers>,
     /// Apart: a list may be long, and no request may wait for an operator.
-    lists: Option<SyncSender<readers::Job>>,
+    lists: Option<Readers>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -81,8 +82,8 @@ impl Redb {
 
     fn start(database: Database, open: Open, ring: Arc<KeyRing>, time: Time) -> Result<Redb, BoxError> {
         let file = Arc::new(RwLock::new(Some(database)));
-        let (reads, mut threads) = readers::start(&file, "sidegate-read", 2)?;
-        let (lists, listing) = readers::start(&file, "sidegate-list", 1)?;
+        let (reads, mut threads) = Readers::start(&file, "sidegate-read", 2)?;
+        let (lists, listing) = Readers::start(&file, "sidegate-list", 1)?;
         threads.extend(listing);
         let (steps, jobs) = sync_channel(MOST_WAITING);
         let writer = Writer { file, open, time: time.clone(), jobs, failures: Failures::default() };
@@ -110,7 +111,14 @@ impl Redb {
             Ok(answer)
         };
         async move {
-            send(self.steps.as_ref(), writer::Job { until: Instant::now() + PATIENCE, apply: Box::new(apply) })?;
+            let job = writer::Job { until: Instant::now() + PATIENCE, apply: Box::new(apply) };
+            match self.steps.as_ref().map(|steps| steps.try_send(job)) {
+                Some(Ok(())) => {}
+                Some(Err(TrySendError::Full(_))) => {
+                    return Err(StoreError::Unavailable("too much is waiting for the file".to_owned()));
+                }
+                Some(Err(TrySendError::Disconnected(_))) | None => return Err(closed()),
+            }
             answer(receiver).await
         }
         .boxed()
@@ -126,33 +134,32 @@ impl Redb {
     /// Has `look` done on a thread that may wait for the file.
     fn look_on<'a, T: Send + 'static>(
         &self,
-        threads: Option<&'a SyncSender<readers::Job>>,
+        threads: Option<&'a Readers>,
         look: impl FnOnce(&View, &KeyRing, UnixTime) -> Result<T, Failure> + Send + 'static,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         let (sender, receiver) = oneshot::channel();
         let (ring, time) = (self.ring.clone(), self.time.clone());
-        let read = move |view: Result<View, redb::Error>| {
-            let seen = view.map_err(Failure::File).and_then(|view| look(&view, &ring, time.now()));
+        let read = move |view: Result<&View, &redb::Error>| {
+            let seen = match view.map(|view| look(view, &ring, time.now())) {
+                Ok(Ok(seen)) => Ok(seen),
+                Ok(Err(Failure::Unreadable(error))) => Err(StoreError::Unreadable(error)),
+                Ok(Err(Failure::File(error))) => Err(StoreError::Unavailable(error.to_string())),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            };
             // Whoever asked may have gone.
-            let _ = sender.send(seen.map_err(|failure| match failure {
-                Failure::Unreadable(error) => StoreError::Unreadable(error),
-                Failure::File(error) => StoreError::Unavailable(error.to_string()),
-            }));
+            let _ = sender.send(seen);
         };
         async move {
-            send(threads, readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) })?;
+            let job = readers::Job { until: Instant::now() + PATIENCE, read: Box::new(read) };
+            threads.ok_or_else(closed)?.send(job)?;
             answer(receiver).await
         }
         .boxed()
     }
 }
 
-fn send<J>(queue: Option<&SyncSender<J>>, job: J) -> Result<(), StoreError> {
-    match queue.map(|queue| queue.try_send(job)) {
-        Some(Ok(())) => Ok(()),
-        Some(Err(TrySendError::Full(_))) => Err(StoreError::Unavailable("too much is waiting for the file".to_owned())),
-        Some(Err(TrySendError::Disconnected(_))) | None => Err(StoreError::Unavailable("it is closed".to_owned())),
-    }
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is closed".to_owned())
 }
 
 async fn answer<T>(receiver: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -180,7 +180,10 @@ impl KeyRing {
 
 impl Derived {
     fn new(id: u32, key: &Secret<[u8; 32]>) -> Derived {
-        let master = hkdf::Salt::new(hkdf::HKDF_SHA256, b"sidegate").extract(key.expose());
+        // HKDF-Extract is this HMAC (RFC 5869, section 2.2). The library's own would be taken anew with each expansion, of
+        // which a refresh token needs one.
+        let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"sidegate"), key.expose());
+        let master = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, extracted.as_ref());
         let mac = |info: &'static [u8]| {
             hmac::Key::from(master.expand(&[info], hmac::HMAC_SHA256).expect("HKDF gives 32 bytes"))
         };

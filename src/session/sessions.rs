@@ -15,7 +15,7 @@ use super::{
     ring::{KeyRing, digest16},
     slide::{Slid, Slide},
     succeed::{Succeed, Succeeded},
-    tokens::{self, Presented},
+    tokens::{self, Family, Presented},
     vouched::{Answer, Exchanged, Renewed},
     watched::{Watched, Watchlist},
 };
@@ -224,13 +224,17 @@ impl Sessions {
         Ok((session, most, token))
     }
 
-    /// The session of `client` behind a refresh token whose MAC is right. `None`: nothing of the kind.
+    /// The session of `client` behind a refresh token whose MAC is right, and its family. `None`: nothing of the kind.
     ///
     /// # Errors
     /// If the store is not available.
-    pub async fn find_refresh(&self, token: &str, client: &str) -> Result<Option<(Presented, Session)>, StoreError> {
-        let found = self.find_any_refresh(token).await?;
-        Ok(found.filter(|(_, session)| session.state.client == client))
+    pub async fn find_refresh(
+        &self,
+        token: &str,
+        client: &str,
+    ) -> Result<Option<(Presented, Session, Family)>, StoreError> {
+        let found = self.find_family(token).await?;
+        Ok(found.filter(|(_, session, _)| session.state.client == client))
     }
 
     /// The same, whichever client's it is.
@@ -238,19 +242,25 @@ impl Sessions {
     /// # Errors
     /// If the store is not available.
     pub async fn find_any_refresh(&self, token: &str) -> Result<Option<(Presented, Session)>, StoreError> {
-        let Some(presented) = tokens::read_refresh(token) else { return Ok(None) };
-        let Some(session) = self.find(presented.session).await? else { return Ok(None) };
-        let good = self.ring.is_refresh_token(&presented, &session);
-        Ok(good.then_some((presented, session)))
+        Ok(self.find_family(token).await?.map(|(presented, session, _)| (presented, session)))
     }
 
-    /// Takes the step. Everything that may fail, the signing of the new access token included, was done before.
+    async fn find_family(&self, token: &str) -> Result<Option<(Presented, Session, Family)>, StoreError> {
+        let Some(presented) = tokens::read_refresh(token) else { return Ok(None) };
+        let Some(session) = self.find(presented.session).await? else { return Ok(None) };
+        let Some(family) = self.ring.family(&session) else { return Ok(None) };
+        let good = family.gave(&presented, &session);
+        Ok(good.then_some((presented, session, family)))
+    }
+
+    /// Takes the step on `session`, whose `family` it is. Everything that may fail, the signing of the new access token
+    /// included, was done before.
     ///
     /// # Errors
     /// If the store is not available: the step may or may not have been taken, and can be taken again.
-    pub async fn refresh(&self, session: &Session, step: Rotate) -> Result<Refreshed, StoreError> {
+    pub async fn refresh(&self, session: &Session, family: &Family, step: Rotate) -> Result<Refreshed, StoreError> {
         let (store, live) = (self.store.clone(), self.live.clone());
-        let (id, mut state) = (session.id, session.state.clone());
+        let (id, mut state) = (session.id, session.state.without_access());
         let outcome = self.detached(async move {
             let outcome = store.rotate(id, step.clone()).await;
             match &outcome {
@@ -274,9 +284,9 @@ impl Sessions {
                 return Ok(Refreshed::Refused(outcome));
             }
         };
-        match self.ring.refresh_token(session, generation) {
+        match family.token(session, generation) {
             Some(token) => Ok(Refreshed::Good { token, outcome }),
-            // Its MAC was right a moment ago, so the key is there.
+            // The step gives no generation that the form cannot name.
             None => Ok(Refreshed::Refused(Outcome::Refused(Refused::Unknown))),
         }
     }

@@ -37,6 +37,9 @@ pub struct Presented {
     mac: Vec<u8>,
 }
 
+/// What makes the refresh tokens of one session, and knows them.
+pub struct Family(hmac::Key);
+
 /// Whether `token` looks like an access token of ours.
 pub fn is_access_token(token: &str) -> bool {
     token.starts_with(ACCESS)
@@ -80,11 +83,28 @@ impl KeyRing {
         read(CODE, code, |content, mac| self.is_code_mac(content, mac))
     }
 
-    /// The refresh token of one generation: the same one, whenever it is computed. `None` if the ring has lost the
-    /// family's master key, or the form cannot name the generation.
+    /// `None` if the ring has lost its master key.
+    pub fn family(&self, session: &Session) -> Option<Family> {
+        self.refresh_key(session.state.form, session.granted.master_key, &session.granted.salt).map(Family)
+    }
+
+    /// [`Family::token`] of the family of `session`.
     pub fn refresh_token(&self, session: &Session, generation: u64) -> Option<Secret<String>> {
+        self.family(session)?.token(session, generation)
+    }
+
+    /// [`Family::gave`] of the family of `session`.
+    pub fn is_refresh_token(&self, presented: &Presented, session: &Session) -> bool {
+        self.family(session).is_some_and(|family| family.gave(presented, session))
+    }
+}
+
+impl Family {
+    /// The refresh token of one generation of `session`, whose family it is: the same one, whenever it is computed.
+    /// `None` if the form cannot name the generation.
+    pub fn token(&self, session: &Session, generation: u64) -> Option<Secret<String>> {
         let form = session.state.form;
-        let mac = self.refresh_mac(session, generation)?;
+        let mac = self.mac(session, generation);
         let mac = mac.as_ref().get(..mac_length(form))?;
         let token = match form {
             RefreshForm::Full => {
@@ -101,22 +121,21 @@ impl KeyRing {
         Some(Secret::new(token))
     }
 
-    /// Whether the MAC of `presented` is right for the family of `session` and its client.
-    pub fn is_refresh_token(&self, presented: &Presented, session: &Session) -> bool {
+    /// Whether the MAC of `presented` is right for `session`, whose family it is, and its client.
+    pub fn gave(&self, presented: &Presented, session: &Session) -> bool {
         let same = (presented.session, presented.form) == (session.id, session.state.form);
-        let mac = self.refresh_mac(session, presented.generation);
-        let mac = mac.as_ref().and_then(|mac| mac.as_ref().get(..mac_length(session.state.form)));
+        let mac = self.mac(session, presented.generation);
+        let mac = mac.as_ref().get(..mac_length(session.state.form));
         same && mac.is_some_and(|mac| verify_slices_are_equal(mac, &presented.mac).is_ok())
     }
 
-    fn refresh_mac(&self, session: &Session, generation: u64) -> Option<hmac::Tag> {
-        let key = self.refresh_key(session.state.form, session.granted.master_key, &session.granted.salt)?;
-        let mut mac = hmac::Context::with_key(&key);
+    fn mac(&self, session: &Session, generation: u64) -> hmac::Tag {
+        let mut mac = hmac::Context::with_key(&self.0);
         mac.update(b"rt");
         mac.update(&session.id.0);
         mac.update(&generation.to_be_bytes());
         mac.update(session.state.client.as_bytes());
-        Some(mac.sign())
+        mac.sign()
     }
 }
 

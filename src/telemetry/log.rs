@@ -24,6 +24,7 @@ use tracing_subscriber::{
 
 use super::{
     audit,
+    line::Line,
     recent::{Keeping, recent},
 };
 use crate::config::{Audit, Log, LogFormat};
@@ -100,8 +101,8 @@ pub fn install(log: &Log) -> io::Result<Logging> {
     Ok(Logging { lines, audit, file })
 }
 
-fn json() -> fmt::Layer<Registry, fmt::format::JsonFields, fmt::format::Format<fmt::format::Json>> {
-    fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false)
+fn json() -> fmt::Layer<Registry, fmt::format::DefaultFields, Line> {
+    fmt::layer().event_format(Line)
 }
 
 /// Our own lines at `level`; those of libraries from `warn` on, since at `debug` they may print what we never would.

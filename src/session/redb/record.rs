@@ -52,10 +52,18 @@ impl Kept {
     }
 
     pub(super) fn bytes(&self) -> Result<Vec<u8>, Failure> {
-        let state = serde_json::to_vec(&self.state).map_err(|_| failed(damaged("session")))?;
-        let length = u32::try_from(state.len()).map_err(|_| failed(damaged("session")))?;
-        let head = [&[FORMAT][..], &self.owner, &self.users[0], &self.users[1], &length.to_be_bytes()];
-        Ok([head.concat(), state, self.sealed.clone()].concat())
+        let mut bytes = Vec::with_capacity(512 + 128 * self.state.access.len() + self.sealed.len());
+        bytes.push(FORMAT);
+        for index in [&self.owner, &self.users[0], &self.users[1]] {
+            bytes.extend_from_slice(index);
+        }
+        let at = bytes.len();
+        bytes.extend_from_slice(&[0; 4]);
+        serde_json::to_writer(&mut bytes, &self.state).map_err(|_| failed(damaged("session")))?;
+        let length = u32::try_from(bytes.len() - at - 4).map_err(|_| failed(damaged("session")))?;
+        bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&self.sealed);
+        Ok(bytes)
     }
 
     pub(super) fn open(self, id: SessionId, ring: &KeyRing) -> Result<Session, Failure> {

@@ -1,6 +1,10 @@
 //! The tables of the file, and the indexes that are kept with each change of a session.
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use std::cell::OnceCell;
+
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
 
 use super::{Failure, record::Kept};
 use crate::{
@@ -216,16 +220,26 @@ impl<'t> Tables<'t> {
 }
 
 /// One consistent view of the file.
-pub(super) struct View(ReadTransaction);
+pub(super) struct View(ReadTransaction, OnceCell<ReadOnlyTable<Id, &'static [u8]>>);
 
 impl View {
     pub(super) fn new(transaction: ReadTransaction) -> View {
-        View(transaction)
+        View(transaction, OnceCell::new())
+    }
+
+    /// Opened once for all who look.
+    fn sessions(&self) -> Result<&ReadOnlyTable<Id, &'static [u8]>, Failure> {
+        match self.1.get() {
+            Some(sessions) => Ok(sessions),
+            None => {
+                let opened = self.0.open_table(SESSIONS)?;
+                Ok(self.1.get_or_init(|| opened))
+            }
+        }
     }
 
     pub(super) fn find(&self, id: SessionId, ring: &KeyRing) -> Result<Option<Session>, Failure> {
-        let sessions = self.0.open_table(SESSIONS)?;
-        let Some(bytes) = sessions.get(id.0)? else { return Ok(None) };
+        let Some(bytes) = self.sessions()?.get(id.0)? else { return Ok(None) };
         let session = Kept::read(bytes.value())?.open(id, ring)?;
         let held = match session.state.vouched {
             Some(_) => self.held(id, ring)?,

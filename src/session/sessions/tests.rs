@@ -40,8 +40,8 @@ fn step(presented: &Presented, now: UnixTime) -> Rotate {
 
 /// Presents `token` as its client.
 async fn refresh(sessions: &Sessions, token: &Secret<String>) -> Refreshed {
-    let (presented, session) = sessions.find_refresh(token.expose(), CLIENT).await.unwrap().unwrap();
-    sessions.refresh(&session, step(&presented, sessions.now())).await.unwrap()
+    let (presented, session, family) = sessions.find_refresh(token.expose(), CLIENT).await.unwrap().unwrap();
+    sessions.refresh(&session, &family, step(&presented, sessions.now())).await.unwrap()
 }
 
 #[tokio::test]
@@ -294,10 +294,11 @@ async fn a_refresh_that_fails_in_the_store_leaves_the_verdict_alone_unless_it_wa
     store.fails.store(true, Ordering::Relaxed);
     store.gate.add_permits(2);
     let step = |generation| crate::session::testing::rotate(generation, store.now());
-    sessions.refresh(&session, step(1)).await.unwrap_err();
+    let family = sessions.ring().family(&session).unwrap();
+    sessions.refresh(&session, &family, step(1)).await.unwrap_err();
     assert!(live.is_alive());
     let rotated = Session { state: State { generation: 3, ..session.state.clone() }, ..session };
-    sessions.refresh(&rotated, step(1)).await.unwrap_err();
+    sessions.refresh(&rotated, &family, step(1)).await.unwrap_err();
     assert!(!live.is_alive());
 }
 
