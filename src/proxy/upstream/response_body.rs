@@ -119,6 +119,8 @@ pub(super) struct Streamed {
     bound: Bound,
     /// Where its trailers are to be counted.
     grpc: Option<Arc<StreamMetrics>>,
+    /// It has broken off, and the client is to have what came before that.
+    broken: Option<hyper::Error>,
 }
 
 /// What a body must not outlive.
@@ -177,12 +179,16 @@ impl Streamed {
             waiting_since: None,
             bound: Bound::Free,
             grpc: None,
+            broken: None,
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.bound.poll_over_at_once(cx).is_ready() {
             return Poll::Ready(Some(Err(self.outlived())));
+        }
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(BodyError::Broken(error))));
         }
         let polled = match &mut self.carrier {
             Some(Carrier::H1(connection)) => connection.poll_frame(&mut self.incoming, cx),
@@ -199,7 +205,12 @@ impl Streamed {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                // Later: at an error the server throws away what it has not sent yet, be it the head.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.ended();
                 Poll::Ready(None)

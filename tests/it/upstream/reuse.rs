@@ -168,7 +168,8 @@ async fn a_get_on_a_new_connection_that_dies_is_not_repeated() {
     assert_eq!(origin.requests(), 1);
 }
 
-/// The upstream is a thread: it closes while this runtime stands still, so the request is queued on a dead connection.
+/// The upstream is a thread: it closes while this runtime stands still, so nobody has looked at the connection when it is
+/// wanted again.
 #[tokio::test]
 async fn a_post_of_which_nothing_was_sent_goes_out_on_another_connection() {
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -202,7 +203,7 @@ async fn a_post_of_which_nothing_was_sent_goes_out_on_another_connection() {
     assert_eq!(upstream.snapshot().idle, 1);
     assert_eq!(fetch(&upstream, request(Method::POST, "")).await.0, StatusCode::OK);
     assert!(thread.join().unwrap().starts_with("POST /path?query HTTP/1.1\r\n"));
-    assert_eq!(upstream.snapshot().retried, 1);
+    assert_eq!(upstream.snapshot().retried, 0, "it was not even begun on the other one");
 }
 
 #[tokio::test]
