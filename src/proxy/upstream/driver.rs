@@ -73,6 +73,16 @@ impl Driver {
         self.leave_to(waker);
     }
 
+    /// Whether it can go on.
+    pub(super) fn is_due(&self) -> bool {
+        self.wakes.due.load(SeqCst)
+    }
+
+    /// What it was woken for is nothing to it.
+    pub(super) fn overhear(&mut self) {
+        self.wakes.due.store(false, SeqCst);
+    }
+
     /// Polls the connection if it can go on, and `wanted`, which comes by way of the connection alone and so need not
     /// wake anybody by itself. Pending, the task of `cx` is woken.
     pub(super) fn poll_for<T>(

@@ -123,10 +123,16 @@ impl Connection {
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let Some(driver) = &mut self.driver else { return Pin::new(body).poll_frame(cx) };
         // Often it has come with the head.
-        match Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => driver.poll_for(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
-            ready => ready,
+        let was_due = driver.is_due();
+        let polled = Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            return driver.poll_for(cx, |cx| Pin::new(&mut *body).poll_frame(cx));
         }
+        // All of it was there, and the connection waits for the next request: that somebody took it is no news.
+        if !was_due && body.is_end_stream() && self.sender.is_ready() {
+            driver.overhear();
+        }
+        polled
     }
 
     /// From here on the connection goes on by itself: an upload does beside the response, or what is no HTTP.
