@@ -188,11 +188,42 @@ pub struct Connection {
     pub head_limits: HeadLimits,
     /// The listener decides for a proxy that asks in this way, and forwards nothing.
     pub decision: Option<Questions>,
-    /// The direct peer, or the one that a trusted PROXY header names.
-    pub peer: Peer,
+    peer: Peer,
+    /// The peer's address, ready for the headers of every request that comes on the connection.
+    address: Option<HeaderValue>,
     pub tls: bool,
     /// The worker thread that carries the connection; it has upstream connections of its own.
     pub worker: usize,
+}
+
+impl Connection {
+    pub fn new(
+        listener: Arc<str>,
+        head_limits: HeadLimits,
+        decision: Option<Questions>,
+        peer: Peer,
+        tls: bool,
+        worker: usize,
+    ) -> Connection {
+        let mut connection = Connection { listener, head_limits, decision, peer, address: None, tls, worker };
+        connection.comes_from(peer);
+        connection
+    }
+
+    /// The direct peer, or the one that a trusted PROXY header names.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Its address as text; `None` for a Unix socket.
+    pub fn address(&self) -> Option<&HeaderValue> {
+        self.address.as_ref()
+    }
+
+    pub fn comes_from(&mut self, peer: Peer) {
+        self.peer = peer;
+        self.address = peer.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
+    }
 }
 
 /// How a proxy asks whether a request of its client may go on.
@@ -274,11 +305,14 @@ impl RequestId {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Every digit of `number`, in lower case.
 fn hexadecimal(number: u128) -> [u8; 32] {
     let mut text = [0; 32];
-    for (at, digit) in text.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 0xf];
+    for (at, byte) in number.to_be_bytes().into_iter().enumerate() {
+        text[2 * at] = DIGITS[usize::from(byte >> 4)];
+        text[2 * at + 1] = DIGITS[usize::from(byte & 0xf)];
     }
     text
 }

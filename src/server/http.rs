@@ -124,24 +124,31 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// One request; a panic below ends it, and not the connection or the worker.
-async fn answer<H: Handler>(
+///
+/// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+fn answer<H: Handler>(
     handler: Arc<H>,
     request: Request<Incoming>,
     connection: Arc<Connection>,
     mut active: Active,
-) -> Result<Response<Answer<H::Body>>, Infallible> {
-    let handled = AssertUnwindSafe(handler.handle(request, &connection)).catch_unwind().await;
-    active.offers();
-    Ok(match handled {
-        Ok(response) => response.map(|body| Answer { body: Some(body), active }),
-        // The payload may hold what the client sent.
-        Err(_payload) => {
-            tracing::error!(listener = &*connection.listener, "a request task panicked");
-            let mut response = Response::new(Answer { body: None, active });
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
-    })
+) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + Send {
+    async move {
+        // Beside what is caught, which is then small to hand on.
+        let mut answered = None;
+        let handled = async { answered = Some(handler.handle(request, &connection).await) };
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        active.offers();
+        Ok(match (handled, answered) {
+            (Ok(()), Some(response)) => response.map(|body| Answer { body: Some(body), active }),
+            // The payload may hold what the client sent.
+            _ => {
+                tracing::error!(listener = &*connection.listener, "a request task panicked");
+                let mut response = Response::new(Answer { body: None, active });
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        })
+    }
 }
 
 pin_project! {

@@ -72,8 +72,12 @@ pub trait Handler: Send + Sync + 'static {
 impl Handler for Gate {
     type Body = ReplyBody;
 
-    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        Gate::handle(self, request, connection).await
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<ReplyBody>> + Send {
+        Gate::handle(self, request, connection)
     }
 
     async fn quiet(&self) {

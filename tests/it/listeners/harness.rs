@@ -89,7 +89,7 @@ impl Handler for Probe {
             "/echo" => return Response::new(Full::new(body.collect().await.map(|b| b.to_bytes()).unwrap_or_default())),
             _ => {}
         }
-        let peer = match connection.peer {
+        let peer = match connection.peer() {
             Peer::Tcp(peer) => peer.to_string(),
             Peer::Unix => "unix".into(),
         };
