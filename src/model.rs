@@ -279,14 +279,21 @@ impl RequestId {
     /// From 128 random bits.
     pub fn new(random: u128) -> RequestId {
         let text = Bytes::copy_from_slice(&hexadecimal(random));
-        RequestId(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
+        RequestId::single(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
     }
 
     /// One that a trusted proxy gave: 1 to 128 letters, digits and `-_.:`.
     pub fn given(value: &HeaderValue) -> Option<RequestId> {
         let bytes = value.as_bytes();
         let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
-        ((1..=128).contains(&bytes.len()) && bytes.iter().all(good)).then(|| RequestId(value.clone()))
+        ((1..=128).contains(&bytes.len()) && bytes.iter().all(good)).then(|| RequestId::single(value.clone()))
+    }
+
+    /// No two are the same, so HTTP/2 had better not keep them in the tables of its headers: it compares each new one with
+    /// all that it keeps, and drops what would have come again.
+    fn single(mut value: HeaderValue) -> RequestId {
+        value.set_sensitive(true);
+        RequestId(value)
     }
 
     pub fn header(&self) -> &HeaderValue {
@@ -378,6 +385,12 @@ mod tests {
         assert_eq!(given(""), None);
         assert_eq!(given("a b"), None);
         assert_eq!(given(&"a".repeat(129)), None);
+    }
+
+    #[test]
+    fn no_table_of_http2_keeps_a_request_id() {
+        assert!(RequestId::new(7).header().is_sensitive());
+        assert!(RequestId::given(&HeaderValue::from_static("abc")).unwrap().header().is_sensitive());
     }
 
     #[tokio::test(start_paused = true)]

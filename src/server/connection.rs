@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Shutdown, Token,
+    balance::Seat,
     http::{self, Version},
     listener::Settings,
     pace::FRESH,
@@ -37,6 +38,7 @@ pub(super) struct Guard {
     pub(super) _permit: Permit,
     pub(super) _opened: Opened,
     pub(super) _token: Token,
+    pub(super) _seat: Seat,
 }
 
 /// What a connection inherits from where it was accepted.

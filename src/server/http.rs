@@ -73,16 +73,20 @@ where
     let pace = Pace::new(limits, version == Version::Http1);
     let io = TokioIo::new(Paced::new(stream, pace.clone(), guard));
     let connection = Arc::new(connection);
-    let service = {
+    let answer = {
         let pace = pace.clone();
-        service_fn(move |request| answer(handler.load_full(), request, connection.clone(), pace.begin()))
+        move |request| answer(handler.load_full(), request, connection.clone(), pace.begin())
     };
     match version {
         Version::Http1 => {
-            let served = http1_builder(limits).serve_connection(io, service).with_upgrades();
+            let served = http1_builder(limits).serve_connection(io, service_fn(answer)).with_upgrades();
             drive(served, &pace, shutdown).await
         }
-        Version::Http2 => drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await,
+        Version::Http2 => {
+            // Boxed: hyper spawns a task for each, and its several KiB would be copied nine times on the way.
+            let service = service_fn(move |request| Box::pin(answer(request)));
+            drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await
+        }
     }
 }
 
