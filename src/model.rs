@@ -188,11 +188,42 @@ pub struct Connection {
     pub head_limits: HeadLimits,
     /// The listener decides for a proxy that asks in this way, and forwards nothing.
     pub decision: Option<Questions>,
-    /// The direct peer, or the one that a trusted PROXY header names.
-    pub peer: Peer,
+    peer: Peer,
+    /// The peer's address, ready for the headers of every request that comes on the connection.
+    address: Option<HeaderValue>,
     pub tls: bool,
     /// The worker thread that carries the connection; it has upstream connections of its own.
     pub worker: usize,
+}
+
+impl Connection {
+    pub fn new(
+        listener: Arc<str>,
+        head_limits: HeadLimits,
+        decision: Option<Questions>,
+        peer: Peer,
+        tls: bool,
+        worker: usize,
+    ) -> Connection {
+        let mut connection = Connection { listener, head_limits, decision, peer, address: None, tls, worker };
+        connection.comes_from(peer);
+        connection
+    }
+
+    /// The direct peer, or the one that a trusted PROXY header names.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Its address as text; `None` for a Unix socket.
+    pub fn address(&self) -> Option<&HeaderValue> {
+        self.address.as_ref()
+    }
+
+    pub fn comes_from(&mut self, peer: Peer) {
+        self.peer = peer;
+        self.address = peer.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
+    }
 }
 
 /// How a proxy asks whether a request of its client may go on.
@@ -248,14 +279,21 @@ impl RequestId {
     /// From 128 random bits.
     pub fn new(random: u128) -> RequestId {
         let text = Bytes::copy_from_slice(&hexadecimal(random));
-        RequestId(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
+        RequestId::single(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits may stand in a header"))
     }
 
     /// One that a trusted proxy gave: 1 to 128 letters, digits and `-_.:`.
     pub fn given(value: &HeaderValue) -> Option<RequestId> {
         let bytes = value.as_bytes();
         let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
-        ((1..=128).contains(&bytes.len()) && bytes.iter().all(good)).then(|| RequestId(value.clone()))
+        ((1..=128).contains(&bytes.len()) && bytes.iter().all(good)).then(|| RequestId::single(value.clone()))
+    }
+
+    /// No two are the same, so HTTP/2 had better not keep them in the tables of its headers: it compares each new one with
+    /// all that it keeps, and drops what would have come again.
+    fn single(mut value: HeaderValue) -> RequestId {
+        value.set_sensitive(true);
+        RequestId(value)
     }
 
     pub fn header(&self) -> &HeaderValue {
@@ -267,11 +305,14 @@ impl RequestId {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Every digit of `number`, in lower case.
 fn hexadecimal(number: u128) -> [u8; 32] {
     let mut text = [0; 32];
-    for (at, digit) in text.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 0xf];
+    for (at, byte) in number.to_be_bytes().into_iter().enumerate() {
+        text[2 * at] = DIGITS[usize::from(byte >> 4)];
+        text[2 * at + 1] = DIGITS[usize::from(byte & 0xf)];
     }
     text
 }
@@ -344,6 +385,12 @@ mod tests {
         assert_eq!(given(""), None);
         assert_eq!(given("a b"), None);
         assert_eq!(given(&"a".repeat(129)), None);
+    }
+
+    #[test]
+    fn no_table_of_http2_keeps_a_request_id() {
+        assert!(RequestId::new(7).header().is_sensitive());
+        assert!(RequestId::given(&HeaderValue::from_static("abc")).unwrap().header().is_sensitive());
     }
 
     #[tokio::test(start_paused = true)]

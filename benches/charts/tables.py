@@ -14,6 +14,7 @@ def all_of(side, scaling):
         "cpu": cpu(side),
         "ratios": ratios(side),
         "figures": demanded_figures(side),
+        "ahead": ahead(side),
         "memory": memory(side),
         "in-short": in_short(side),
         "sentence": sentence(side),
@@ -112,12 +113,23 @@ def ratios(side):
     )
 
 
+def ahead(side):
+    """Where sidegate is not: what is above one, beside a peer."""
+    found = [
+        f"{row['name']} ({short(row['median'])})"
+        for row in side["ratios"]
+        if row["median"] > 1 and not row["of"][1].startswith("sidegate")
+    ]
+    return wrapped(f"A peer is ahead in: {', '.join(found)}." if found else "In this run no peer was ahead anywhere.")
+
+
 def demanded_figures(side):
     return table(
         ["figure", "median", "best", "must", "aim", ""],
         [
             [f"{row['name']}, {row['unit']}", short(row["median"]), short(row["best"]), *demand(row)]
             for row in side.get("figures", [])
+            if row.get("must")
         ],
     )
 
@@ -134,9 +146,13 @@ def demand(row):
 
 
 def memory(side):
+    """For each thing that can be many."""
     rows = [[f"a cached RS256 token, `{row['credential']}`", short(row["kib_per_token"])] for row in side["memory"]]
     rows += [
-        [f"an idle connection, {row['name']}, {'TLS' if row['tls'] else 'cleartext'}", short(row["kib_per_connection"])]
+        [
+            f"one of {row['connections']:,} idle connections, {row['name']}, {'TLS' if row['tls'] else 'cleartext'}",
+            short(row["kib_per_connection"]),
+        ]
         for row in side.get("connection_memory", [])
     ]
     return table(["", "KiB"], rows)

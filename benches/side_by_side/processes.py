@@ -43,7 +43,7 @@ def on_core(number, urgent):
 
 
 def hurry_session():
-    """Where the kernel shares the processors among sessions first, a process is before those of its own session only."""
+    """Where the kernel shares processors among sessions, niceness counts inside one session only."""
     try:
         Path("/proc/self/autogroup").write_text("-20")
     except OSError:

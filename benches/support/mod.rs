@@ -37,14 +37,14 @@ pub fn context() -> Context {
         id: RequestId::new(7),
         trace: None,
         client: None,
-        connection: Arc::new(Connection {
-            listener: "main".into(),
-            head_limits: HeadLimits { bytes: 32 * 1024, count: 100 },
-            decision: None,
-            peer: Peer::Unix,
-            tls: false,
-            worker: 0,
-        }),
+        connection: Arc::new(Connection::new(
+            "main".into(),
+            HeadLimits { bytes: 32 * 1024, count: 100 },
+            None,
+            Peer::Unix,
+            false,
+            0,
+        )),
     }
 }
 

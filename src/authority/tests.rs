@@ -99,14 +99,8 @@ routes: [{{ name: all, paths: ['/*'], upstream: app, policy: {{ audiences: [api]
 
 /// A request from `address` (none: a unix socket), `after` seconds.
 fn at(address: &str, after: u64) -> Context {
-    let connection = Connection {
-        listener: "main".into(),
-        head_limits: HeadLimits { bytes: 1 << 15, count: 100 },
-        decision: None,
-        peer: Peer::Unix,
-        tls: false,
-        worker: 0,
-    };
+    let connection =
+        Connection::new("main".into(), HeadLimits { bytes: 1 << 15, count: 100 }, None, Peer::Unix, false, 0);
     Context {
         now: UnixTime(1_800_000_000 + after),
         moment: UnixMillis((1_800_000_000 + after) * 1000),

@@ -118,14 +118,14 @@ fn head_of(question: &Question, config: &Config) -> Result<Parts, BoxError> {
 
 fn connection_of(question: &Question, config: &Config) -> Result<Connection, BoxError> {
     let listener = listener_of(question, config)?;
-    Ok(Connection {
-        listener: listener.name.clone(),
-        head_limits: HeadLimits { bytes: listener.limits.header_bytes, count: listener.limits.header_count },
-        decision: listener.decision.clone(),
-        peer: Peer::Tcp(SocketAddr::new(question.peer, 0)),
-        tls: listener.tls.is_some(),
-        worker: 0,
-    })
+    Ok(Connection::new(
+        listener.name.clone(),
+        HeadLimits { bytes: listener.limits.header_bytes, count: listener.limits.header_count },
+        listener.decision.clone(),
+        Peer::Tcp(SocketAddr::new(question.peer, 0)),
+        listener.tls.is_some(),
+        0,
+    ))
 }
 
 fn listener_of<'c>(question: &Question, config: &'c Config) -> Result<&'c Listener, BoxError> {

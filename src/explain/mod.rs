@@ -94,7 +94,7 @@ pub async fn explain(gate: &Gate, question: Question) -> Result<Report, BadToken
     let asked = Asked {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
-        peer: connection.peer.ip().map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string()),
+        peer: connection.peer().ip().map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string()),
     };
     let mut teller = Teller { gate, head: &head, rehearsal: &rehearsal, place, standing, steps: Vec::new() };
     // Whether it ended early is what the verdict says.

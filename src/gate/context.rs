@@ -16,7 +16,7 @@ pub(super) fn of(
     moment: UnixMillis,
     trusted_proxies: &[IpNet],
 ) -> Context {
-    let peer = connection.peer.ip();
+    let peer = connection.peer().ip();
     let trusted = peer.is_some_and(|peer| is_trusted(peer, trusted_proxies));
     Context {
         now: moment.whole(),
@@ -42,7 +42,7 @@ pub(super) fn asked(
         started: Instant::now(),
         id: request_id(headers, true),
         trace: headers.get(TRACEPARENT).and_then(TraceId::of),
-        client: asked_client(connection.peer.ip(), headers, trusted_proxies),
+        client: asked_client(connection.peer().ip(), headers, trusted_proxies),
         connection: connection.clone(),
     }
 }

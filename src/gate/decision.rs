@@ -60,7 +60,7 @@ impl Gate {
     fn understand(&self, head: &mut Parts, questions: &Questions, cx: &Context) -> Result<(), ProxyError> {
         limits::check_head(&head.method, &head.uri, &head.headers, cx.connection.head_limits)?;
         // Who may reach a Unix socket is decided by its file's mode.
-        let peer = cx.connection.peer.ip();
+        let peer = cx.connection.peer().ip();
         if peer.is_some_and(|peer| !peer.is_loopback() && !is_trusted(peer, &self.config.trusted_proxies)) {
             return Err(QuestionError::Stranger.into());
         }

@@ -13,7 +13,7 @@ pub mod trial;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, request::Parts};
 use hyper::body::Incoming;
 
 use self::{
@@ -36,8 +36,9 @@ use crate::{
         Proxy, ProxyError, Seen,
         headers::{is_trusted, one_host},
         limits,
-        path::canonical,
+        path::{canonical, may_be_respelled},
         upstream::{ResponseBody, Upstream},
+        with_head,
     },
     spans::{Serving, Spans},
     telemetry::metrics::Metrics,
@@ -89,28 +90,37 @@ impl Gate {
     }
 
     /// Answers one request. Never fails: every error has become a response.
-    pub async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        if let Some(questions) = &connection.decision {
-            // Boxed: what is forwarded need not carry the room for this.
-            return Box::pin(self.answer_question(request, connection, questions)).await;
+    ///
+    /// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+    pub fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<ReplyBody>> + Send {
+        let (mut head, body) = request.into_parts();
+        async move {
+            if let Some(questions) = &connection.decision {
+                // Boxed: what is forwarded need not carry the room for this.
+                return Box::pin(self.answer_question(Request::from_parts(head, body), connection, questions)).await;
+            }
+            let mut cx = context::of(&head.headers, connection, self.time.now_millis(), &self.config.trusted_proxies);
+            let span = self.begin(&head.headers, &head.method, &mut cx);
+            let watched = self.observer.begin(connection, &head.method);
+            let mut seen = Seen::default();
+            let mut response = match span.around(self.answer(&mut head, body, &cx, &mut seen)).await {
+                Ok(response) => response,
+                Err(error) => self.refuse(&error, &cx, &mut seen),
+            };
+            response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
+            self.observer.end(watched, &cx, &seen, &response);
+            span.end(response.status(), seen.code, || told::of(&cx, &seen, &self.config));
+            response
         }
-        let mut cx = context::of(request.headers(), connection, self.time.now_millis(), &self.config.trusted_proxies);
-        let span = self.begin(request.headers(), request.method(), &mut cx);
-        let watched = self.observer.begin(connection, request.method());
-        let mut seen = Seen::default();
-        let mut response = match span.around(self.answer(request, &cx, &mut seen)).await {
-            Ok(response) => response,
-            Err(error) => self.refuse(&error, &cx, &mut seen),
-        };
-        response.headers_mut().insert(REQUEST_ID, cx.id.header().clone());
-        self.observer.end(watched, &cx, &seen, &response);
-        span.end(response.status(), seen.code, || told::of(&cx, &seen, &self.config));
-        response
     }
 
     /// The span of a request, whose trace is then known.
     fn begin(&self, headers: &HeaderMap, method: &Method, cx: &mut Context) -> Serving {
-        let peer = cx.connection.peer.ip();
+        let peer = cx.connection.peer().ip();
         let trusted = || peer.is_some_and(|peer| is_trusted(peer, &self.config.trusted_proxies));
         let span = self.spans.begin(headers, method, (cx.moment, cx.started), trusted);
         cx.trace = span.trace().or(cx.trace);
@@ -126,13 +136,15 @@ impl Gate {
 
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         cx: &Context,
         seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, ProxyError> {
-        match self.own(request.method(), request.uri(), request.headers(), cx)? {
-            Some(Own::Document(document)) => Ok(document.answer(request.method())?),
+        match self.own(&head.method, &head.uri, &head.headers, cx)? {
+            Some(Own::Document(document)) => Ok(document.answer(&head.method)?),
             Some(Own::Endpoint(endpoints, mount)) => {
+                let request = with_head(head, body);
                 seen.endpoint = Some(endpoints.label(mount));
                 // Boxed: forwarded requests are many, and need not carry the room for this one.
                 let answer = Box::pin(endpoints.answer(mount, request, cx)).await;
@@ -142,7 +154,7 @@ impl Gate {
                 }
                 Ok(answer.response.map(ResponseBody::from))
             }
-            None => self.proxy.forward(request, cx, seen).await,
+            None => self.proxy.forward(head, body, cx, seen).await,
         }
     }
 
@@ -170,9 +182,8 @@ impl Gate {
         };
         let found = at(path);
         // Few paths are written with either, so that the others are looked at once.
-        let another_spelling = found.is_none()
-            && (path.contains('%') || path.contains("/."))
-            && !(self.documents.is_empty() && self.endpoints.is_none());
+        let another_spelling =
+            found.is_none() && may_be_respelled(path) && !(self.documents.is_empty() && self.endpoints.is_none());
         if another_spelling { canonical(path).ok().and_then(|path| at(path.as_str())) } else { found }
     }
 

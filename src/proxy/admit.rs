@@ -169,7 +169,8 @@ impl Proxy {
             if beside || in_query.is_some() {
                 return Err(malformed("credentials_in_two_places"));
             }
-            return self.auth.authenticate_basic(credentials, client, policy, cx).await;
+            // Boxed: routes with bearer tokens need not carry the room for this.
+            return Box::pin(self.auth.authenticate_basic(credentials, client, policy, cx)).await;
         }
         match bearer::extract(&head.headers, &route.token, in_query) {
             Ok(token) => self.auth.authenticate(token, policy, cx).await,

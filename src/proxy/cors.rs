@@ -15,9 +15,11 @@ use crate::config::{Cors, Origins};
 ///
 /// The route of a preflight is the one for this method, since the real request will come with it.
 pub fn preflight_method(method: &Method, headers: &HeaderMap) -> Option<Method> {
-    let asks = method == Method::OPTIONS && headers.contains_key(ORIGIN);
+    if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
+        return None;
+    }
     let mut wanted = headers.get_all(ACCESS_CONTROL_REQUEST_METHOD).iter();
-    let only = wanted.next().filter(|_| asks && wanted.next().is_none())?;
+    let only = wanted.next().filter(|_| wanted.next().is_none())?;
     Method::from_bytes(only.as_bytes()).ok()
 }
 

@@ -21,6 +21,8 @@ use http::{
     },
 };
 
+use smallvec::SmallVec;
+
 use self::{
     entrusted::Entrusted,
     names::{Names, same},
@@ -28,7 +30,7 @@ use self::{
 use crate::config::{Config, HostHeader, Target};
 
 pub use self::forwarded::{Hop, asked_client, client_address, is_trusted};
-pub use self::host::{HostError, one_host};
+pub use self::host::{HostError, one_host, one_host_and_header};
 pub use self::names::Kind;
 pub use self::query::{QueryToken, RepeatedToken, take_query_token};
 pub use self::why::Why;
@@ -41,6 +43,15 @@ pub struct HeaderRules {
     pages: bool,
     routes: Vec<RouteRules>,
     entrusted: Entrusted,
+}
+
+/// What of the client's headers needs a second look.
+#[derive(Default)]
+struct Special {
+    host: bool,
+    cookies: bool,
+    /// It takes trailers.
+    trailers: bool,
 }
 
 #[derive(Debug)]
@@ -93,16 +104,21 @@ impl HeaderRules {
     /// `Host` is set also for HTTP/2, whose client takes the authority from it.
     pub fn prepare(&self, headers: &mut HeaderMap, out: &Outgoing<'_>) {
         let upgrade = out.upgrade.then(|| headers.get(UPGRADE).cloned()).flatten();
-        let trailers = lists(headers, &TE, "trailers");
-        self.strip(headers, out);
+        let special = self.strip(headers, out);
+        let trailers = special.trailers;
 
-        if !out.http2 {
-            join_cookies(headers);
+        if special.cookies {
+            if self.pages {
+                cookies::remove_own(headers);
+            }
+            if !out.http2 {
+                join_cookies(headers);
+            }
         }
         forwarded::set(headers, out.hop);
         match &self.routes[out.route].host {
             Some(host) => drop(headers.insert(HOST, host.clone())),
-            None if headers.contains_key(HOST) => {}
+            None if special.host => {}
             None => headers.extend(HeaderValue::from_str(out.hop.host).ok().map(|host| (HOST, host))),
         }
         for (name, value) in out.identity {
@@ -126,24 +142,41 @@ impl HeaderRules {
         headers.extend(connection.map(|names| (CONNECTION, HeaderValue::from_static(names))));
     }
 
-    fn strip(&self, headers: &mut HeaderMap, out: &Outgoing<'_>) {
+    /// Takes out what does not go on. One look at the few names that are there costs less than asking for each that
+    /// could be.
+    fn strip(&self, headers: &mut HeaderMap, out: &Outgoing<'_>) -> Special {
         let route = &self.routes[out.route];
-        let mut doomed = named_in_connection(headers);
-        // Of what a trusted peer says about earlier hops, a client's `Connection` that it let through takes nothing.
-        if out.hop.trusted {
-            doomed.retain(|name| !matches!(self.names.kind(name), Some((Kind::Forwarded, _))));
+        let mut special = Special::default();
+        let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+        let (mut connection, mut te) = (false, false);
+        for name in headers.keys() {
+            special.host |= *name == HOST;
+            special.cookies |= *name == COOKIE;
+            connection |= *name == CONNECTION;
+            te |= *name == TE;
+            // What takes its place drops every value of it.
+            let replaced = *name == AUTHORIZATION && out.credential.is_some();
+            if !replaced && self.is_dropped(name, route, out.hop.trusted) {
+                doomed.push(name.clone());
+            }
         }
-        doomed.extend(headers.keys().filter(|name| self.is_dropped(name, route, out.hop.trusted)).cloned());
+        special.trailers = te && lists(headers, &TE, "trailers");
+        if connection {
+            let mut named = named_in_connection(headers);
+            // Of what a trusted peer says about earlier hops, a client's `Connection` that it let through takes nothing.
+            if out.hop.trusted {
+                named.retain(|name| !matches!(self.names.kind(name), Some((Kind::Forwarded, _))));
+            }
+            doomed.extend(named);
+        }
         for name in doomed {
             headers.remove(name);
         }
-        if self.pages {
-            cookies::remove_own(headers);
-        }
+        special
     }
 
     fn is_dropped(&self, name: &HeaderName, route: &RouteRules, trusted: bool) -> bool {
-        if same(route.token.as_str().as_bytes(), name.as_str().as_bytes()) {
+        if *name == route.token || same(route.token.as_str().as_bytes(), name.as_str().as_bytes()) {
             return true;
         }
         match self.names.kind(name) {

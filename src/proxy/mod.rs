@@ -17,13 +17,14 @@ mod seen;
 mod told;
 pub mod upstream;
 
-use std::{sync::Arc, time::Instant};
+use std::{mem::take, sync::Arc};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
     uri::PathAndQuery,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
 
 use self::{
     admit::{Admission, Credential, Limits},
@@ -134,19 +135,19 @@ impl Proxy {
         }
     }
 
-    /// Decides, and forwards what may go on. `seen` learns on the way what is to be observed.
+    /// Decides, and forwards what may go on, `head` with it. `seen` learns on the way what is to be observed.
     ///
     /// # Errors
     /// Why the request was not answered by the upstream; that has then received no byte of it, unless the error is its
     /// own.
     pub async fn forward(
         &self,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         cx: &Context,
         seen: &mut Seen,
     ) -> Result<Response<ResponseBody>, ProxyError> {
-        let (mut head, body) = request.into_parts();
-        let (index, by_query, mut principal, shown) = match self.plan(&mut head, cx, seen).await? {
+        let (index, by_query, mut principal, shown) = match self.plan(head, cx, seen).await? {
             Plan::Forward { route, by_query, principal, shown } => (route, by_query, principal, shown),
             Plan::Preflight { route } => return Ok(self.answer_preflight(&self.config.routes[route], &head.headers)),
         };
@@ -156,7 +157,8 @@ impl Proxy {
         let upstream = &self.upstreams[route.upstream];
         let span = spans::sending(&mut head.headers, &head.method, || told::of(upstream.settings()));
         let sent = Instant::now();
-        let answer = upstream.send(cx.connection.worker, Request::from_parts(head, body), &route.timeouts, keep).await;
+        let request = with_head(head, body);
+        let answer = upstream.send(cx.connection.worker, request, &route.timeouts, keep, sent).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
         span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         let answer = answer?;
@@ -206,11 +208,11 @@ impl Proxy {
         }
         head.uri = Uri::from(target);
         head.version = Version::HTTP_11;
-        let peer = cx.connection.peer.ip();
+        let peer = cx.connection.peer().ip();
         let out = Outgoing {
             route: index,
             hop: Hop {
-                peer,
+                peer: cx.connection.address(),
                 trusted: peer.is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies)),
                 tls: cx.connection.tls,
                 host: host.to_str().unwrap_or_default(),
@@ -369,7 +371,7 @@ impl Proxy {
     /// Why a header `name` among the `headers` of a request does not go on, by route `index`; `None`: it does.
     pub fn why_dropped(&self, name: &HeaderName, headers: &HeaderMap, index: usize, cx: &Context) -> Option<Why> {
         let trusted =
-            cx.connection.peer.ip().is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies));
+            cx.connection.peer().ip().is_some_and(|peer| headers::is_trusted(peer, &self.config.trusted_proxies));
         self.rules.why(name, headers, index, trusted)
     }
 
@@ -383,13 +385,24 @@ impl Proxy {
     }
 }
 
+/// A request with what `head` holds, which is empty after that.
+pub fn with_head<B>(head: &mut Parts, body: B) -> Request<B> {
+    let mut request = Request::new(body);
+    *request.method_mut() = take(&mut head.method);
+    *request.uri_mut() = take(&mut head.uri);
+    *request.version_mut() = head.version;
+    *request.headers_mut() = take(&mut head.headers);
+    *request.extensions_mut() = take(&mut head.extensions);
+    request
+}
+
 /// Where a gRPC service says how a call ended.
 const GRPC_STATUS: &str = "grpc-status";
 
 /// The one Host of the request, held apart from its headers, which are about to change.
 fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {
-    let host = headers::one_host(&head.uri, &head.headers)?;
-    match head.headers.get(header::HOST) {
+    let (host, header) = headers::one_host_and_header(&head.uri, &head.headers)?;
+    match header {
         // Shares the bytes.
         Some(value) if value == host => Ok(value.clone()),
         _ => HeaderValue::from_str(host).map_err(|_| headers::HostError::Malformed.into()),
@@ -406,10 +419,12 @@ fn check_length(headers: &HeaderMap, limit: Option<u64>) -> Result<(), ProxyErro
 /// An upgrade that may go on: any but `h2c`, which would carry requests past us. It is ignored, as RFC 9110 (7.8)
 /// allows, since clients that merely offer it would break if it were refused.
 fn wants_upgrade(head: &Parts) -> bool {
+    // The server has put it there for those alone that ask for one.
+    if head.version != Version::HTTP_11 || head.extensions.get::<OnUpgrade>().is_none() {
+        return false;
+    }
     let mut offered = head.headers.get_all(header::UPGRADE).iter().peekable();
-    head.version == Version::HTTP_11
-        && offered.peek().is_some()
-        && head.extensions.get::<OnUpgrade>().is_some()
+    offered.peek().is_some()
         && offered.all(|value| {
             value.as_bytes().split(|byte| *byte == b',').all(|name| {
                 let name = name.trim_ascii();

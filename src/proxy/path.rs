@@ -82,6 +82,11 @@ impl CanonicalPath<'_> {
         &self.text
     }
 
+    /// The same path.
+    pub(super) fn borrowed(&self) -> CanonicalPath<'_> {
+        CanonicalPath { text: Cow::Borrowed(&self.text), traits: self.traits }
+    }
+
     /// No upstream reads this path in another way, unless it ignores letter case.
     ///
     /// That is: no `%`, `;`, empty inner segment, or segment that ends with a dot.
@@ -135,6 +140,17 @@ pub fn canonical(path: &str) -> Result<CanonicalPath<'_>, PathError> {
     Ok(CanonicalPath { text, traits })
 }
 
+/// Whether `path` has what [`canonical`] could change: one look, for those who ask about another spelling only.
+pub fn may_be_respelled(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().any(|byte| {
+        byte == b'%' || (byte == b'.' && before == b'/') || {
+            before = byte;
+            false
+        }
+    })
+}
+
 /// Refuses a path that would become another one, where somebody else forwards it as it came. The other spellings of
 /// one canonical path (escapes in lower case or of plain letters) mean the same to everybody, or nothing.
 pub(super) fn without_dot_segments(path: &str) -> Result<(), PathError> {
@@ -163,8 +179,10 @@ fn look(path: &str) -> Result<Traits, PathError> {
     let mut traits = Traits::default();
     let mut segment = 1;
     for (at, &byte) in bytes.iter().enumerate().skip(1) {
+        if PLAIN[usize::from(byte)] {
+            continue;
+        }
         match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {}
             b'/' => {
                 traits.end_segment(&bytes[segment..at]);
                 traits.odd |= segment == at;
@@ -264,6 +282,17 @@ pub(super) fn escape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(high?)? << 4 | digit(low?)?)
 }
+
+/// Bytes that mean themselves to everybody: a table, since it is most of what paths are made of.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+        byte += 1;
+    }
+    table
+};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 

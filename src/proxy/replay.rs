@@ -3,10 +3,11 @@
 //! A 401 says that the request was not processed for want of a good credential, so it may be sent again whatever its method
 //! is. A gRPC status in a 200 (16, UNAUTHENTICATED) says nothing of the kind, and is left to the client.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use super::{
     Proxy, ProxyError, Seen, admit, told,
@@ -93,7 +94,7 @@ impl Proxy {
             attributes.push(("http.request.resend_count", 1_i64.into()));
             attributes
         });
-        let answer = upstream.send(cx.connection.worker, request, &route.timeouts, None).await;
+        let answer = upstream.send(cx.connection.worker, request, &route.timeouts, None, sent).await;
         self.note_upstream(route.upstream, &answer, sent, seen);
         span.end(answer.as_ref().map(|answer| answer.response.status()).map_err(UpstreamError::code));
         answer.map(|answer| answer.response)

@@ -13,12 +13,15 @@ use super::{
 /// The result is canonical again, and below `add` however an upstream reads it; otherwise
 /// [`PathError::AmbiguousRewrite`].
 pub fn rewrite<'a>(path: &'a CanonicalPath<'_>, strip: &str, add: &str) -> Result<CanonicalPath<'a>, PathError> {
-    let rest = below(path.as_str(), strip.trim_end_matches('/')).unwrap_or(path.as_str());
+    let (strip, add) = (strip.trim_end_matches('/'), add.trim_end_matches('/'));
+    if strip.is_empty() && add.is_empty() {
+        return Ok(path.borrowed());
+    }
+    let rest = below(path.as_str(), strip).unwrap_or(path.as_str());
     // An upstream takes what follows a doubled slash for a host.
     if rest.starts_with("//") && !path.as_str().starts_with("//") {
         return Err(PathError::AmbiguousRewrite);
     }
-    let add = add.trim_end_matches('/');
     let text = match (add.is_empty(), rest.is_empty()) {
         (true, true) => Cow::Borrowed("/"),
         (true, false) => Cow::Borrowed(rest),

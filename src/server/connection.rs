@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Shutdown, Token,
+    balance::Seat,
     http::{self, Version},
     listener::Settings,
     pace::FRESH,
@@ -37,6 +38,7 @@ pub(super) struct Guard {
     pub(super) _permit: Permit,
     pub(super) _opened: Opened,
     pub(super) _token: Token,
+    pub(super) _seat: Seat,
 }
 
 /// What a connection inherits from where it was accepted.
@@ -58,14 +60,14 @@ pub(super) async fn serve<H: Handler>(
     accepted: Accepted<H>,
 ) -> Result<(), BoxError> {
     let settings = accepted.settings.clone();
-    let mut connection = Connection {
-        listener: settings.stats.name.clone(),
-        head_limits: HeadLimits { bytes: settings.limits.header_bytes, count: settings.limits.header_count },
-        decision: settings.decision.clone(),
+    let mut connection = Connection::new(
+        settings.stats.name.clone(),
+        HeadLimits { bytes: settings.limits.header_bytes, count: settings.limits.header_count },
+        settings.decision.clone(),
         peer,
-        tls: settings.tls.is_some(),
-        worker: accepted.worker,
-    };
+        settings.tls.is_some(),
+        accepted.worker,
+    );
 
     let mut prefix = Bytes::new();
     if settings.proxy_protocol {
@@ -75,7 +77,7 @@ pub(super) async fn serve<H: Handler>(
         let read = proxy_protocol::read(&mut stream);
         let (source, rest) = timeout(settings.limits.header_read_timeout, read).await??;
         if let Some(source) = source {
-            connection.peer = Peer::Tcp(source);
+            connection.comes_from(Peer::Tcp(source));
         }
         prefix = rest;
     }

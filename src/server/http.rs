@@ -73,16 +73,20 @@ where
     let pace = Pace::new(limits, version == Version::Http1);
     let io = TokioIo::new(Paced::new(stream, pace.clone(), guard));
     let connection = Arc::new(connection);
-    let service = {
+    let answer = {
         let pace = pace.clone();
-        service_fn(move |request| answer(handler.load_full(), request, connection.clone(), pace.begin()))
+        move |request| answer(handler.load_full(), request, connection.clone(), pace.begin())
     };
     match version {
         Version::Http1 => {
-            let served = http1_builder(limits).serve_connection(io, service).with_upgrades();
+            let served = http1_builder(limits).serve_connection(io, service_fn(answer)).with_upgrades();
             drive(served, &pace, shutdown).await
         }
-        Version::Http2 => drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await,
+        Version::Http2 => {
+            // Boxed: hyper spawns a task for each, and its several KiB would be copied nine times on the way.
+            let service = service_fn(move |request| Box::pin(answer(request)));
+            drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await
+        }
     }
 }
 
@@ -120,24 +124,31 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// One request; a panic below ends it, and not the connection or the worker.
-async fn answer<H: Handler>(
+///
+/// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+fn answer<H: Handler>(
     handler: Arc<H>,
     request: Request<Incoming>,
     connection: Arc<Connection>,
     mut active: Active,
-) -> Result<Response<Answer<H::Body>>, Infallible> {
-    let handled = AssertUnwindSafe(handler.handle(request, &connection)).catch_unwind().await;
-    active.offers();
-    Ok(match handled {
-        Ok(response) => response.map(|body| Answer { body: Some(body), active }),
-        // The payload may hold what the client sent.
-        Err(_payload) => {
-            tracing::error!(listener = &*connection.listener, "a request task panicked");
-            let mut response = Response::new(Answer { body: None, active });
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
-    })
+) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + Send {
+    async move {
+        // Beside what is caught, which is then small to hand on.
+        let mut answered = None;
+        let handled = async { answered = Some(handler.handle(request, &connection).await) };
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        active.offers();
+        Ok(match (handled, answered) {
+            (Ok(()), Some(response)) => response.map(|body| Answer { body: Some(body), active }),
+            // The payload may hold what the client sent.
+            _ => {
+                tracing::error!(listener = &*connection.listener, "a request task panicked");
+                let mut response = Response::new(Answer { body: None, active });
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        })
+    }
 }
 
 pin_project! {

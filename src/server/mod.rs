@@ -1,11 +1,11 @@
 //! The server: accept, permit, one task per connection, drain.
 //!
-//! Every worker thread runs one current-thread runtime and registers the *shared* listening sockets with it; a
-//! connection stays on the worker that accepted it. The way of a connection: [`worker`] takes a permit and accepts,
-//! [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
+//! Every worker thread runs one current-thread runtime and registers the *shared* listening sockets with it. The way of
+//! a connection: [`worker`] takes a permit and accepts, [`balance`] finds the worker on which it stays, [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
 //! its time limits, and [`shutdown`] ends it.
 
 pub mod admin;
+mod balance;
 mod connection;
 pub mod health;
 mod http;
@@ -39,6 +39,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use self::{balance::Team, worker::Worker};
 pub use self::{
     listener::{BindError, Listeners, Rebinding},
     plain::PlainServer,
@@ -71,8 +72,12 @@ pub trait Handler: Send + Sync + 'static {
 impl Handler for Gate {
     type Body = ReplyBody;
 
-    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ReplyBody> {
-        Gate::handle(self, request, connection).await
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<ReplyBody>> + Send {
+        Gate::handle(self, request, connection)
     }
 
     async fn quiet(&self) {
@@ -103,9 +108,10 @@ pub async fn run<H: Handler>(
 ) -> io::Result<Summary> {
     let (alive, mut ended) = mpsc::channel::<()>(1);
     let mut threads = Vec::with_capacity(workers);
-    for index in 0..workers.max(1) {
-        let started = worker::start(index, listeners.watch(), handler.clone(), shutdown.clone(), alive.clone());
-        match started {
+    let (team, inboxes) = Team::new(workers.max(1));
+    for (index, inbox) in inboxes.into_iter().enumerate() {
+        let worker = Worker { index, team: team.clone(), handler: handler.clone(), shutdown: shutdown.clone() };
+        match worker::start(worker, inbox, listeners.watch(), alive.clone()) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 shutdown.end();

@@ -31,6 +31,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// accepted from the backlog a moment ago, and its request is on the way.
 pub(super) const FRESH: Duration = Duration::from_millis(500);
 
+/// See [`Pace`].
+const UNREAD: u64 = u64::MAX;
+
 /// What is known of a connection's progress. Written and read on one thread; atomics only because tasks must be `Send`.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -40,7 +43,8 @@ pub(super) struct Pace {
     head_timeout: Option<Duration>,
     /// Requests whose answer has not ended.
     active: AtomicUsize,
-    /// Moments in milliseconds after `start`, plus one; zero is "not".
+    /// Moments in milliseconds after `start`, plus one; zero is "not". [`UNREAD`]: in this very poll of the connection, at
+    /// whose end the clock is read if the moment still counts.
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stalled_since: AtomicU64,
@@ -96,8 +100,29 @@ impl Pace {
         self.received.store(true, Relaxed);
         // While a request is active, what arrives is its body, or pipelined.
         if self.head_timeout.is_some() && self.idle() && self.head_since.load(Relaxed) == 0 {
-            self.head_since.store(self.now(), Relaxed);
+            self.head_since.store(UNREAD, Relaxed);
         }
+    }
+
+    fn becomes_idle(&self) {
+        // HTTP/2 ends its answers in tasks of their own.
+        let since = if self.head_timeout.is_some() { UNREAD } else { self.now() };
+        self.idle_since.store(since, Relaxed);
+    }
+
+    /// Puts the time to what has happened in this poll. Most heads have come whole by now, so that theirs is not asked for.
+    fn read_clock(&self) {
+        let moments = [&self.idle_since, &self.head_since];
+        if moments.iter().any(|moment| moment.load(Relaxed) == UNREAD) {
+            let now = self.now();
+            for moment in moments.into_iter().filter(|moment| moment.load(Relaxed) == UNREAD) {
+                moment.store(now, Relaxed);
+            }
+        }
+    }
+
+    fn has_begun_head(&self) -> bool {
+        self.head_since.load(Relaxed) != 0
     }
 
     fn has_written(&self) {
@@ -105,7 +130,7 @@ impl Pace {
         // The end of an answer may still be in a buffer when its body has ended. HTTP/2 also writes pings, which are no
         // reason to keep a connection.
         if self.idle() && self.head_timeout.is_some() {
-            self.idle_since.store(self.now(), Relaxed);
+            self.becomes_idle();
         }
     }
 
@@ -124,7 +149,11 @@ impl Pace {
         let untaken = (self.untaken.load(Relaxed) > 0).then(|| self.moment(&self.untaken_since)).flatten();
         let stalled = self.moment(&self.stalled_since).into_iter().chain(untaken).min();
         let stalled = stalled.map(|since| since + self.idle_timeout);
-        let waiting = if !self.idle() {
+        let idle = self.idle();
+        if idle {
+            self.read_clock();
+        }
+        let waiting = if !idle {
             None
         } else if let (Some(since), Some(timeout)) = (self.moment(&self.head_since), self.head_timeout) {
             Some(since + timeout)
@@ -189,7 +218,7 @@ impl Drop for Active {
     fn drop(&mut self) {
         self.taken();
         if self.pace.active.fetch_sub(1, Relaxed) == 1 {
-            self.pace.idle_since.store(self.pace.now(), Relaxed);
+            self.pace.becomes_idle();
         }
     }
 }
@@ -221,7 +250,7 @@ pub(super) async fn drive(connection: impl Graceful, pace: &Pace, shutdown: &Shu
         ended = connection.as_mut() => return ended,
         () = poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())) => {
             // A head or an answer that stands still is not worth a farewell.
-            if !pace.idle() || pace.moment(&pace.head_since).is_some() {
+            if !pace.idle() || pace.has_begun_head() {
                 return Ok(());
             }
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{BindError, Handler, Listeners, Rebinding, Shutdown, worker::Worker};
+use super::{BindError, Handler, Listeners, Rebinding, Shutdown, balance::Team, worker::Worker};
 use crate::config::{Address, Limits, Listener, Protocols};
 
 const LIMITS: Limits = Limits {
@@ -61,7 +61,9 @@ impl PlainServer {
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
         let bounds = self.listeners.watch();
         let opened = bounds.borrow().clone();
-        let worker = Worker { index: 0, handler: Arc::new(ArcSwap::new(handler)), shutdown: Shutdown::default() };
-        worker.work(opened, bounds).await;
+        let handler = Arc::new(ArcSwap::new(handler));
+        let (team, mut inboxes) = Team::new(1);
+        let inbox = inboxes.remove(0);
+        Worker { index: 0, team, handler, shutdown: Shutdown::default() }.work(inbox, opened, bounds).await;
     }
 }

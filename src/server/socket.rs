@@ -2,8 +2,11 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    net::{self, SocketAddr},
+    os::unix::{
+        self,
+        fs::{FileTypeExt, PermissionsExt},
+    },
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -115,6 +118,30 @@ impl Stream {
         // Answers are written whole; waiting for more to send would only delay them.
         stream.set_nodelay(true)?;
         Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+    }
+
+    /// Takes it out of the current runtime.
+    pub(super) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Stream::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Stream::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+}
+
+/// An accepted connection between two runtimes.
+pub(super) enum Detached {
+    Tcp(net::TcpStream),
+    Unix(unix::net::UnixStream),
+}
+
+impl Detached {
+    /// Registers it with the current runtime.
+    pub(super) fn attach(self) -> io::Result<Stream> {
+        Ok(match self {
+            Detached::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Detached::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
     }
 }
 

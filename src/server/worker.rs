@@ -19,10 +19,11 @@ use tokio::{
 
 use super::{
     Handler, Shutdown,
+    balance::{Arrival, Inbox, Team},
     connection::{self, Accepted, Guard},
     listener::Bound,
     permits::Permit,
-    socket::{Acceptor, BACKLOG, Stream, accept_waiting},
+    socket::{Acceptor, BACKLOG, Detached, Stream, accept_waiting},
     stats::Opened,
 };
 use crate::model::Peer;
@@ -32,20 +33,18 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 type Bounds = watch::Receiver<Vec<Arc<Bound>>>;
 
-/// Starts a worker. It drops `alive` when its runtime, and every task on it, is gone.
+/// Starts `worker`. It drops `alive` when its runtime, and every task on it, is gone.
 pub(super) fn start<H: Handler>(
-    index: usize,
+    worker: Worker<H>,
+    inbox: Inbox,
     bounds: Bounds,
-    handler: Arc<ArcSwap<H>>,
-    shutdown: Shutdown,
     alive: mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<()>> {
     // Taken here: a drain may begin before the thread runs, and what waits in the backlogs is to be served even then.
     let opened = bounds.borrow().clone();
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let worker = Worker { index, handler, shutdown };
-        runtime.block_on(worker.work(opened, bounds));
+    thread::Builder::new().name(format!("worker-{}", worker.index)).spawn(move || {
+        runtime.block_on(worker.work(inbox, opened, bounds));
         // Without waiting for blocking work, such as the resolution of a name.
         runtime.shutdown_background();
         drop(alive);
@@ -55,19 +54,27 @@ pub(super) fn start<H: Handler>(
 /// What accepts for one thread.
 pub(super) struct Worker<H> {
     pub(super) index: usize,
+    pub(super) team: Arc<Team>,
     pub(super) handler: Arc<ArcSwap<H>>,
     pub(super) shutdown: Shutdown,
 }
 
 impl<H> Clone for Worker<H> {
     fn clone(&self) -> Self {
-        Worker { index: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() }
+        Worker {
+            index: self.index,
+            team: self.team.clone(),
+            handler: self.handler.clone(),
+            shutdown: self.shutdown.clone(),
+        }
     }
 }
 
 impl<H: Handler> Worker<H> {
-    /// Accepts on every listener that there is, also on those that a reload adds, until everything ends.
-    pub(super) async fn work(self, mut current: Vec<Arc<Bound>>, mut bounds: Bounds) {
+    /// Accepts on every listener that there is, also on those that a reload adds, until everything ends; and serves
+    /// what other workers hand over.
+    pub(super) async fn work(self, mut inbox: Inbox, mut current: Vec<Arc<Bound>>, mut bounds: Bounds) {
+        self.team.begins(self.index);
         let mut known: Vec<Arc<Bound>> = Vec::new();
         loop {
             for bound in &current {
@@ -78,6 +85,8 @@ impl<H: Handler> Worker<H> {
             known = current;
             tokio::select! {
                 () = self.shutdown.ended() => return,
+                // `self` holds a sender, so there is always another arrival to wait for.
+                Some(arrival) = inbox.recv() => self.attach(arrival),
                 changed = bounds.changed() => if changed.is_err() {
                     return self.shutdown.ended().await;
                 },
@@ -107,7 +116,7 @@ impl<H: Handler> Worker<H> {
                 accepted = async { (bound.permits.take().await, acceptor.accept().await) } => accepted,
             };
             match accepted {
-                (permit, Ok((stream, peer))) => self.spawn(&bound, permit, stream, peer),
+                (permit, Ok((stream, peer))) => self.admit(&bound, permit, stream, peer),
                 (permit, Err(error)) => {
                     drop(permit);
                     self.rest_after(&error).await;
@@ -120,13 +129,45 @@ impl<H: Handler> Worker<H> {
         for _ in 0..BACKLOG {
             let Some(permit) = bound.permits.try_take() else { break };
             let Ok((stream, peer)) = accept_waiting(&bound.socket) else { break };
-            self.spawn(&bound, permit, stream, peer);
+            self.admit(&bound, permit, stream, peer);
         }
     }
 
-    fn spawn(&self, bound: &Bound, permit: Permit, stream: Stream, peer: Peer) {
+    /// Counts a connection and brings it to the worker that serves it: this one, as a rule.
+    fn admit(&self, bound: &Bound, permit: Permit, stream: Stream, peer: Peer) {
         let settings = bound.settings.load_full();
-        let guard = Guard { _permit: permit, _opened: Opened::count(&settings.stats), _token: self.shutdown.track() };
+        let seat = self.team.seat(self.index);
+        let worker = seat.worker;
+        let guard = Guard {
+            _permit: permit,
+            _opened: Opened::count(&settings.stats),
+            // From here on a drain waits for it, also while it is on its way.
+            _token: self.shutdown.track(),
+            _seat: seat,
+        };
+        if worker == self.index {
+            return self.spawn(Arrival { stream, peer, guard, settings });
+        }
+        match stream.detach() {
+            Ok(stream) => {
+                let handed = self.team.hand_over(worker, Arrival { stream, peer, guard, settings });
+                handed.unwrap_or_else(|back| self.attach(back));
+            }
+            Err(error) => tracing::warn!(%error, worker = self.index, "a connection could not be handed over"),
+        }
+    }
+
+    /// Takes a connection that another worker accepted.
+    fn attach(&self, arrival: Arrival<Detached>) {
+        let Arrival { stream, peer, guard, settings } = arrival;
+        match stream.attach() {
+            Ok(stream) => self.spawn(Arrival { stream, peer, guard, settings }),
+            Err(error) => tracing::warn!(%error, worker = self.index, "a connection could not be registered"),
+        }
+    }
+
+    fn spawn(&self, arrival: Arrival) {
+        let Arrival { stream, peer, guard, settings } = arrival;
         let accepted =
             Accepted { settings, worker: self.index, handler: self.handler.clone(), shutdown: self.shutdown.clone() };
         tokio::spawn(async move {

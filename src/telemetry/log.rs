@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use tracing::Subscriber;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -80,7 +81,14 @@ impl Logging {
 /// # Errors
 /// If the audit file cannot be opened.
 pub fn install(log: &Log) -> io::Result<Logging> {
-    let prepared = Logging::prepare(log)?;
+    let (subscriber, logging) = subscriber(log, Logging::prepare(log)?);
+    if let Err(error) = subscriber.try_init() {
+        eprintln!("sidegate: logging was set up before: {error}");
+    }
+    Ok(logging)
+}
+
+fn subscriber(log: &Log, prepared: Prepared) -> (impl Subscriber + Send + Sync + use<>, Logging) {
     let apart = prepared.file.is_some();
     let (lines_filter, lines) = reload::Layer::new(lines(log.level, apart));
     let (audit_filter, audit) = reload::Layer::new(audit_lines(apart));
@@ -89,16 +97,14 @@ pub fn install(log: &Log) -> io::Result<Logging> {
         LogFormat::Json => json().with_writer(standard_error).boxed(),
         LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(standard_error).boxed(),
     };
-    // Both by a filter of their own: the order in which they stand does not matter.
+    // Each by a filter of its own: the order in which they stand does not matter. None without one: what only one layer
+    // wants to see is made for all, and libraries trace every frame.
     let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![
         standard.with_filter(lines_filter).boxed(),
         json().with_writer(file.clone()).with_filter(audit_filter).boxed(),
-        Keeping(recent()).boxed(),
+        Keeping(recent()).with_filter(Targets::new().with_target("sidegate", LevelFilter::WARN)).boxed(),
     ];
-    if let Err(error) = tracing_subscriber::registry().with(layers).try_init() {
-        eprintln!("sidegate: logging was set up before: {error}");
-    }
-    Ok(Logging { lines, audit, file })
+    (tracing_subscriber::registry().with(layers), Logging { lines, audit, file })
 }
 
 fn json() -> fmt::Layer<Registry, fmt::format::DefaultFields, Line> {
@@ -187,6 +193,7 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+    use crate::config::AccessLog;
 
     #[test]
     fn audit_lines_are_written_at_every_level_and_in_one_place() {
@@ -197,6 +204,15 @@ mod tests {
         assert!(audit_lines(true).would_enable(audit::TARGET, &Level::INFO));
         assert!(!audit_lines(true).would_enable("sidegate::access", &Level::INFO));
         assert!(!audit_lines(false).would_enable(audit::TARGET, &Level::INFO));
+    }
+
+    #[test]
+    fn what_libraries_trace_is_not_even_made() {
+        for (level, expected) in [(Level::WARN, LevelFilter::INFO), (Level::INFO, LevelFilter::INFO)] {
+            let log = Log { format: LogFormat::Json, level, access: AccessLog::Refused, audit: Audit::Stderr };
+            let (subscriber, _logging) = subscriber(&log, Logging::prepare(&log).unwrap());
+            assert_eq!(subscriber.max_level_hint(), Some(expected), "at {level}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The server alone, with a handler of the test's own behind it.
 
+mod balance;
 mod drain;
 mod frames;
 mod harness;

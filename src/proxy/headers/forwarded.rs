@@ -11,8 +11,8 @@ use ipnet::IpNet;
 /// What is known for certain about the last hop.
 #[derive(Debug, Clone, Copy)]
 pub struct Hop<'a> {
-    /// `None` for a unix socket.
-    pub peer: Option<IpAddr>,
+    /// The peer's address as text; `None` for a unix socket.
+    pub peer: Option<&'a HeaderValue>,
     /// The peer is on the trust list: what it says of earlier hops stays.
     pub trusted: bool,
     pub tls: bool,
@@ -96,12 +96,14 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 pub fn set(headers: &mut HeaderMap, hop: Hop<'_>) {
     let scheme = if hop.tls { "https" } else { "http" };
     let chain = hop.trusted.then(|| joined(headers, &X_FORWARDED_FOR)).flatten();
-    let value = match (chain, hop.peer) {
-        (Some(chain), Some(peer)) => Some(format!("{chain}, {peer}")),
-        (None, Some(peer)) => Some(peer.to_string()),
-        (chain, None) => chain,
+    let peer = hop.peer.and_then(|peer| peer.to_str().ok());
+    let value = match (chain, peer) {
+        (Some(chain), Some(peer)) => text(format!("{chain}, {peer}")),
+        (Some(chain), None) => text(chain),
+        // The most frequent case: no text is made for it.
+        (None, _) => hop.peer.cloned(),
     };
-    replace(headers, X_FORWARDED_FOR, value.and_then(text));
+    replace(headers, X_FORWARDED_FOR, value);
     if !(hop.trusted && headers.contains_key(&X_FORWARDED_PROTO)) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
@@ -113,9 +115,9 @@ pub fn set(headers: &mut HeaderMap, hop: Hop<'_>) {
     if hop.trusted
         && let Some(chain) = joined(headers, &FORWARDED)
     {
-        let node = match hop.peer {
-            Some(IpAddr::V4(peer)) => peer.to_string(),
-            Some(IpAddr::V6(peer)) => format!("\"[{peer}]\""),
+        let node = match peer {
+            Some(v6) if v6.contains(':') => format!("\"[{v6}]\""),
+            Some(v4) => v4.to_owned(),
             None => "unknown".to_owned(),
         };
         replace(headers, FORWARDED, text(format!("{chain}, for={node};host=\"{}\";proto={scheme}", hop.host)));
@@ -209,7 +211,8 @@ mod tests {
     fn an_untrusted_chain_begins_anew_and_a_trusted_one_goes_on() {
         let said =
             [("host", "a"), ("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("forwarded", "for=_x")];
-        let hop = Hop { peer: "2001:db8::1".parse().ok(), trusted: true, tls: false, host: "a" };
+        let peer = HeaderValue::from_static("2001:db8::1");
+        let hop = Hop { peer: Some(&peer), trusted: true, tls: false, host: "a" };
         let mut told = headers(&said);
         set(&mut told, hop);
         assert_eq!(told["x-forwarded-for"], "1.1.1.1, 2001:db8::1");

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -62,10 +62,9 @@ fn headers(list: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn outgoing<'a>() -> Outgoing<'a> {
-    let peer: IpAddr = "192.0.2.1".parse().unwrap();
     Outgoing {
         route: 0,
-        hop: Hop { peer: Some(peer), trusted: false, tls: true, host: "a.example" },
+        hop: Hop { peer: Some(&PEER), trusted: false, tls: true, host: "a.example" },
         upgrade: false,
         http2: false,
         credential: None,
@@ -79,6 +78,8 @@ fn prepared(list: &[(&str, &str)], out: &Outgoing<'_>) -> HeaderMap {
     rules().prepare(&mut headers, out);
     headers
 }
+
+static PEER: HeaderValue = HeaderValue::from_static("192.0.2.1");
 
 /// The names that every forwarded request has.
 static REQUEST_ID: HeaderValue = HeaderValue::from_static("00000000000000000000000000000001");

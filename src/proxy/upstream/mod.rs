@@ -4,6 +4,7 @@
 //! between cores and a connection is always driven where it is used.
 
 mod connect;
+mod driver;
 mod error;
 mod exchange;
 mod h1;
@@ -92,7 +93,7 @@ impl Upstream {
         self.shared.stats.snapshot(idle)
     }
 
-    /// Sends `request` and returns the response once its head is there; its body follows as it comes.
+    /// Sends `request` and returns the response once its head is there; its body follows as it comes. `now`: what the clock says.
     ///
     /// `worker` is the thread that this runs on. `request` has its final path, `Host` and headers; hop-by-hop headers
     /// are gone, except `Upgrade` and `Connection: upgrade` where hyper's `OnUpgrade` is among its extensions. Sent
@@ -121,12 +122,13 @@ impl Upstream {
         request: Request<RequestBody>,
         timeouts: &config::Timeouts,
         keep: Option<usize>,
+        now: Instant,
     ) -> impl Future<Output = Result<Answer, UpstreamError>> + Send {
         let sent = if self.shared.settings.http2 {
             // Boxed: it must not make the future of an HTTP/1.1 request larger.
             Either::Left(Box::pin(send::http2(&self.shared, worker, request, timeouts, keep)))
         } else {
-            Either::Right(send::http1(&self.shared, worker, request, timeouts, keep))
+            Either::Right(send::http1(&self.shared, worker, request, timeouts, keep, now))
         };
         sent.inspect_err(|error| self.shared.stats.failed(error))
     }
@@ -138,7 +140,7 @@ impl Shared {
         self.workers[worker].pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(self: &Arc<Self>, worker: usize, connection: h1::Connection) {
+    fn put(self: &Arc<Self>, worker: usize, connection: Box<h1::Connection>) {
         let first = self.pool(worker).put(connection, Instant::now(), &self.settings.connections);
         if first {
             pool::start_sweeper(self, worker);

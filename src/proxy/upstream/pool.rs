@@ -1,6 +1,17 @@
 //! The connections of one worker that wait for a request.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Poll, Wake, Waker},
+};
+
+use futures_util::task::AtomicWaker;
 
 use tokio::time::{Duration, Instant};
 
@@ -8,31 +19,59 @@ use super::{Shared, h1, h2};
 use crate::config;
 
 /// Never locked over an await, and in practice only by its worker.
-#[derive(Default)]
 pub(super) struct Pool {
     /// The longest idle first.
     idle: VecDeque<Idle>,
     /// The oldest first.
     multiplexed: Vec<h2::Connection>,
     sweeping: bool,
+    bell: Arc<Bell>,
+    /// That of `bell`.
+    ring: Waker,
 }
 
 struct Idle {
-    connection: h1::Connection,
+    connection: Box<h1::Connection>,
     since: Instant,
+}
+
+/// Idle connections ring it when something happens on them: nearly always, their upstream closes them.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    sweeper: AtomicWaker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, SeqCst);
+        self.sweeper.wake();
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        let bell = Arc::new(Bell::default());
+        let ring = Waker::from(bell.clone());
+        Pool { idle: VecDeque::new(), multiplexed: Vec::new(), sweeping: false, bell, ring }
+    }
 }
 
 impl Pool {
     /// The connection used last: the others may then grow old and go.
-    pub(super) fn take(&mut self, now: Instant, limits: &config::Connections) -> Option<h1::Connection> {
+    pub(super) fn take(&mut self, now: Instant, limits: &config::Connections) -> Option<Box<h1::Connection>> {
         let oldest = now.checked_sub(limits.idle_timeout);
-        while let Some(Idle { connection, since }) = self.idle.pop_back() {
+        while let Some(Idle { mut connection, since }) = self.idle.pop_back() {
             if oldest.is_some_and(|oldest| since <= oldest) {
                 // All others are idle for even longer.
                 self.idle.clear();
                 return None;
             }
-            if connection.is_usable(now, limits.max_age) {
+            if connection.is_open() && connection.is_usable(now, limits.max_age) {
                 return Some(connection);
             }
         }
@@ -40,8 +79,14 @@ impl Pool {
     }
 
     /// Keeps `connection` for the next request. Returns whether a sweeper has to be started.
-    pub(super) fn put(&mut self, connection: h1::Connection, now: Instant, limits: &config::Connections) -> bool {
-        if !connection.is_usable(now, limits.max_age) || limits.max_idle == 0 || limits.idle_timeout.is_zero() {
+    pub(super) fn put(
+        &mut self,
+        mut connection: Box<h1::Connection>,
+        now: Instant,
+        limits: &config::Connections,
+    ) -> bool {
+        let wanted = limits.max_idle > 0 && !limits.idle_timeout.is_zero();
+        if !wanted || !connection.rest(&self.ring) || !connection.is_usable(now, limits.max_age) {
             return false;
         }
         if self.idle.len() >= limits.max_idle {
@@ -61,6 +106,12 @@ impl Pool {
     pub(super) fn put_multiplexed(&mut self, connection: h2::Connection) -> bool {
         self.multiplexed.push(connection);
         !std::mem::replace(&mut self.sweeping, true)
+    }
+
+    /// Lets go of connections that were closed while they were idle.
+    fn tend(&mut self) {
+        let ring = &self.ring;
+        self.idle.retain_mut(|idle| idle.connection.rest(ring));
     }
 
     /// Closes what is idle or old. Returns whether anything is left to watch.
@@ -85,14 +136,25 @@ impl Pool {
 pub(super) fn start_sweeper(shared: &Arc<Shared>, worker: usize) {
     let limits = shared.settings.connections;
     let period = limits.idle_timeout.max(SHORTEST_PERIOD);
+    let bell = shared.pool(worker).bell.clone();
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
+        let mut timer = pin!(tokio::time::sleep(period));
         loop {
-            tokio::time::sleep(period).await;
+            let is_time = poll_fn(|cx| {
+                bell.sweeper.register(cx.waker());
+                if bell.rung.swap(false, SeqCst) { Poll::Ready(false) } else { timer.as_mut().poll(cx).map(|()| true) }
+            });
+            let is_time = is_time.await;
             let Some(shared) = shared.upgrade() else {
                 return;
             };
-            if !shared.pool(worker).sweep(Instant::now(), &limits) {
+            let mut pool = shared.pool(worker);
+            if !is_time {
+                pool.tend();
+            } else if pool.sweep(Instant::now(), &limits) {
+                timer.as_mut().reset(Instant::now() + period);
+            } else {
                 return;
             }
         }

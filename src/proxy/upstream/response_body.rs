@@ -41,7 +41,7 @@ impl ResponseBody {
     /// Breaks off with `life`, if it goes on until then.
     pub fn bind(&mut self, life: Life) {
         if let Kind::Upstream(body) = &mut self.0 {
-            body.bound = Bound::Waiting { life, frames: 0 };
+            body.bound = Bound::Waiting { life: Box::new(life), frames: 0 };
         }
     }
 
@@ -93,7 +93,7 @@ impl Body for ResponseBody {
 
 /// What carries the body; given back or given up with it.
 pub(super) enum Carrier {
-    H1(h1::Connection),
+    H1(Box<h1::Connection>),
     H2(h2::Stream),
 }
 
@@ -119,6 +119,8 @@ pub(super) struct Streamed {
     bound: Bound,
     /// Where its trailers are to be counted.
     grpc: Option<Arc<StreamMetrics>>,
+    /// It has broken off, and the client is to have what came before that.
+    broken: Option<hyper::Error>,
 }
 
 /// What a body must not outlive.
@@ -126,7 +128,7 @@ enum Bound {
     Free,
     /// Not looked at yet: most bodies end before anything could happen, and cost nothing.
     Waiting {
-        life: Life,
+        life: Box<Life>,
         frames: u8,
     },
     Watched(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -136,7 +138,7 @@ impl Bound {
     /// Ready once the body must end. To be asked whenever it goes on.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Bound::Waiting { life, .. } = self {
-            *self = Bound::Watched(Box::pin(life.clone().over()));
+            *self = Bound::Watched(Box::pin(Life::clone(life).over()));
         }
         match self {
             Bound::Watched(over) => over.as_mut().poll(cx),
@@ -177,6 +179,7 @@ impl Streamed {
             waiting_since: None,
             bound: Bound::Free,
             grpc: None,
+            broken: None,
         }
     }
 
@@ -184,7 +187,14 @@ impl Streamed {
         if self.bound.poll_over_at_once(cx).is_ready() {
             return Poll::Ready(Some(Err(self.outlived())));
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(BodyError::Broken(error))));
+        }
+        let polled = match &mut self.carrier {
+            Some(Carrier::H1(connection)) => connection.poll_frame(&mut self.incoming, cx),
+            Some(Carrier::H2(_)) | None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
                 if let Some(trailers) = frame.trailers_ref() {
@@ -195,7 +205,12 @@ impl Streamed {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                // Later: at an error the server throws away what it has not sent yet, be it the head.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.ended();
                 Poll::Ready(None)

@@ -1,6 +1,6 @@
 //! One request: a connection, an exchange, and what happens when the connection has died.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -23,13 +23,15 @@ use super::{
 };
 use crate::config::Timeouts;
 
-/// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+/// The future is made by hand, and where there is a connection the request goes to it at once: what waits for the
+/// response is small.
 pub(super) fn http1(
     shared: &Arc<Shared>,
     worker: usize,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
     keep: Option<usize>,
+    now: Instant,
 ) -> impl Future<Output = Result<Answer, UpstreamError>> + Send {
     *request.version_mut() = Version::HTTP_11;
     to_origin_form(request.uri_mut());
@@ -38,29 +40,40 @@ pub(super) fn http1(
     hold_for_continue(&mut request, exchange.as_ref());
     let keeps = Keeps::of(&mut request, keep);
 
+    let first = refuse_connect(&request).map(|()| match pooled(shared, worker, now) {
+        Some(connection) => First::Begun(Attempt::begin(connection, request, now, true, keeps.any())),
+        None => First::Without(Box::new(request)),
+    });
+
     async move {
-        refuse_connect(&request)?;
-        let mut attempt = 0;
+        let mut number = 0;
+        let mut next = first?;
         loop {
-            attempt += 1;
-            let now = Instant::now();
-            let (mut connection, started, idempotent) = match pooled(shared, worker, now, attempt) {
-                Some(connection) => (connection, now, retry::is_idempotent(request.method())),
+            number += 1;
+            let Attempt { mut connection, mut response, started, idempotent, spare } = match next {
+                First::Begun(attempt) => attempt,
                 // Boxed: the future of a request on a pooled connection stays small.
-                None => (Box::pin(open_h1(shared, worker, timeouts)).await?, Instant::now(), false),
+                First::Without(request) => {
+                    let connection = Box::pin(open_h1(shared, worker, timeouts)).await?;
+                    Attempt::begin(connection, *request, Instant::now(), false, keeps.any())
+                }
             };
-            let spare = if idempotent || keeps.any() { Spare::of(&request, keeps.any()) } else { None };
             let patience = Patience::new(started, timeouts, exchange.clone());
-            match connection.exchange(request, &patience).await {
+            match poll_fn(|cx| connection.poll_response(&mut response, &patience, cx)).await {
                 Ok(response) => {
-                    let again = keeps.again(spare, &response, exchange.as_ref(), &mut client);
+                    let again = keeps.again(spare, &mut connection, &response, exchange.as_ref(), &mut client);
+                    let uploading = exchange.as_ref().is_some_and(|exchange| exchange.phase() != Phase::Done);
+                    if uploading || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        connection.detach();
+                    }
                     let carrier = Carrier::H1(connection);
                     let response = finish(shared, response, carrier, exchange, client, timeouts)?;
                     return Ok(Answer { response, again });
                 }
                 Err(lost) => {
                     let repeatable = |error: &hyper::Error| idempotent && !error.is_parse();
-                    request = again(lost, spare, exchange.as_ref(), attempt, repeatable)?;
+                    // Not from the pool again: what ended one connection has probably ended the others.
+                    next = First::Without(Box::new(again(lost, spare, exchange.as_ref(), number, repeatable)?));
                 }
             }
             shared.stats.retried();
@@ -68,11 +81,39 @@ pub(super) fn http1(
     }
 }
 
-/// A connection from the pool, for the first attempt: what ended one has probably ended the others.
-fn pooled(shared: &Shared, worker: usize, now: Instant, attempt: u32) -> Option<h1::Connection> {
-    if attempt > 1 {
-        return None;
+/// What there is of an exchange when somebody begins to wait for it.
+enum First {
+    Begun(Attempt),
+    /// No connection was idle.
+    Without(Box<Request<RequestBody>>),
+}
+
+/// A request on its connection.
+struct Attempt {
+    connection: Box<h1::Connection>,
+    response: h1::Response1,
+    started: Instant,
+    /// It may be sent again if the connection dies.
+    idempotent: bool,
+    spare: Option<Spare>,
+}
+
+impl Attempt {
+    fn begin(
+        mut connection: Box<h1::Connection>,
+        request: Request<RequestBody>,
+        started: Instant,
+        reused: bool,
+        is_kept: bool,
+    ) -> Attempt {
+        let idempotent = reused && retry::is_idempotent(request.method());
+        let spare = if idempotent || is_kept { Spare::of(&request, is_kept, || connection.room()) } else { None };
+        let response = connection.begin(request);
+        Attempt { connection, response, started, idempotent, spare }
     }
+}
+
+fn pooled(shared: &Shared, worker: usize, now: Instant) -> Option<Box<h1::Connection>> {
     let connection = shared.pool(worker).take(now, &shared.settings.connections)?;
     shared.stats.reused();
     Some(connection)
@@ -95,12 +136,12 @@ pub(super) async fn http2(
     loop {
         attempt += 1;
         let (mut stream, reused) = open_stream(shared, worker, timeouts).await?;
-        let spare = Spare::of(&request, keeps.any());
+        let spare = Spare::of(&request, keeps.any(), Vec::new);
         let idempotent = reused && attempt == 1 && retry::is_idempotent(request.method());
         let patience = Patience::new(Instant::now(), timeouts, exchange.clone());
         match stream.exchange(request, &patience).await {
             Ok(response) => {
-                let again = keeps.again(spare, &response, exchange.as_ref(), &mut None);
+                let again = keeps.again_on_401(spare, &response, exchange.as_ref(), &mut None);
                 let response = finish(shared, response, Carrier::H2(stream), exchange, None, timeouts)?;
                 return Ok(Answer { response, again });
             }
@@ -137,8 +178,26 @@ impl Keeps {
         !matches!(self, Keeps::Nothing)
     }
 
-    /// The request once more, if `response` is a 401.
+    /// The request once more, if `response` is a 401; otherwise `connection` has the room again that the copy took.
     fn again(
+        self,
+        spare: Option<Spare>,
+        connection: &mut h1::Connection,
+        response: &Response<Incoming>,
+        exchange: Option<&Arc<Exchange>>,
+        client: &mut Option<OnUpgrade>,
+    ) -> Option<Box<Again>> {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return self.again_on_401(spare, response, exchange, client);
+        }
+        if let Some(spare) = spare {
+            connection.keep_room(spare.into_room());
+        }
+        None
+    }
+
+    /// The request once more, if `response` is a 401.
+    fn again_on_401(
         self,
         spare: Option<Spare>,
         response: &Response<Incoming>,
@@ -213,7 +272,11 @@ fn finish(
     Ok(response.map(|body| ResponseBody::upstream(Streamed::new(body, carrier, exchange, stats, timeouts.idle))))
 }
 
-async fn open_h1(shared: &Arc<Shared>, worker: usize, timeouts: &Timeouts) -> Result<h1::Connection, UpstreamError> {
+async fn open_h1(
+    shared: &Arc<Shared>,
+    worker: usize,
+    timeouts: &Timeouts,
+) -> Result<Box<h1::Connection>, UpstreamError> {
     let stats = &shared.stats;
     match shared.endpoint.dial(after(Instant::now(), timeouts.connect)).await? {
         Socket::Tcp(io) => h1::Connection::open(io, shared, worker, stats).await,

@@ -57,7 +57,7 @@ impl Access {
         connection: &Connection,
         now: UnixTime,
     ) -> Result<(), Denied> {
-        let key = Key::address(connection.peer.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let key = Key::address(connection.peer().ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         // The clock that tests move; from which day it counts does not matter.
         let at = self.start.checked_add(Duration::from_secs(now.0)).unwrap_or(self.start);
         // Before the comparison: whoever guesses learns nothing from a guess that comes too early.

@@ -48,8 +48,8 @@ pub async fn must<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it never came")
 }
 
-/// Answers `ok PEER TLS`; `/hold` waits for a permit, `/panic` panics, `/echo` gives the body back,
-/// `/tunnel` becomes a tunnel that does the same.
+/// Answers `ok PEER TLS`; `/hold` waits for a permit, `/panic` panics, `/echo` gives the body back, `/worker` says who
+/// serves the connection, `/tunnel` becomes a tunnel that does the same.
 pub struct Probe {
     pub limits: Limits,
     pub requests: AtomicUsize,
@@ -85,10 +85,11 @@ impl Handler for Probe {
                 let response = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "t");
                 return response.body(Full::default()).unwrap();
             }
+            "/worker" => return Response::new(Full::from(connection.worker.to_string())),
             "/echo" => return Response::new(Full::new(body.collect().await.map(|b| b.to_bytes()).unwrap_or_default())),
             _ => {}
         }
-        let peer = match connection.peer {
+        let peer = match connection.peer() {
             Peer::Tcp(peer) => peer.to_string(),
             Peer::Unix => "unix".into(),
         };

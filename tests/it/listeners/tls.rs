@@ -1,10 +1,10 @@
 //! TLS: ALPN, client certificates, files that do not fit.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
@@ -158,6 +158,42 @@ async fn a_reload_swaps_the_certificate_and_a_bad_one_swaps_nothing() {
     server.listeners.rebind(&[new.listener(ClientCertificates::Off)], &[]).unwrap();
     assert!(answer(&server, &new.client(None, &[])).await.is_some());
     assert!(answer(&server, &old.client(None, &[])).await.is_none());
+}
+
+/// Visits once: how the handshake went and which worker answered, with the connection, which stays open.
+async fn visit(server: &Server, client: &TlsConnector) -> (HandshakeKind, String, Raw<TlsStream<TcpStream>>) {
+    let stream = connect(server, client).await.unwrap();
+    let kind = stream.get_ref().1.handshake_kind().unwrap();
+    let mut client = Raw::new(stream);
+    let answer = client.get("/worker").await;
+    (kind, answer.lines().last().unwrap().to_owned(), client)
+}
+
+#[tokio::test]
+async fn a_client_resumes_at_every_worker_and_after_a_reload_that_leaves_tls_alone() {
+    let authority = Authority::new();
+    let mut listener = authority.listener(ClientCertificates::Off);
+    let server = Server::start(listener.clone());
+    let client = authority.client(None, &["http/1.1"]);
+    let (first, ..) = visit(&server, &client).await;
+    assert_eq!(first, HandshakeKind::Full);
+    let (mut open, mut workers) = (Vec::new(), BTreeSet::new());
+    for _ in 0..6 {
+        let (kind, worker, connection) = visit(&server, &client).await;
+        assert_eq!(kind, HandshakeKind::Resumed);
+        workers.insert(worker);
+        open.push(connection);
+    }
+    assert_eq!(workers.len(), 2);
+
+    listener.limits.connections = 50;
+    server.listeners.rebind(&[listener.clone()], &[]).unwrap();
+    assert_eq!(visit(&server, &client).await.0, HandshakeKind::Resumed);
+
+    // Who was let in by other settings comes in anew.
+    listener.tls = Some(authority.tls(ClientCertificates::Optional { ca_file: authority.ca.clone() }));
+    server.listeners.rebind(&[listener], &[]).unwrap();
+    assert_eq!(visit(&server, &client).await.0, HandshakeKind::Full);
 }
 
 #[test]

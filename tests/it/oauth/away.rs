@@ -78,14 +78,7 @@ async fn serve_with(yaml: &str, taken: usize) -> (SocketAddr, Arc<AtomicBool>) {
 }
 
 pub fn context(now: UnixTime) -> Context {
-    let connection = Connection {
-        listener: "main".into(),
-        head_limits: HeadLimits { bytes: 1, count: 1 },
-        decision: None,
-        peer: Peer::Unix,
-        tls: false,
-        worker: 0,
-    };
+    let connection = Connection::new("main".into(), HeadLimits { bytes: 1, count: 1 }, None, Peer::Unix, false, 0);
     Context {
         now,
         moment: UnixMillis(now.0 * 1000),

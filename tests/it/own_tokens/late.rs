@@ -304,14 +304,14 @@ impl House {
             id: RequestId::new(1),
             trace: None,
             client: None,
-            connection: Arc::new(Connection {
-                listener: "main".into(),
-                head_limits: HeadLimits { bytes: 1, count: 1 },
-                decision: None,
-                peer: Peer::Unix,
-                tls: false,
-                worker: 0,
-            }),
+            connection: Arc::new(Connection::new(
+                "main".into(),
+                HeadLimits { bytes: 1, count: 1 },
+                None,
+                Peer::Unix,
+                false,
+                0,
+            )),
         };
         (headers, cx)
     }

@@ -141,14 +141,14 @@ fn tcp(app: &App, listener: &str) -> SocketAddr {
 
 /// A GET of `path` with this token, for `explain`.
 pub fn question(path: &str, token: &str) -> sidegate::explain::Question {
-    let connection = sidegate::model::Connection {
-        listener: "main".into(),
-        head_limits: sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
-        decision: None,
-        peer: sidegate::model::Peer::Unix,
-        tls: false,
-        worker: 0,
-    };
+    let connection = sidegate::model::Connection::new(
+        "main".into(),
+        sidegate::model::HeadLimits { bytes: 16_384, count: 100 },
+        None,
+        sidegate::model::Peer::Unix,
+        false,
+        0,
+    );
     sidegate::explain::Question {
         head: super::request("GET", path, "").into_parts().0,
         token: Some(sidegate::model::Secret::new(token.to_owned())),

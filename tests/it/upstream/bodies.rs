@@ -67,6 +67,30 @@ async fn an_answer_may_come_before_the_request_has_ended() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_while_nobody_takes_the_answer() {
+    const LONG: usize = 8 << 20;
+    let origin = origin(|mut wire| async move {
+        wire.head().await;
+        let (mut read, mut write) = tokio::io::split(wire.stream);
+        let answer = tokio::spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LONG}\r\n\r\n");
+            write.write_all(head.as_bytes()).await.unwrap();
+            write.write_all(&vec![b'a'; LONG]).await.unwrap();
+            write
+        });
+        read.read_exact(&mut vec![0; LONG]).await.unwrap();
+        answer.await.unwrap();
+    })
+    .await;
+    let gateway = gateway(&upstream(origin.address), None).await;
+    let mut client = TcpStream::connect(gateway).await.unwrap();
+    client.write_all(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LONG}\r\n\r\n").as_bytes()).await.unwrap();
+    client.write_all(&vec![b'b'; LONG]).await.unwrap();
+    assert!(read_head(&mut client).await.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+    client.read_exact(&mut vec![0; LONG]).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_answer_in_full_before_the_request_has_ended_keeps_the_connection_out_of_the_pool_until_then() {
     let origin = origin(|mut wire| async move {
         wire.head().await;

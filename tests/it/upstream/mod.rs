@@ -153,7 +153,7 @@ pub fn get() -> Request<RequestBody> {
 
 pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<ResponseBody>, UpstreamError> {
     let timeouts = upstream.settings().timeouts;
-    upstream.send(0, request, &timeouts, None).await.map(|answer| answer.response)
+    upstream.send(0, request, &timeouts, None, tokio::time::Instant::now()).await.map(|answer| answer.response)
 }
 
 /// Sends and reads the body, so that the connection is free again.
