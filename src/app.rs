@@ -158,6 +158,7 @@ impl App {
             let (gate, metrics, reloads) = (gate.clone(), metrics.clone(), reloads.clone());
             Admin::new(gate, metrics, stats, reloads, shutdown.clone(), time.clone())
         })));
+        background.spawn(sweep(gate.clone(), time.clone()));
         metrics.keep_only(gate.load().names());
         metrics.program.started(time.now().0);
         reloads.lock().unwrap_or_else(PoisonError::into_inner).in_force_since = time.now().0;
@@ -317,6 +318,14 @@ impl Drop for Inner {
             // Nothing on it may hold up the end, and a runtime must not wait inside another one.
             background.shutdown_background();
         }
+    }
+}
+
+/// Lets the caches of the generation in force go of what is over.
+async fn sweep(gate: Arc<ArcSwap<Gate>>, time: Time) {
+    loop {
+        tokio::time::sleep(SWEPT_EVERY).await;
+        gate.load().proxy().auth().cache().sweep(time.now());
     }
 }
 
@@ -588,6 +597,9 @@ fn issuer(settings: &crate::config::Issuer, old: Option<&Gate>, time: &Time, bac
         },
     }
 }
+
+/// What is over in a cache takes memory for so long at most.
+const SWEPT_EVERY: Duration = Duration::from_secs(60);
 
 /// A collector that is away must not hold up the end.
 const LAST_SPANS: Duration = Duration::from_secs(2);

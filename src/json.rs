@@ -1,5 +1,9 @@
 //! JSON as a security decision needs it: no member twice, bounded depth, nothing behind the end.
 
+mod members;
+
+pub use members::{Members, members};
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};

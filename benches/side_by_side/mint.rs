@@ -6,7 +6,10 @@ use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    },
 };
 use base64::{
     Engine,
@@ -69,6 +72,16 @@ impl Signer {
         key["use"] = "sig".into();
         key["kid"] = KEY_ID.into();
         Ok(json!({"keys": [key]}))
+    }
+
+    /// The public key as the crypto library verifies with it.
+    #[allow(dead_code)] // each program takes what it needs
+    pub fn verifier(&self) -> Result<ParsedPublicKey, Box<dyn Error>> {
+        Ok(match self {
+            Self::Rs256(pair) => ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key()),
+            Self::Es256(pair) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key()),
+            Self::EdDsa(pair) => ParsedPublicKey::new(&ED25519, pair.public_key()),
+        }?)
     }
 
     #[allow(dead_code)]

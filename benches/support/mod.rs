@@ -48,8 +48,8 @@ pub fn context() -> Context {
     }
 }
 
-/// One issuer with `keys`, one upstream that receives `credential`, one route.
-pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, Box<dyn Error>> {
+/// One issuer with `keys`, one upstream that receives `credential` and `identity` headers, one route.
+pub fn build(keys: &Value, credential: &Value, identity: &Value, cache: &Value) -> Result<House, Box<dyn Error>> {
     app::install_crypto();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = directory.join(format!("jwks-{}.json", std::process::id()));
@@ -62,7 +62,7 @@ pub fn build(keys: &Value, credential: &Value, cache: &Value) -> Result<House, B
         "internal_jwt": {"issuer": "https://sidegate.internal", "algorithm": "ES256"},
         "upstreams": [{
             "name": "orders", "url": "http://127.0.0.1:3000", "credential": credential,
-            "identity_headers": {"X-Forwarded-User": "sub"},
+            "identity_headers": identity,
         }],
         "routes": [
             {"name": "health", "paths": ["/healthz"], "upstream": "orders", "public": true},

@@ -221,11 +221,10 @@ impl Auth {
             session: Some(live),
             ..self.verdict(
                 LOCAL_ISSUER,
-                &claims(own.issuer(), &session, session.granted.scope.to_string()),
+                &claims(own.issuer(), &session, session.granted.scope.to_string()).into(),
                 session.granted.audiences.iter().map(String::as_str),
                 valid_until,
                 valid_until,
-                cx.now,
             )
         }
     }

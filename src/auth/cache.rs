@@ -1,24 +1,18 @@
-//! Token digest → verdict: bounded in bytes, each entry with its own expiry; refusals apart.
+//! Token digest → verdict: bounded in bytes; refusals apart.
 //!
-//! The cache's own expiry only frees memory. Whether a verdict may be used is asked of the verdict on every hit,
-//! against `now` and against the liveness of its key, so that an entry written late cannot revive anything.
+//! What is over is swept out now and then, which only frees memory. Whether a verdict may be used is asked of the verdict on
+//! every hit, against `now` and against the liveness of its key, so that an entry written late cannot revive anything.
 
-use std::{
-    fmt,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::{
     aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     error::Unspecified,
     rand,
 };
-use moka::{Expiry, notification::RemovalCause, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{Refusal, verdict::Verdict};
+use super::{Refusal, bounded::Bounded, verdict::Verdict};
 use crate::{
     config,
     model::UnixTime,
@@ -44,6 +38,11 @@ impl TokenDigest {
         self.0
     }
 
+    #[cfg(test)]
+    pub(super) fn of(bits: u128) -> TokenDigest {
+        TokenDigest(bits.to_le_bytes())
+    }
+
     /// The key of a refusal that only holds at one issuer.
     pub fn at_issuer(self, issuer: usize) -> TokenDigest {
         let tweaked = u128::from_le_bytes(self.0) ^ (issuer as u128 + 1);
@@ -54,8 +53,8 @@ impl TokenDigest {
 /// The validated and the refused tokens of one generation.
 pub struct VerdictCache {
     key: LessSafeKey,
-    verdicts: Cache<TokenDigest, Arc<Verdict>, DigestHasher>,
-    refusals: Cache<TokenDigest, Refused, DigestHasher>,
+    verdicts: Bounded<Arc<Verdict>>,
+    refusals: Bounded<Refused>,
     negative_ttl: Duration,
     metrics: CacheMetrics,
     negative_metrics: CacheMetrics,
@@ -78,33 +77,26 @@ impl VerdictCache {
         let mut key = [0; 16];
         rand::fill(&mut key)?;
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key)?);
-        let evictions = metrics.evictions.clone();
-        let negative_evictions = negative_metrics.evictions.clone();
-        let verdicts = Cache::builder()
-            .name("verdicts")
-            .max_capacity(settings.max_bytes)
-            .weigher(move |_: &TokenDigest, verdict: &Arc<Verdict>| {
-                u32::try_from(verdict.weight(profile_bytes)).unwrap_or(u32::MAX)
-            })
-            .expire_after(ByVerdict)
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    evictions.inc();
-                }
-            })
-            .build_with_hasher(DigestHasher::default());
-        let refusals = Cache::builder()
-            .name("refusals")
-            .max_capacity(settings.negative_max_bytes)
-            .weigher(|_, _| REFUSAL_WEIGHT)
-            .time_to_live(settings.negative_ttl)
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    negative_evictions.inc();
-                }
-            })
-            .build_with_hasher(DigestHasher::default());
-        Ok(VerdictCache { key, verdicts, refusals, negative_ttl: settings.negative_ttl, metrics, negative_metrics })
+        let weight = move |verdict: &Arc<Verdict>| verdict.weight(profile_bytes);
+        let refusal_weight = |_: &Refused| size_of::<Refused>();
+        Ok(VerdictCache {
+            key,
+            verdicts: Bounded::new(
+                settings.max_bytes,
+                weight,
+                |verdict| verdict.fresh_until,
+                metrics.evictions.clone(),
+            ),
+            refusals: Bounded::new(
+                settings.negative_max_bytes,
+                refusal_weight,
+                |refused| refused.until,
+                negative_metrics.evictions.clone(),
+            ),
+            negative_ttl: settings.negative_ttl,
+            metrics,
+            negative_metrics,
+        })
     }
 
     /// # Errors
@@ -129,7 +121,7 @@ impl VerdictCache {
     }
 
     pub fn find(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
-        let found = self.verdicts.get(&digest);
+        let found = self.verdicts.find(digest);
         if found.is_some() {
             self.metrics.hit.inc()
         } else {
@@ -145,12 +137,12 @@ impl VerdictCache {
 
     /// The same, uncounted.
     pub fn peek(&self, digest: TokenDigest) -> Option<Arc<Verdict>> {
-        self.verdicts.get(&digest)
+        self.verdicts.find(digest)
     }
 
     /// A refusal that was found a moment ago.
     pub fn refused(&self, digest: TokenDigest, now: UnixTime) -> Option<Refusal> {
-        let found = self.refusals.get(&digest).filter(|refused| now < refused.until);
+        let found = self.refusals.find(digest).filter(|refused| now < refused.until);
         if found.is_some() {
             self.negative_metrics.hit.inc()
         } else {
@@ -160,17 +152,23 @@ impl VerdictCache {
     }
 
     pub fn keep(&self, digest: TokenDigest, verdict: Arc<Verdict>) {
-        self.verdicts.insert(digest, verdict);
+        self.verdicts.keep(digest, verdict);
     }
 
     /// For `ttl`, but never longer than the configured `negative_ttl`.
     pub fn keep_refusal(&self, digest: TokenDigest, refusal: Refusal, now: UnixTime, ttl: Duration) {
         let until = now.plus(ttl.min(self.negative_ttl).as_secs());
-        self.refusals.insert(digest, Refused { refusal, until });
+        self.refusals.keep(digest, Refused { refusal, until });
     }
 
     pub fn forget(&self, digest: TokenDigest) {
-        self.verdicts.invalidate(&digest);
+        self.verdicts.forget(digest);
+    }
+
+    /// Lets go of what is over: to be called now and then, since nothing but a want of room does so otherwise.
+    pub fn sweep(&self, now: UnixTime) {
+        self.verdicts.sweep(now);
+        self.refusals.sweep(now);
     }
 
     /// Look-ups in both caches since the start, and how many of them found something.
@@ -178,71 +176,12 @@ impl VerdictCache {
         [&self.metrics, &self.negative_metrics].map(|of| (of.hit.get() + of.miss.get(), of.hit.get()))
     }
 
-    /// Entries and bytes of both caches, after the work that moka puts off.
+    /// Entries and bytes of both caches.
     pub fn snapshot(&self) -> [CacheSnapshot<'static>; 2] {
-        self.verdicts.run_pending_tasks();
-        self.refusals.run_pending_tasks();
-        [
-            CacheSnapshot {
-                name: VERDICTS,
-                entries: self.verdicts.entry_count(),
-                bytes: self.verdicts.weighted_size(),
-                max_bytes: self.verdicts.policy().max_capacity().unwrap_or_default(),
-            },
-            CacheSnapshot {
-                name: REFUSALS,
-                entries: self.refusals.entry_count(),
-                bytes: self.refusals.weighted_size(),
-                max_bytes: self.refusals.policy().max_capacity().unwrap_or_default(),
-            },
-        ]
+        [self.verdicts.snapshot(VERDICTS), self.refusals.snapshot(REFUSALS)]
     }
-}
-
-/// Lets an entry go when its verdict has to be found anew.
-struct ByVerdict;
-
-impl Expiry<TokenDigest, Arc<Verdict>> for ByVerdict {
-    fn expire_after_create(&self, _: &TokenDigest, verdict: &Arc<Verdict>, _: Instant) -> Option<Duration> {
-        Some(verdict.created.until(verdict.fresh_until))
-    }
-
-    /// What takes the place of another has its own time.
-    fn expire_after_update(
-        &self,
-        _: &TokenDigest,
-        verdict: &Arc<Verdict>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(verdict.created.until(verdict.fresh_until))
-    }
-}
-
-/// The key is uniformly distributed and unknown to the outside: eight bytes of it are the hash.
-#[derive(Default)]
-pub struct FirstEightBytes(u64);
-
-type DigestHasher = BuildHasherDefault<FirstEightBytes>;
-
-impl Hasher for FirstEightBytes {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 ^= u64::from_le_bytes(*first);
-        }
-    }
-
-    /// The length of the array, which `Hash` writes first, says nothing.
-    fn write_usize(&mut self, _: usize) {}
 }
 
 /// The `cache` label.
 pub const VERDICTS: &str = "verdicts";
 pub const REFUSALS: &str = "refusals";
-
-/// A refusal takes this many bytes, with what the cache itself needs for it.
-const REFUSAL_WEIGHT: u32 = 256;

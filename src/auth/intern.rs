@@ -10,12 +10,16 @@ use std::{
 pub struct Interned<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
 
 impl<T: ?Sized + Eq + Hash> Interned<T> {
-    /// The copy that others have, or `value` itself. Only for the way of a new token: it takes a lock.
-    pub fn shared(&self, value: Arc<T>) -> Arc<T> {
+    /// The copy that others have, or a new one. Only for the way of a new token: it takes a lock.
+    pub fn shared<'a>(&self, value: &'a T) -> Arc<T>
+    where
+        Arc<T>: From<&'a T>,
+    {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = known.get(&value) {
+        if let Some(shared) = known.get(value) {
             return shared.clone();
         }
+        let value: Arc<T> = value.into();
         if known.len() < MOST && size_of_val(&*value) <= LONGEST {
             known.insert(value.clone());
         }
@@ -40,13 +44,13 @@ mod tests {
     #[test]
     fn equal_values_share_one_copy_and_their_number_is_bounded() {
         let texts = Interned::<str>::default();
-        let first = texts.shared("orders profile".into());
-        assert!(Arc::ptr_eq(&first, &texts.shared("orders profile".into())));
+        let first = texts.shared("orders profile");
+        assert!(Arc::ptr_eq(&first, &texts.shared("orders profile")));
         for number in 0..2 * MOST {
-            texts.shared(number.to_string().into());
+            texts.shared(&number.to_string());
         }
         assert_eq!(texts.0.lock().unwrap().len(), MOST);
-        let long: Arc<str> = "x".repeat(LONGEST + 1).into();
-        assert!(!Arc::ptr_eq(&texts.shared(long.clone()), &texts.shared((&*long).into())));
+        let long = "x".repeat(LONGEST + 1);
+        assert!(!Arc::ptr_eq(&texts.shared(&long), &texts.shared(&long)));
     }
 }

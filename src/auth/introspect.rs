@@ -47,7 +47,7 @@ impl Introspector {
 
 /// Reads an answer (RFC 7662 section 2.2). One with a wrong type says nothing of the token, so it is no refusal.
 fn read(answer: &[u8], issuer: &str) -> Outcome {
-    let members = json::object(answer).map_err(|_| AskError::Broken("not a strict JSON object"))?;
+    let members = json::members(answer).map_err(|_| AskError::Broken("not a strict JSON object"))?;
     match members.get("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(Answer::Inactive),

@@ -4,6 +4,7 @@ pub mod another;
 pub mod ask;
 pub mod basic;
 pub mod bearer;
+mod bounded;
 pub mod cache;
 mod intern;
 mod introspect;
@@ -229,7 +230,7 @@ impl Auth {
         let digest = self.digest(token, policy)?;
         if let Some(mut verdict) = self.cache.find(digest) {
             if let Some(prolonged) = verdict.slides.as_ref().and_then(|slides| slides.slid()) {
-                verdict = Arc::new(verdict.prolonged(prolonged, cx.now));
+                verdict = Arc::new(verdict.prolonged(prolonged));
                 self.cache.keep(digest, verdict.clone());
             }
             match verdict.standing(cx.now) {

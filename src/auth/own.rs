@@ -124,13 +124,12 @@ impl Auth {
         token: &str,
         digest: TokenDigest,
         policy: &Policy,
-        cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         trusts_local(policy)?;
         let opaque = own.sessions.ring().read_access(token);
         let opaque = opaque.ok_or(Refusal::new(Reason::TokenInvalid, "bad_mac"))?;
         let (session, live) = own.live_session(opaque.session).await?;
-        self.verdict_of_access(own, &session, live, &opaque.digest, digest, cx)
+        self.verdict_of_access(own, &session, live, &opaque.digest, digest)
     }
 
     /// A token of the authority outside that we handed out; `None`: it is none.
@@ -148,7 +147,7 @@ impl Auth {
         }
         let Some(id) = own.sessions.find_foreign(token).await.map_err(unavailable)? else { return Ok(None) };
         let (session, live) = own.live_session(id).await?;
-        self.verdict_of_access(own, &session, live, &digest16(token.as_bytes()), digest, cx).map(Some)
+        self.verdict_of_access(own, &session, live, &digest16(token.as_bytes()), digest).map(Some)
     }
 
     fn verdict_of_access(
@@ -158,7 +157,6 @@ impl Auth {
         live: Arc<Watched>,
         kept: &[u8; 16],
         digest: TokenDigest,
-        cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         let Some(access) = session.state.access.iter().find(|access| access.digest == *kept) else {
             return Err(Refusal::new(Reason::TokenRevoked, "token_superseded"));
@@ -176,11 +174,10 @@ impl Auth {
             slides: own.slides(session, access),
             ..self.verdict(
                 LOCAL_ISSUER,
-                &claims(own.issuer(), session, scope),
+                &claims(own.issuer(), session, scope).into(),
                 audiences.iter().map(String::as_str),
                 valid_until,
                 valid_until,
-                cx.now,
             )
         };
         self.keep_own(digest, verdict)
@@ -193,10 +190,9 @@ impl Auth {
         peek: Peek<'_>,
         digest: TokenDigest,
         policy: &Policy,
-        cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         trusts_local(policy)?;
-        let verdict = self.read_own_jwt(own, peek, digest, Duration::ZERO, cx).await?;
+        let verdict = self.read_own_jwt(own, peek, digest, Duration::ZERO).await?;
         self.keep_own(digest, verdict)
     }
 
@@ -207,7 +203,6 @@ impl Auth {
         peek: Peek<'_>,
         digest: TokenDigest,
         late: Duration,
-        cx: &Context,
     ) -> Result<Verdict, Refusal> {
         // Another replica may have made it, by the store's clock as well.
         let now = own.sessions.now();
@@ -240,7 +235,6 @@ impl Auth {
                 verified.claims.audiences(),
                 valid_until,
                 valid_until,
-                cx.now,
             )
         })
     }

@@ -105,7 +105,6 @@ mod tests {
     fn verdict() -> Verdict {
         Verdict {
             issuer: 1,
-            created: UnixTime(0),
             valid_until: UnixTime(100),
             fresh_until: UnixTime(100),
             audiences: ["orders".into(), "other".into()].into(),

@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Profiles {
     profiles: Vec<Profile>,
+    /// By profile, where what it makes has its place in a verdict; `None`: it makes nothing.
+    slots: Vec<Option<usize>>,
     of_upstream: Vec<usize>,
 }
 
@@ -50,19 +52,18 @@ impl Profiles {
                 })
             })
             .collect();
-        Profiles { profiles, of_upstream }
+        let mut next = 0..;
+        let slots = profiles.iter().map(|profile| if profile.is_bare() { None } else { next.next() }).collect();
+        Profiles { profiles, slots, of_upstream }
     }
 
     pub fn of(&self, upstream: usize) -> usize {
         self.of_upstream[upstream]
     }
 
-    pub fn len(&self) -> usize {
-        self.profiles.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.profiles.is_empty()
+    /// How many places a verdict must have.
+    pub fn slots(&self) -> usize {
+        self.slots.iter().flatten().count()
     }
 
     /// Bytes to reserve for one token's headers in every profile.
@@ -83,10 +84,8 @@ impl Profiles {
         need: Duration,
         now: UnixTime,
     ) -> Result<Option<Arc<Prepared>>, MintFailed> {
-        if self.profiles[profile].is_bare() {
-            return Ok(None);
-        }
-        let slot = &verdict.prepared[profile];
+        let Some(slot) = self.slots[profile] else { return Ok(None) };
+        let slot = &verdict.prepared[slot];
         let forced = match slot.load_full() {
             Some(ready) if ready.is_good(need, now) => return Ok(Some(ready)),
             Some(last) => last.forced,
@@ -112,7 +111,8 @@ impl Profiles {
         need: Duration,
         now: UnixTime,
     ) -> Result<Another, MintFailed> {
-        let slot = &verdict.prepared[profile];
+        let Some(slot) = self.slots[profile] else { return Ok(Another::TooSoon) };
+        let slot = &verdict.prepared[slot];
         let current = slot.load_full();
         if let Some(other) = current.as_ref().filter(|other| !Arc::ptr_eq(other, seen) && other.is_good(need, now)) {
             return Ok(Another::There(other.clone()));

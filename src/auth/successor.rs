@@ -200,7 +200,7 @@ impl Auth {
         let peeked = peek(token).ok().filter(|peek| peek.issuer() == own.issuer());
         let (Some(peeked), false) = (peeked, refresh.accept_expired_for.is_zero()) else { return Err(refused) };
         let key = self.cache.digest(token.as_bytes()).map_err(|_| Refusal::new(Reason::Undecided, "digest_failed"))?;
-        let verdict = self.read_own_jwt(own, peeked, key, refresh.accept_expired_for, cx).await?;
+        let verdict = self.read_own_jwt(own, peeked, key, refresh.accept_expired_for).await?;
         let ends = verdict.succession.as_ref().map(|succession| succession.ends);
         // The leeway of clocks is no part of what is accepted.
         if ends.is_none_or(|ends| cx.now >= ends.plus(refresh.accept_expired_for.as_secs())) {
@@ -375,14 +375,13 @@ impl Flight {
             from: ours(begins_from(now, expires, &session)).0.into(),
             successor: Some(Successor { token: header, issued: now, expires }),
         };
-        Ok(Some(Arc::new(self.verdict_on(next, &verified, ours(now), grace))))
+        Ok(Some(Arc::new(self.verdict_on(next, &verified, grace))))
     }
 
     /// The verdict on the successor, for as long as the presented token is taken.
-    fn verdict_on(&self, next: Succession, verified: &Verified, now: UnixTime, grace: u64) -> Verdict {
+    fn verdict_on(&self, next: Succession, verified: &Verified, grace: u64) -> Verdict {
         let valid_until = self.own.sessions.on_our_clock(verified.expires);
         Verdict {
-            created: now,
             valid_until,
             fresh_until: next.ends.plus(grace).min(valid_until),
             claims: self.plan.take(verified.claims.members()),

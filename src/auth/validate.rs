@@ -1,13 +1,15 @@
 //! A token that the cache does not know: by keys if it is a JWT, by a question to its issuer if it is not.
 
 use std::{
+    borrow::Cow,
     hash::{Hash, Hasher},
     sync::Arc,
     time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{
     Auth, Issuer, Refusal,
@@ -19,6 +21,7 @@ use super::{
 };
 use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
+    json::Members,
     jwks::{KeysUnavailable, Refetch},
     model::{Context, UnixTime},
     rate::Key,
@@ -38,7 +41,7 @@ impl Auth {
         cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
         if let Some(own) = self.own.as_ref().filter(|_| is_access_token(token)) {
-            let judged = self.validate_own_opaque(own, token, digest, policy, cx);
+            let judged = self.validate_own_opaque(own, token, digest, policy);
             return self.timed(Method::Session, judged).await;
         }
         // A secret between us and a client: no issuer is asked about it.
@@ -55,7 +58,7 @@ impl Auth {
         match peeked {
             Ok(peek) => {
                 if let Some(own) = self.own.as_ref().filter(|own| own.issuer() == peek.issuer()) {
-                    let judged = self.validate_own_jwt(own, peek, digest, policy, cx);
+                    let judged = self.validate_own_jwt(own, peek, digest, policy);
                     return self.timed(Method::Session, judged).await;
                 }
                 self.validate_foreign_jwt(token, peek, digest, policy, cx).await
@@ -108,7 +111,7 @@ impl Auth {
         }
         match self.timed(Method::Jwt, self.issuers[index].verify(token, peek, now)).await? {
             Ok(verified) => {
-                let verdict = Arc::new(self.verdict_of_jwt(index, &verified, now));
+                let verdict = Arc::new(self.verdict_of_jwt(index, &verified));
                 // If the key goes away between here and any later hit, its liveness says so on that hit.
                 self.cache.keep(digest, verdict.clone());
                 Ok(verdict)
@@ -178,8 +181,7 @@ impl Auth {
         }
         match answer {
             Ok(Answer::Active(claims)) => {
-                let verdict =
-                    Arc::new(self.verdict_of_answer(index, &claims, now.plus(inquiry.cache_ttl.as_secs()), now));
+                let verdict = Arc::new(self.verdict_of_answer(index, &claims, now.plus(inquiry.cache_ttl.as_secs())));
                 if !inquiry.cache_ttl.is_zero() {
                     self.cache.keep(digest, verdict.clone());
                 }
@@ -197,48 +199,39 @@ impl Auth {
         }
     }
 
-    fn verdict_of_jwt(&self, issuer: usize, verified: &Verified, now: UnixTime) -> Verdict {
+    fn verdict_of_jwt(&self, issuer: usize, verified: &Verified) -> Verdict {
         let valid_until = verified.expires.plus(self.issuers[issuer].settings.leeway.as_secs());
         Verdict {
             liveness: Some(verified.key.liveness().clone()),
-            ..self.verdict(
-                issuer,
-                verified.claims.members(),
-                verified.claims.audiences(),
-                valid_until,
-                valid_until,
-                now,
-            )
+            ..self.verdict(issuer, verified.claims.members(), verified.claims.audiences(), valid_until, valid_until)
         }
     }
 
-    fn verdict_of_answer(&self, issuer: usize, claims: &Claims, fresh_until: UnixTime, now: UnixTime) -> Verdict {
+    fn verdict_of_answer(&self, issuer: usize, claims: &Claims, fresh_until: UnixTime) -> Verdict {
         let leeway = self.issuers[issuer].settings.leeway.as_secs();
         let valid_until = claims.expires().map_or(UnixTime(u64::MAX), |expires| expires.plus(leeway));
         let fresh_until = fresh_until.min(valid_until);
-        self.verdict(issuer, claims.members(), claims.audiences(), valid_until, fresh_until, now)
+        self.verdict(issuer, claims.members(), claims.audiences(), valid_until, fresh_until)
     }
 
     pub(super) fn verdict<'a>(
         &self,
         issuer: usize,
-        claims: &Map<String, Value>,
+        claims: &Members,
         audiences: impl Iterator<Item = &'a str>,
         valid_until: UnixTime,
         fresh_until: UnixTime,
-        now: UnixTime,
     ) -> Verdict {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let client = text("client_id").or_else(|| text("azp"));
         let subject = text("sub");
         Verdict {
             issuer,
-            created: now,
             valid_until,
             fresh_until,
-            audiences: self.audiences.shared(audiences.map(Into::into).collect()),
-            scope: self.texts.shared(scope(claims)),
-            client: client.map(|client| self.texts.shared(client.into())),
+            audiences: self.audiences.shared(&audiences.map(Into::into).collect::<SmallVec<[_; 2]>>()),
+            scope: self.texts.shared(&scope(claims)),
+            client: client.map(|client| self.texts.shared(client)),
             subject: subject.map(Into::into),
             claims: self.plan.take(claims),
             principal: principal(issuer, subject, client),
@@ -246,7 +239,7 @@ impl Auth {
             session: None,
             slides: None,
             succession: None,
-            prepared: (0..self.profiles.len()).map(|_| ArcSwapOption::empty()).collect(),
+            prepared: (0..self.profiles.slots()).map(|_| ArcSwapOption::empty()).collect(),
         }
     }
 }
@@ -278,9 +271,9 @@ impl Issuer {
 }
 
 /// `scope` as RFC 6749 writes it, or the list `scp` of some issuers.
-fn scope(claims: &Map<String, Value>) -> Arc<str> {
+fn scope(claims: &Members) -> Cow<'_, str> {
     match (claims.get("scope"), claims.get("scp")) {
-        (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => scope.as_str().into(),
+        (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => scope.into(),
         (Some(Value::Array(scopes)), _) | (None, Some(Value::Array(scopes))) => {
             scopes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ").into()
         }

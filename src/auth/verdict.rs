@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     jose::keys::Liveness,
+    json::Members,
     model::UnixTime,
     session::{SessionId, Watched},
 };
@@ -22,8 +23,6 @@ use crate::{
 pub struct Verdict {
     /// Index into the issuers of the configuration, or [`crate::config::LOCAL_ISSUER`].
     pub issuer: usize,
-    /// When the verdict was found.
-    pub created: UnixTime,
     /// The token's own end (`exp` and the leeway).
     pub valid_until: UnixTime,
     /// When this verdict must be found anew: never after `valid_until`, sooner after an introspection.
@@ -45,7 +44,7 @@ pub struct Verdict {
     pub slides: Option<Arc<Slides>>,
     /// Where its use begins the next token.
     pub succession: Option<Arc<Succession>>,
-    /// One for each credential profile; filled at first use.
+    /// One for each credential profile that makes something of the token; filled at first use.
     pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
 }
 
@@ -62,7 +61,7 @@ pub enum Claim {
 pub struct Prepared {
     /// `Authorization` for the upstream; `None` where the profile has none or takes the client's own.
     pub credential: Option<HeaderValue>,
-    pub identity: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    pub identity: SmallVec<[(HeaderName, HeaderValue); 1]>,
     /// From here on a new one is made.
     pub renew_at: UnixTime,
     /// The end of the credential.
@@ -98,9 +97,8 @@ impl Verdict {
     }
 
     /// The same of a token whose end has moved.
-    pub(super) fn prolonged(&self, prolonged: Prolonged, now: UnixTime) -> Verdict {
+    pub(super) fn prolonged(&self, prolonged: Prolonged) -> Verdict {
         Verdict {
-            created: now,
             valid_until: prolonged.until,
             fresh_until: prolonged.until,
             slides: Some(Arc::new(Slides::new(prolonged))),
@@ -112,7 +110,6 @@ impl Verdict {
     pub(super) fn anew(&self) -> Verdict {
         Verdict {
             issuer: self.issuer,
-            created: self.created,
             valid_until: self.valid_until,
             fresh_until: self.fresh_until,
             audiences: self.audiences.clone(),
@@ -137,7 +134,7 @@ impl Verdict {
         self.scope.as_bytes().split(|&byte| byte == b' ').any(|scope| scope == wanted.as_bytes())
     }
 
-    /// Bytes that the entry takes in the cache, all profiles reserved at `profile_bytes` together.
+    /// Bytes that it takes beside its entry in the cache, all profiles reserved at `profile_bytes` together.
     pub fn weight(&self, profile_bytes: usize) -> usize {
         let texts = |texts: &[Box<str>]| texts.iter().map(|text| text.len() + size_of::<Box<str>>()).sum::<usize>();
         let claims: usize = self
@@ -152,8 +149,8 @@ impl Verdict {
                     }
             })
             .sum();
-        ENTRY_OVERHEAD
-            + size_of::<Verdict>()
+        size_of::<Verdict>()
+            + SHARED
             + texts(&self.audiences)
             + self.scope.len()
             + self.client.as_deref().map_or(0, str::len)
@@ -204,7 +201,7 @@ impl ClaimPlan {
         &self.names
     }
 
-    pub fn take(&self, claims: &Map<String, Value>) -> Box<[Option<Claim>]> {
+    pub fn take(&self, claims: &Members) -> Box<[Option<Claim>]> {
         self.names.iter().map(|name| claims.get(name).and_then(Claim::of)).collect()
     }
 }
@@ -255,9 +252,6 @@ fn scalar(value: &Value) -> Option<Box<str>> {
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
-
-/// Measured cost of an entry in the cache beside the verdict itself: key, links, timer and counters (benches/cache_memory).
-const ENTRY_OVERHEAD: usize = 280;
 
 /// The counts of an `Arc`.
 const SHARED: usize = 16;

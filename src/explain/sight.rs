@@ -136,7 +136,7 @@ pub(super) fn text(value: &HeaderValue) -> String {
 
 fn claims(credential: &HeaderValue) -> Option<Map<String, Value>> {
     let token = credential.to_str().ok()?.strip_prefix("Bearer ")?;
-    Some(peek(token).ok()?.claims().clone())
+    Some(peek(token).ok()?.claims().to_map())
 }
 
 fn address(target: &Target) -> String {

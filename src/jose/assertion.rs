@@ -123,7 +123,7 @@ mod tests {
             let assertion = asserter.assert("sidegate", "https://idp.example.com", NOW).unwrap();
             let peek = peek(assertion.expose()).unwrap();
             assert_eq!(peek.kid(), Some("of-2026"));
-            assert!(seen.insert(peek.claims()["jti"].as_str().unwrap().to_owned()));
+            assert!(seen.insert(peek.claims().get("jti").and_then(Value::as_str).unwrap().to_owned()));
         }
     }
 

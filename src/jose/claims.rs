@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::refusal::JwtError;
-use crate::model::UnixTime;
+use crate::{json::Members, model::UnixTime};
 
 /// A set of claims in which every registered claim that is present has the right type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
-    members: Map<String, Value>,
+    members: Members,
     expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
     issued_at: Option<UnixTime>,
@@ -19,8 +19,9 @@ pub struct Claims {
 impl Claims {
     /// # Errors
     /// If a registered claim has a wrong type, or the token is bound to a key (`cnf`).
-    pub fn read(members: Map<String, Value>) -> Result<Claims, JwtError> {
-        if members.contains_key("cnf") {
+    pub fn read(members: impl Into<Members>) -> Result<Claims, JwtError> {
+        let members = members.into();
+        if members.contains("cnf") {
             return Err(JwtError::Bound);
         }
         for name in ["iss", "sub", "jti", "client_id", "azp"] {
@@ -98,13 +99,13 @@ impl Claims {
     }
 
     /// All claims, as they stand in the token.
-    pub fn members(&self) -> &Map<String, Value> {
+    pub fn members(&self) -> &Members {
         &self.members
     }
 }
 
 /// A NumericDate that is a JSON integer, not negative, without fraction or exponent.
-fn numeric_date(members: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, JwtError> {
+fn numeric_date(members: &Members, name: &'static str) -> Result<Option<UnixTime>, JwtError> {
     match members.get(name) {
         None => Ok(None),
         Some(value) => value.as_u64().map(|seconds| Some(UnixTime(seconds))).ok_or(JwtError::InvalidClaim(name)),

@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::refusal::JwtError;
+use crate::json::Members;
 
 /// The parts of the header that are looked at.
 ///
@@ -22,9 +23,9 @@ impl Header {
     /// # Errors
     /// If a member has a wrong type, `alg` is missing or unknown (also `none`), or the header asks for something that
     /// changes the meaning of the token: `crit`, `b64`, `enc`, `zip`.
-    pub fn read(mut members: Map<String, Value>) -> Result<Header, JwtError> {
+    pub fn read(mut members: Members) -> Result<Header, JwtError> {
         for name in ["crit", "b64", "enc", "zip"] {
-            if members.contains_key(name) {
+            if members.contains(name) {
                 return Err(JwtError::UnsupportedHeader(name));
             }
         }
@@ -32,12 +33,12 @@ impl Header {
             Some(Value::String(name)) => Algorithm::from_str(name).map_err(|_| JwtError::AlgorithmNotAllowed)?,
             _ => return Err(JwtError::Malformed("`alg` is not a string")),
         };
-        let kid = match members.remove("kid") {
+        let kid = match members.take("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid),
             Some(_) => return Err(JwtError::Malformed("`kid` is not a string")),
         };
-        let token_type = match members.remove("typ") {
+        let token_type = match members.take("typ") {
             None => None,
             Some(Value::String(name)) => Some(normal_type(&name)),
             Some(_) => return Err(JwtError::Malformed("`typ` is not a string")),

@@ -346,7 +346,7 @@ mod tests {
         expected.leeway = Duration::ZERO;
         let verified = peek(&minted.token).unwrap().verify(&expected, keys, NOW).unwrap();
         assert_eq!(verified.expires, minted.expires);
-        verified.claims.members().clone()
+        verified.claims.members().to_map()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     claims::Claims,
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     config::{Issuer, KeySource},
-    json,
+    json::{self, Members},
     model::UnixTime,
 };
 
 /// A token that was taken apart and not yet believed.
 pub struct Peek<'a> {
     header: Header,
-    claims: Map<String, Value>,
+    claims: Members,
     /// Header and payload as they were signed.
     message: &'a str,
     signature: Vec<u8>,
@@ -57,11 +57,11 @@ pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
     if !header.starts_with(b"{") {
         return Err(JwtError::NotAJwt);
     }
-    let header = json::object(&header).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
+    let header = json::members(&header).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
     let header = Header::read(header)?;
     // The engine refuses padding and trailing bits that are not zero, so that a token has one spelling only.
     let payload = BASE64URL.decode(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
-    let claims = json::object(&payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
+    let claims = json::members(&payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
     let signature = BASE64URL.decode(signature).map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
     if !claims.get("iss").is_some_and(Value::is_string) {
         return Err(JwtError::InvalidClaim("iss"));
@@ -102,7 +102,7 @@ impl Peek<'_> {
     }
 
     /// What the token claims; to be shown, and to decide nothing.
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Members {
         &self.claims
     }
 

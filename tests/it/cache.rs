@@ -140,7 +140,6 @@ async fn a_verdict_that_is_inserted_after_its_key_has_gone_is_never_good() {
     let cache = VerdictCache::new(&settings, 0, metrics.cache(VERDICTS), metrics.cache(REFUSALS)).unwrap();
     let verdict = Arc::new(Verdict {
         issuer: 0,
-        created: UnixTime(1000),
         valid_until: UnixTime(2000),
         fresh_until: UnixTime(2000),
         audiences: [AUDIENCE.into()].into(),

@@ -115,7 +115,7 @@ async fn members_become_claims_and_the_configuration_says_what_the_answer_does_n
     let claims = async |answer: Value| {
         server.reply("/me", Reply::Json(answer.to_string()));
         match asker.ask("token", [0; 16], NOW, || {}).await {
-            Ok(Answer::Active(claims)) => Value::Object(claims.members().clone()),
+            Ok(Answer::Active(claims)) => Value::Object(claims.members().to_map()),
             other => panic!("{other:?}"),
         }
     };

@@ -121,7 +121,7 @@ fn read(claims: &Claims, algorithm: Algorithm, expected: Expected<'_>, now: Unix
     Ok(Known {
         subject: subject.to_owned(),
         username: name("preferred_username").or_else(|| name("email")).unwrap_or(subject).to_owned(),
-        claims: own_claims(claims.members()),
+        claims: own_claims(&claims.members().to_map()),
         auth_time,
     })
 }
