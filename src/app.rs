@@ -325,7 +325,9 @@ impl Drop for Inner {
 async fn sweep(gate: Arc<ArcSwap<Gate>>, time: Time) {
     loop {
         tokio::time::sleep(SWEPT_EVERY).await;
-        gate.load().proxy().auth().cache().sweep(time.now());
+        let (gate, now) = (gate.load_full(), time.now());
+        // A walk over a million entries is long for a thread that others wait for. It fails where everything ends.
+        let _ = tokio::task::spawn_blocking(move || gate.proxy().auth().cache().sweep(now)).await;
     }
 }
 
