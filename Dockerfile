@@ -9,17 +9,16 @@ FROM rust:1.95-bookworm AS dependencies
 WORKDIR /src
 # More of Cargo's features, separated by commas, such as otlp.
 ARG FEATURES=""
-# Without the paths of this builder in panics, and linked whole.
-ENV RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=sidegate --remap-path-prefix=/usr/local/cargo=cargo"
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
+COPY .ci/build .ci/build
 # Cargo wants to see every target that the manifest names.
 COPY benches benches
 # Naming the target, although it is the machine's own, keeps the flags away from procedural macros, which stay dynamic.
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --bin sidegate --features "$FEATURES" --target "$(uname -m)-unknown-linux-gnu" \
+    && .ci/build --features "$FEATURES" --target "$(uname -m)-unknown-linux-gnu" \
     && rm -r src
 
 FROM dependencies AS build
@@ -29,7 +28,7 @@ ARG REVISION=""
 RUN target="$(uname -m)-unknown-linux-gnu" \
     && export SIDEGATE_REVISION="$REVISION" \
     && touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin sidegate --features "$FEATURES" --target "$target" \
+    && .ci/build --features "$FEATURES" --target "$target" \
     && install -D "target/$target/release/sidegate" /out/sidegate \
     && .ci/sbom --features "$FEATURES" --target "$target" > /out/sbom.json \
     && install -m 0644 /etc/ssl/certs/ca-certificates.crt /out/ca-certificates.crt

@@ -67,7 +67,8 @@ pub struct Key {
 /// A key as one algorithm verifies with it.
 enum Verifier {
     Public(ParsedPublicKey),
-    Shared(hmac::Key),
+    /// Boxed: it is the larger one, and rare.
+    Shared(Box<hmac::Key>),
 }
 
 impl Verifier {
@@ -78,7 +79,7 @@ impl Verifier {
             Algorithm::HS512 => hmac::HMAC_SHA512,
             _ => return None,
         };
-        Some(Verifier::Shared(hmac::Key::new(algorithm, secret)))
+        Some(Verifier::Shared(Box::new(hmac::Key::new(algorithm, secret))))
     }
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {

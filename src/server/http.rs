@@ -126,6 +126,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// One request; a panic below ends it, and not the connection or the worker.
 ///
 /// The future is made by hand, so that it holds the request once: an `async fn` keeps its arguments as well.
+#[expect(clippy::manual_async_fn, reason = "see above")]
 fn answer<H: Handler>(
     handler: Arc<H>,
     request: Request<Incoming>,

@@ -1,12 +1,10 @@
 //! Certificates → TLS settings of a listener. A reload parses first and swaps only what is good.
 
-mod suites;
-
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::aws_lc_rs,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
@@ -49,7 +47,7 @@ pub struct Acceptor {
 /// # Errors
 /// A file is not what it should be, or the key belongs to another certificate.
 pub fn acceptor(tls: &ListenerTls, protocols: Protocols) -> Result<Acceptor, TlsError> {
-    let provider = Arc::new(CryptoProvider { cipher_suites: suites::suites(), ..aws_lc_rs::default_provider() });
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = match tls.min_version {
         TlsVersion::Tls12 => rustls::ALL_VERSIONS,
         TlsVersion::Tls13 => &[&rustls::version::TLS13],

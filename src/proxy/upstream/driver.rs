@@ -20,9 +20,11 @@ use futures_util::task::AtomicWaker;
 
 use super::stats::Open;
 
+type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 pub(super) struct Driver {
     /// `None` once it has ended.
-    connection: Option<(Pin<Box<dyn Future<Output = ()> + Send>>, Open)>,
+    connection: Option<(Connection, Open)>,
     wakes: Arc<Wakes>,
     /// That of `wakes`.
     waker: Waker,

@@ -82,6 +82,7 @@ pub(super) fn http1(
 }
 
 /// What there is of an exchange when somebody begins to wait for it.
+#[expect(clippy::large_enum_variant, reason = "made for each request and taken apart at once: a box would cost more")]
 enum First {
     Begun(Attempt),
     /// No connection was idle.

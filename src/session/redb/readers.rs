@@ -14,11 +14,13 @@ use redb::ReadableDatabase;
 use super::{tables::View, writer::File};
 use crate::session::StoreError;
 
+type Read = Box<dyn FnOnce(Result<&View, &redb::Error>) + Send>;
+
 /// A look at the file that waits for a thread.
 pub(super) struct Job {
     /// From then on nobody waits for it any more.
     pub until: Instant,
-    pub read: Box<dyn FnOnce(Result<&View, &redb::Error>) + Send>,
+    pub read: Read,
 }
 
 /// Who looks. Dropped, they end with what waits.
