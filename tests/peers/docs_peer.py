@@ -306,6 +306,8 @@ class Documents(Peer):
 
     def test_what_you_see_is_what_the_program_says(self):
         program, quoted, problems = Path(BINARY).read_bytes(), 0, []
+        # Compiled whole, a short word may be numbers in the code that writes it.
+        words = "".join(file.read_text() for file in (ROOT / "src").glob("**/*.rs"))
         for page in PAGES:
             for rows in page.tables:
                 titles = [title for title, _ in rows[0][1]]
@@ -315,7 +317,7 @@ class Documents(Peer):
                             continue
                         for piece in [piece.strip() for code in codes for piece in code.split("…") if piece.strip()]:
                             quoted += 1
-                            if piece.encode() not in program:
+                            if piece.encode() not in program and f'"{piece}"' not in words:
                                 problems.append(f"{page.name}:{line}: {piece}: the program does not say that")
         self.assertGreater(quoted, 50)
         self.none(problems)
