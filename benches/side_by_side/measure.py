@@ -120,7 +120,7 @@ class Run:
 
     def count(self, one, number, result, skipped):
         try:
-            # Every token was seen a moment ago: internal JWTs are renewed before their end, which is not what is measured.
+            # Every token was seen a moment ago: to renew an internal JWT before its end is not what is measured.
             warm_requests = 0 if one.paced else one.first
             visit = self.load(one, self.options.seconds, self.options.warm_seconds, warm_requests)
             result["after_kib"] = machine.resident_kib(one.pids)
