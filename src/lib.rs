@@ -3,7 +3,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! client ──► server        accept, permit, PROXY header, TLS, HTTP/1.1 or HTTP/2, limits of time and size
+//! client ──► server        accept, permit, worker, PROXY header, TLS, HTTP/1.1 or HTTP/2, limits of time and size
 //!              │
 //!              ▼
 //!            gate          the clock is read once; every error becomes one answer; one log line, one histogram

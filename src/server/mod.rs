@@ -1,7 +1,8 @@
 //! The server: accept, permit, one task per connection, drain.
 //!
 //! Every worker thread runs one current-thread runtime and registers the *shared* listening sockets with it. The way of
-//! a connection: [`worker`] takes a permit and accepts, [`balance`] finds the worker on which it stays, [`connection`] reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
+//! a connection: [`worker`] takes a permit and accepts, [`balance`] finds the worker on which it stays, [`connection`]
+//! reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps
 //! its time limits, and [`shutdown`] ends it.
 
 pub mod admin;
