@@ -140,7 +140,12 @@ fn answer<H: Handler>(
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         active.offers();
         Ok(match (handled, answered) {
-            (Ok(()), Some(response)) => response.map(|body| Answer { body: Some(body), active }),
+            (Ok(()), Some(response)) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    active.changes_protocol();
+                }
+                response.map(|body| Answer { body: Some(body), active })
+            }
             // The payload may hold what the client sent.
             _ => {
                 tracing::error!(listener = &*connection.listener, "a request task panicked");

@@ -9,6 +9,7 @@ pub mod admin;
 mod balance;
 mod connection;
 pub mod health;
+mod gather;
 mod http;
 mod limits;
 mod listener;

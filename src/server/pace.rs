@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::Shutdown;
+use super::{Shutdown, gather::Gather};
 use crate::config::Limits;
 
 /// How long a connection may take to say goodbye once it was asked to.
@@ -53,6 +53,7 @@ pub(super) struct Pace {
     untaken_since: AtomicU64,
     ending_since: AtomicU64,
     received: AtomicBool,
+    gather: Gather,
 }
 
 impl Pace {
@@ -69,6 +70,7 @@ impl Pace {
             untaken_since: AtomicU64::new(0),
             ending_since: AtomicU64::new(0),
             received: AtomicBool::new(false),
+            gather: Gather::default(),
         })
     }
 
@@ -77,6 +79,21 @@ impl Pace {
         self.active.fetch_add(1, Relaxed);
         self.head_since.store(0, Relaxed);
         Active { pace: self.clone(), untaken: false }
+    }
+
+    /// Polls the connection, whose writes wait for others.
+    fn poll<F: Future>(&self, connection: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if !self.gather.release() {
+            self.gather.hold();
+        }
+        let polled = connection.poll(cx);
+        if self.gather.holds() {
+            cx.waker().wake_by_ref();
+        } else {
+            // What is written outside of a poll is no answer.
+            self.gather.release();
+        }
+        polled
     }
 
     fn now(&self) -> u64 {
@@ -194,6 +211,11 @@ pub(super) struct Active {
 }
 
 impl Active {
+    /// What is written from here on goes at once: hyper does not wait until the answer that changes protocols is written.
+    pub(super) fn changes_protocol(&self) {
+        self.pace.gather.end();
+    }
+
     /// A part of the answer is there for the client to take. With HTTP/2, one that opens no window would otherwise hold
     /// the answer, and the upstream's connection behind it, for ever: pings keep its connection alive.
     pub(super) fn offers(&mut self) {
@@ -247,7 +269,7 @@ pub(super) async fn drive(connection: impl Graceful, pace: &Pace, shutdown: &Shu
     tokio::select! {
         // The connection first: the limits are judged by what it did in this very poll.
         biased;
-        ended = connection.as_mut() => return ended,
+        ended = poll_fn(|cx| pace.poll(connection.as_mut(), cx)) => return ended,
         () = poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())) => {
             // A head or an answer that stands still is not worth a farewell.
             if !pace.idle() || pace.has_begun_head() {
@@ -258,7 +280,7 @@ pub(super) async fn drive(connection: impl Graceful, pace: &Pace, shutdown: &Shu
             let mut grace = pin!(sleep(FRESH));
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => return ended,
+                ended = poll_fn(|cx| pace.poll(connection.as_mut(), cx)) => return ended,
                 () = poll_fn(|cx| if pace.fresh() { grace.as_mut().poll(cx) } else { Poll::Ready(()) }) => {}
             }
         }
@@ -267,7 +289,7 @@ pub(super) async fn drive(connection: impl Graceful, pace: &Pace, shutdown: &Shu
     connection.as_mut().end();
     tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = poll_fn(|cx| pace.poll(connection.as_mut(), cx)) => ended,
         () = poll_fn(|cx| pace.poll_expired(cx, timer.as_mut())) => Ok(()),
     }
 }
@@ -306,6 +328,9 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Paced<S, G> {
 
 impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.pace.gather.admits() {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(&written);
         written
@@ -330,6 +355,9 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !self.pace.gather.admits() {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(&written);
         written
@@ -342,7 +370,8 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Paced<S, G> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
+    use futures_util::FutureExt;
+    use tokio::{io::AsyncReadExt, time::advance};
 
     use super::*;
 
@@ -401,6 +430,42 @@ mod tests {
         advance(Duration::from_secs(60)).await;
         drop(active);
         assert_eq!(left(&pace).await, Some(5));
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_until_others_had_their_turn_and_then_goes() {
+        let pace = Pace::new(&limits(), true);
+        let (here, mut there) = tokio::io::duplex(64);
+        let mut stream = Paced::new(here, pace.clone(), ());
+        let mut answering = pin!(poll_fn(|cx| {
+            let _ = Pin::new(&mut stream).poll_write(cx, b"one")?;
+            Pin::new(&mut stream).poll_write(cx, b"two").map_ok(drop)
+        }));
+        let mut read = [0; 8];
+        let waker = futures_util::task::noop_waker();
+        let mut cx = Context::from_waker(&waker);
+
+        assert!(pace.poll(answering.as_mut(), &mut cx).is_pending());
+        assert!(there.read(&mut read).now_or_never().is_none());
+        // Nobody takes anything, which is not to be held against the client.
+        assert_eq!(pace.stalled_since.load(Relaxed), 0);
+        assert!(matches!(pace.poll(answering.as_mut(), &mut cx), Poll::Ready(Ok(()))));
+        assert_eq!(there.read(&mut read).await.unwrap(), 6);
+        assert_eq!(&read[..6], b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn who_changes_protocols_writes_at_once() {
+        let pace = Pace::new(&limits(), true);
+        let (here, mut there) = tokio::io::duplex(64);
+        let mut stream = Paced::new(here, pace.clone(), ());
+        pace.begin().changes_protocol();
+        let answered = poll_fn(|cx| {
+            let mut answering = pin!(poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, b"101")));
+            Poll::Ready(pace.poll(answering.as_mut(), cx))
+        });
+        assert!(answered.await.is_ready());
+        assert_eq!(there.read(&mut [0; 8]).await.unwrap(), 3);
     }
 
     #[tokio::test(start_paused = true)]
