@@ -36,6 +36,14 @@ impl<'a> Candidate<'a> {
         self.0
     }
 
+    /// The same as text, which may be no `b64token` yet.
+    ///
+    /// # Errors
+    /// [`BearerError::Malformed`] if it is none.
+    pub fn text(self) -> Result<&'a str, BearerError> {
+        std::str::from_utf8(self.0).map_err(|_| BearerError::Malformed("not a b64token"))
+    }
+
     /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1)
     ///
     /// # Errors
@@ -47,7 +55,7 @@ impl<'a> Candidate<'a> {
         if body.is_empty() || !body.iter().fold(true, |all, byte| all & is_of_b64token(*byte)) {
             return Err(BearerError::Malformed("not a b64token"));
         }
-        std::str::from_utf8(self.0).map_err(|_| BearerError::Malformed("not a b64token"))
+        self.text()
     }
 }
 
@@ -223,6 +231,18 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever has taken a token apart need not look at its characters.
+        #[test]
+        fn what_can_be_taken_apart_as_a_jwt_is_a_b64token(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut token = b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIn0.AAAA".to_vec();
+            let at = at.index(token.len());
+            token[at] = byte;
+            let candidate = Candidate(&token);
+            if candidate.text().is_ok_and(|text| crate::jose::peek(text).is_ok()) {
+                prop_assert!(candidate.check().is_ok());
+            }
+        }
+
         #[test]
         fn a_value_is_taken_exactly_if_the_grammar_says_so(value in "(Bearer|bearer|BEARER|Basic|Bear)?[ \t,]{0,2}[A-Za-z0-9._~+/=, -]{0,12}") {
             let got = authorization(&[&value]).ok();

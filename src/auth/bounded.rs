@@ -1,9 +1,12 @@
 //! What is kept under digests of tokens: bounded in bytes, and what is used stays. Nothing here decides whether a value may
 //! still be used: whoever asks does.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use moka::{notification::RemovalCause, sync::Cache};
+use moka::sync::Cache;
 use prometheus::IntCounter;
 
 use super::cache::TokenDigest;
@@ -14,6 +17,17 @@ pub struct Bounded<V> {
     entries: Cache<TokenDigest, V, DigestHasher>,
     /// From when on a value is only waiting to be swept out.
     until: fn(&V) -> UnixTime,
+    evictions: Evictions,
+}
+
+/// What had to go for want of room is what was put in, was not taken out and is not there: a listener of moka's takes a lock
+/// for each entry that comes and goes.
+struct Evictions {
+    /// Entries that took no other's place.
+    kept: AtomicU64,
+    taken_out: AtomicU64,
+    told: AtomicU64,
+    counter: IntCounter,
 }
 
 impl<V: Clone + Send + Sync + 'static> Bounded<V> {
@@ -28,13 +42,14 @@ impl<V: Clone + Send + Sync + 'static> Bounded<V> {
         let entries = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(move |_, value| u32::try_from(weight(value).saturating_add(OVERHEAD)).unwrap_or(u32::MAX))
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    evictions.inc();
-                }
-            })
             .build_with_hasher(DigestHasher::default());
-        Bounded { entries, until }
+        let evictions = Evictions {
+            kept: AtomicU64::new(0),
+            taken_out: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            counter: evictions,
+        };
+        Bounded { entries, until, evictions }
     }
 
     pub fn find(&self, digest: TokenDigest) -> Option<V> {
@@ -42,11 +57,16 @@ impl<V: Clone + Send + Sync + 'static> Bounded<V> {
     }
 
     pub fn keep(&self, digest: TokenDigest, value: V) {
+        if !self.entries.contains_key(&digest) {
+            self.evictions.kept.fetch_add(1, Relaxed);
+        }
         self.entries.insert(digest, value);
     }
 
     pub fn forget(&self, digest: TokenDigest) {
-        self.entries.invalidate(&digest);
+        if self.entries.remove(&digest).is_some() {
+            self.evictions.taken_out.fetch_add(1, Relaxed);
+        }
     }
 
     /// Lets go of what is over.
@@ -54,14 +74,19 @@ impl<V: Clone + Send + Sync + 'static> Bounded<V> {
         for (digest, value) in &self.entries {
             if now >= (self.until)(&value) {
                 // One that has just taken its place is found anew.
-                self.entries.invalidate(digest.as_ref());
+                self.forget(*digest);
             }
         }
     }
 
-    /// After the work that moka puts off.
+    /// After the work that moka puts off; evictions are counted here.
     pub fn snapshot(&self, name: &'static str) -> CacheSnapshot<'static> {
+        // First, so that none counts as gone that has only just come.
+        let kept = self.evictions.kept.load(Relaxed);
         self.entries.run_pending_tasks();
+        let there = self.entries.entry_count() + self.evictions.taken_out.load(Relaxed);
+        let gone = kept.saturating_sub(there);
+        self.evictions.counter.inc_by(gone.saturating_sub(self.evictions.told.fetch_max(gone, Relaxed)));
         CacheSnapshot {
             name,
             entries: self.entries.entry_count(),

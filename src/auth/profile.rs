@@ -86,14 +86,14 @@ impl Profiles {
     ) -> Result<Option<Arc<Prepared>>, MintFailed> {
         let Some(slot) = self.slots[profile] else { return Ok(None) };
         let slot = &verdict.prepared[slot];
-        let forced = match slot.load_full() {
+        let forced = match slot.load() {
             Some(ready) if ready.is_good(need, now) => return Ok(Some(ready)),
             Some(last) => last.forced,
             None => NEVER,
         };
         // Two requests may make one each at the same moment; both are good, and the later one stays.
         let made = Arc::new(self.profiles[profile].make(verdict, signer, now, forced)?);
-        slot.store(Some(made.clone()));
+        slot.store(made.clone());
         Ok(Some(made))
     }
 
@@ -113,7 +113,7 @@ impl Profiles {
     ) -> Result<Another, MintFailed> {
         let Some(slot) = self.slots[profile] else { return Ok(Another::TooSoon) };
         let slot = &verdict.prepared[slot];
-        let current = slot.load_full();
+        let current = slot.load();
         if let Some(other) = current.as_ref().filter(|other| !Arc::ptr_eq(other, seen) && other.is_good(need, now)) {
             return Ok(Another::There(other.clone()));
         }
@@ -122,14 +122,11 @@ impl Profiles {
             return Ok(Another::TooSoon);
         }
         let made = Arc::new(self.profiles[profile].make(verdict, signer, now, now)?);
-        let before = slot.compare_and_swap(&current, Some(made.clone()));
         // Of several requests that were refused at the same moment, one has it made.
-        match before.as_ref() {
-            Some(other) if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, other)) => {
-                Ok(Another::There(other.clone()))
-            }
-            _ => Ok(Another::Made(made)),
-        }
+        Ok(match slot.replace(current.as_ref(), made.clone()) {
+            Ok(()) => Another::Made(made),
+            Err(other) => Another::There(other),
+        })
     }
 
     /// The fixed credential of `profile`, where it is not the token's.

@@ -7,7 +7,6 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use smallvec::SmallVec;
 use tokio::task::yield_now;
@@ -15,10 +14,11 @@ use tokio::task::yield_now;
 use super::{
     Auth, Issuer, Refusal,
     ask::{Answer, AskError},
+    bearer::{BearerError, Candidate},
     cache::TokenDigest,
     own::Own,
     policy::Policy,
-    verdict::Verdict,
+    verdict::{Slot, Verdict},
 };
 use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
@@ -36,11 +36,19 @@ use crate::{
 impl Auth {
     pub(super) async fn validate(
         &self,
-        token: &str,
+        token: Candidate<'_>,
         digest: TokenDigest,
         policy: &Policy,
         cx: &Context,
     ) -> Result<Arc<Verdict>, Refusal> {
+        let malformed = |error: BearerError| Refusal::new(Reason::TokenMalformed, error.code());
+        let text = token.text().map_err(malformed)?;
+        let peeked = peek(text);
+        // What could be taken apart consists of base64url and dots.
+        if peeked.is_err() {
+            token.check().map_err(malformed)?;
+        }
+        let token = text;
         if let Some(own) = self.own.as_ref().filter(|_| is_access_token(token)) {
             let judged = self.validate_own_opaque(own, token, digest, policy);
             return self.timed(Method::Session, judged).await;
@@ -49,7 +57,6 @@ impl Auth {
         if self.own.is_some() && is_other_token(token) {
             return Err(Refusal::new(Reason::TokenInvalid, "no_access_token"));
         }
-        let peeked = peek(token);
         let is_ours = |own: &&Own| peeked.as_ref().is_ok_and(|peek| own.issuer() == peek.issuer());
         if let Some(own) = self.passing(policy).filter(|own| !is_ours(own))
             && let Some(verdict) = self.timed(Method::Session, self.validate_passed(own, token, digest, cx)).await?
@@ -243,7 +250,7 @@ impl Auth {
             session: None,
             slides: None,
             succession: None,
-            prepared: (0..self.profiles.slots()).map(|_| ArcSwapOption::empty()).collect(),
+            prepared: (0..self.profiles.slots()).map(|_| Slot::default()).collect(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What was found out about one token: facts of the token alone. What depends on the route is decided on every hit.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -45,7 +45,7 @@ pub struct Verdict {
     /// Where its use begins the next token.
     pub succession: Option<Arc<Succession>>,
     /// One for each credential profile that makes something of the token; filled at first use.
-    pub prepared: SmallVec<[ArcSwapOption<Prepared>; 2]>,
+    pub prepared: SmallVec<[Slot; 2]>,
 }
 
 /// A claim as policies and headers need it: its text, or the texts of its items.
@@ -68,6 +68,38 @@ pub struct Prepared {
     pub expires: UnixTime,
     /// When one was last made since the upstream had refused the one before; 0: never.
     pub forced: UnixTime,
+}
+
+/// The place of what one credential profile makes. One that was never filled costs nothing when it goes, as most do not
+/// where every token is new.
+#[derive(Debug, Default)]
+pub struct Slot(OnceLock<ArcSwap<Prepared>>);
+
+impl Slot {
+    pub fn load(&self) -> Option<Arc<Prepared>> {
+        self.0.get().map(ArcSwap::load_full)
+    }
+
+    pub fn store(&self, made: Arc<Prepared>) {
+        match self.0.get() {
+            Some(filled) => filled.store(made),
+            // What somebody else has made at this moment is as good.
+            None => drop(self.0.set(ArcSwap::new(made))),
+        }
+    }
+
+    /// Stores `made` in the place of `current`.
+    ///
+    /// # Errors
+    /// What somebody else has stored there since.
+    pub fn replace(&self, current: Option<&Arc<Prepared>>, made: Arc<Prepared>) -> Result<(), Arc<Prepared>> {
+        let Some(current) = current else {
+            return self.0.set(ArcSwap::new(made)).or_else(|_| self.load().map_or(Ok(()), Err));
+        };
+        let Some(filled) = self.0.get() else { return Ok(()) };
+        let before = filled.compare_and_swap(current, made);
+        if Arc::ptr_eq(&before, current) { Ok(()) } else { Err(before.clone()) }
+    }
 }
 
 impl Verdict {
@@ -122,7 +154,7 @@ impl Verdict {
             session: self.session.clone(),
             slides: self.slides.clone(),
             succession: self.succession.clone(),
-            prepared: self.prepared.iter().map(|_| ArcSwapOption::empty()).collect(),
+            prepared: self.prepared.iter().map(|_| Slot::default()).collect(),
         }
     }
 
@@ -159,7 +191,7 @@ impl Verdict {
             + if self.session.is_some() { SESSION_OVERHEAD } else { 0 }
             + self.slides.as_ref().map_or(0, |_| size_of::<Slides>() + SHARED)
             + self.succession.as_ref().map_or(0, |succession| size_of::<Succession>() + SHARED + succession.weight())
-            + if self.prepared.spilled() { self.prepared.len() * size_of::<ArcSwapOption<Prepared>>() } else { 0 }
+            + if self.prepared.spilled() { self.prepared.len() * size_of::<Slot>() } else { 0 }
             + profile_bytes
     }
 }
@@ -258,3 +290,27 @@ const SHARED: usize = 16;
 
 /// What is watched of a session and its place in the table of those: shared by the tokens of a session, counted for each.
 const SESSION_OVERHEAD: usize = size_of::<Watched>() + SHARED + size_of::<(SessionId, usize)>() * 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(renew_at: u64) -> Arc<Prepared> {
+        let times = UnixTime(renew_at);
+        let identity = SmallVec::new();
+        Arc::new(Prepared { credential: None, identity, renew_at: times, expires: times, forced: times })
+    }
+
+    #[test]
+    fn of_two_that_replace_the_same_the_first_stays() {
+        let slot = Slot::default();
+        assert!(slot.load().is_none());
+        assert!(slot.replace(None, made(1)).is_ok());
+        assert_eq!(slot.replace(None, made(2)).unwrap_err().renew_at, UnixTime(1));
+        let current = slot.load();
+        assert!(slot.replace(current.as_ref(), made(3)).is_ok());
+        assert_eq!(slot.replace(current.as_ref(), made(4)).unwrap_err().renew_at, UnixTime(3));
+        slot.store(made(5));
+        assert_eq!(slot.load().map(|made| made.renew_at), Some(UnixTime(5)));
+    }
+}

@@ -1,16 +1,18 @@
 //! The members of one object without a hash table: most objects have a dozen, and a walk over those is cheaper than to hash
 //! the names of all of them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{DEPTH, NotStrict, Strict};
 
 /// Members in the order in which they stand, no name twice.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Members(Vec<(String, Value)>);
+pub struct Members(Vec<Member>);
+
+type Member = (Cow<'static, str>, Value);
 
 /// As [`super::object`].
 ///
@@ -41,21 +43,20 @@ impl Members {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     pub fn to_map(&self) -> Map<String, Value> {
-        self.0.iter().cloned().collect()
+        self.0.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())).collect()
     }
 
     fn are_unique(&self) -> bool {
         if self.0.len() <= PAIRS_BELOW {
-            let is_new =
-                |(index, (name, _)): (usize, &(String, _))| self.0[..index].iter().all(|(other, _)| other != name);
+            let is_new = |(index, (name, _)): (usize, &Member)| self.0[..index].iter().all(|(other, _)| other != name);
             return self.0.iter().enumerate().all(is_new);
         }
         // Whoever writes thousands of them must not have us compare each with each.
-        let mut names: Vec<_> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<_> = self.0.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names.windows(2).all(|pair| pair[0] != pair[1])
     }
@@ -63,7 +64,7 @@ impl Members {
 
 impl From<Map<String, Value>> for Members {
     fn from(map: Map<String, Value>) -> Members {
-        Members(map.into_iter().collect())
+        Members(map.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -79,10 +80,58 @@ impl<'de> Visitor<'de> for Flat {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
         let mut all = Members(Vec::with_capacity(USUAL));
-        while let Some(name) = members.next_key::<String>()? {
+        while let Some(name) = members.next_key_seed(Name)? {
             all.0.push((name, members.next_value_seed(Strict { depth: DEPTH - 1 })?));
         }
         if all.are_unique() { Ok(all) } else { Err(A::Error::custom("a member stands twice")) }
+    }
+}
+
+/// Reads a name. Those of most tokens take no memory of their own.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'static, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Cow<'static, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(match name {
+            // RFC 7515 (4.1), RFC 7519 (4.1), RFC 7662 (2.2), RFC 9068 (2.2), OpenID Connect Core (2).
+            "alg" => "alg".into(),
+            "kid" => "kid".into(),
+            "typ" => "typ".into(),
+            "iss" => "iss".into(),
+            "sub" => "sub".into(),
+            "aud" => "aud".into(),
+            "exp" => "exp".into(),
+            "nbf" => "nbf".into(),
+            "iat" => "iat".into(),
+            "jti" => "jti".into(),
+            "azp" => "azp".into(),
+            "scope" => "scope".into(),
+            "scp" => "scp".into(),
+            "client_id" => "client_id".into(),
+            "auth_time" => "auth_time".into(),
+            "acr" => "acr".into(),
+            "amr" => "amr".into(),
+            "sid" => "sid".into(),
+            "roles" => "roles".into(),
+            "groups" => "groups".into(),
+            "email" => "email".into(),
+            "active" => "active".into(),
+            other => other.to_owned().into(),
+        })
     }
 }
 

@@ -8,8 +8,8 @@
 pub mod admin;
 mod balance;
 mod connection;
-pub mod health;
 mod gather;
+pub mod health;
 mod http;
 mod limits;
 mod listener;
