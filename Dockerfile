@@ -11,7 +11,7 @@ WORKDIR /src
 ARG FEATURES=""
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
-COPY .ci/build .ci/build
+COPY .ci/build .ci/profile.gz .ci/
 # Cargo wants to see every target that the manifest names.
 COPY benches benches
 # Naming the target, although it is the machine's own, keeps the flags away from procedural macros, which stay dynamic.
