@@ -1,4 +1,5 @@
-//! The time limits of a connection: idle, a head that began, and an answer that nobody takes.
+//! The time limits of a connection: idle, a head that began, and an answer that nobody takes. Whoever polls it for them also
+//! tells its stream when to write ([`Gather`]).
 //!
 //! hyper's own `header_read_timeout` counts from the end of the previous answer, so it cannot tell an idle connection
 //! from a slow head, and it allocates a timer for each request. Here one timer per connection is looked at again when
