@@ -1,12 +1,13 @@
 //! The protected header of a JWS (RFC 7515 section 4), as far as it may decide anything.
 
-use std::str::FromStr;
+use std::{cell::RefCell, str::FromStr, sync::Arc};
 
+use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use super::refusal::JwtError;
-use crate::json::Members;
+use crate::json::{self, Members};
 
 /// The parts of the header that are looked at.
 ///
@@ -20,6 +21,31 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of the first part of a token. Those that an issuer signs with one key begin alike, so the last one is remembered.
+    ///
+    /// # Errors
+    /// [`JwtError::NotAJwt`] if it is no base64url or nothing like an object, and as [`Header::read`].
+    pub fn decode(part: &str) -> Result<Arc<Header>, JwtError> {
+        let known = LAST.with_borrow(|last| {
+            let (known, header) = last.as_ref()?;
+            (**known == *part).then(|| header.clone())
+        });
+        if let Some(header) = known {
+            return Ok(header);
+        }
+        let decoded = BASE64URL.decode_to_vec(part).map_err(|_| JwtError::NotAJwt)?;
+        if !decoded.starts_with(b"{") {
+            return Err(JwtError::NotAJwt);
+        }
+        let members =
+            json::members(&decoded).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
+        let header = Arc::new(Header::read(members)?);
+        if part.len() <= REMEMBERED {
+            LAST.set(Some((part.into(), header.clone())));
+        }
+        Ok(header)
+    }
+
     /// # Errors
     /// If a member has a wrong type, `alg` is missing or unknown (also `none`), or the header asks for something that
     /// changes the meaning of the token: `crit`, `b64`, `enc`, `zip`.
@@ -55,3 +81,10 @@ fn normal_type(name: &str) -> String {
         _ => lower,
     }
 }
+
+thread_local! {
+    static LAST: RefCell<Option<(Box<str>, Arc<Header>)>> = const { RefCell::new(None) };
+}
+
+/// Characters of a part that is remembered, at most.
+const REMEMBERED: usize = 512;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
@@ -20,11 +20,13 @@ use crate::{
 
 /// A token that was taken apart and not yet believed.
 pub struct Peek<'a> {
-    header: Header,
+    header: Arc<Header>,
     claims: Members,
     /// Header and payload as they were signed.
     message: &'a str,
-    signature: Vec<u8>,
+    /// Payload and signature, decoded.
+    decoded: Vec<u8>,
+    signature_at: usize,
 }
 
 /// A token whose signature, issuer and times are right. Audience, scope and the rest are for the route to decide.
@@ -53,20 +55,19 @@ pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
     if payload.contains('.') {
         return Err(JwtError::NotAJwt);
     }
-    let header = BASE64URL.decode(header).map_err(|_| JwtError::NotAJwt)?;
-    if !header.starts_with(b"{") {
-        return Err(JwtError::NotAJwt);
-    }
-    let header = json::members(&header).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
-    let header = Header::read(header)?;
-    // The engine refuses padding and trailing bits that are not zero, so that a token has one spelling only.
-    let payload = BASE64URL.decode(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
-    let claims = json::members(&payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
-    let signature = BASE64URL.decode(signature).map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
+    let header = Header::decode(header)?;
+    // The decoder refuses padding and trailing bits that are not zero, so that a token has one spelling only.
+    let mut decoded = Vec::with_capacity(token.len() / 4 * 3);
+    BASE64URL.decode_append(payload, &mut decoded).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
+    let claims = json::members(&decoded).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
+    let signature_at = decoded.len();
+    BASE64URL
+        .decode_append(signature, &mut decoded)
+        .map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
     if !claims.get("iss").is_some_and(Value::is_string) {
         return Err(JwtError::InvalidClaim("iss"));
     }
-    Ok(Peek { header, claims, message, signature })
+    Ok(Peek { header, claims, message, decoded, signature_at })
 }
 
 impl Peek<'_> {
@@ -163,7 +164,7 @@ impl Peek<'_> {
                 break;
             }
             tried += 1;
-            if key.verifies(self.header.algorithm, self.message.as_bytes(), &self.signature) {
+            if key.verifies(self.header.algorithm, self.message.as_bytes(), &self.decoded[self.signature_at..]) {
                 return Ok(Arc::clone(key));
             }
         }

@@ -188,6 +188,10 @@ impl Pace {
 
     /// Ready when a deadline has passed. The timer is moved only to come sooner; when it fires early it is set anew.
     fn poll_expired(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        // Polled again in a moment: what counts is what has been written then.
+        if self.gather.holds() {
+            return Poll::Pending;
+        }
         let Some(deadline) = self.deadline() else {
             return Poll::Pending;
         };
