@@ -43,6 +43,16 @@ class Draw(unittest.TestCase):
         self.assertIn("ours / theirs (1.20)", tables.ahead({"ratios": [row]}))
         self.assertNotIn("theirs", tables.ahead({"ratios": [row | {"median": 0.9}]}))
 
+    def test_what_another_machine_misses_is_said_beside_what_holds_here(self):
+        row = {"name": "ours / theirs", "median": 0.5, "best": 0.4, "must": 0.5}
+        machine = {"cpu": "Abacus(R)", "cores": 2, "virtual": False, "kernel": "1"}
+        more = {"versions": {}, "rounds": 5, "seconds": 1.0, "summary": {}}
+        here, there = ({"ratios": [row | {"median": median}], "machine": machine} | more for median in (0.5, 0.6))
+        made = tables.beside_elsewhere(here, there)
+        self.assertIn("| ours / theirs | 0.50 | 0.50 (0.40) | 0.60 (0.40) **missed** |", made)
+        self.assertIn("cores of an Abacus, Linux 1", made)
+        self.assertEqual("Not measured.", tables.beside_elsewhere(here, None))
+
     def test_a_bound_that_the_best_round_misses_is_missed(self):
         row = {"median": 1.0, "best": 1.2, "must": 1.1, "aim": 1.0}
         self.assertEqual("**missed**", tables.demand(row)[-1])

@@ -7,12 +7,13 @@ from figures import CPU
 from svg import short
 
 
-def all_of(side, scaling):
-    """{name: Markdown}, for `<!-- table: NAME -->`."""
+def all_of(side, scaling, elsewhere=None):
+    """{name: Markdown}, for `<!-- table: NAME -->`. `elsewhere`: what `side` is, on another machine."""
     found = {
         "machine": machine(side, scaling),
         "cpu": cpu(side),
         "ratios": ratios(side),
+        "elsewhere": beside_elsewhere(side, elsewhere),
         "figures": demanded_figures(side),
         "ahead": ahead(side),
         "memory": memory(side),
@@ -43,7 +44,7 @@ def machine(side, scaling):
     at = side["machine"]
     versions = {**(scaling or {"versions": {}})["versions"], **side["versions"]}
     text = (
-        f"{at['cores']} {'virtual ' if at['virtual'] else ''}cores of an {at['cpu'].replace('(R)', '')}, Linux "
+        f"{at['cores']} {'virtual ' if at['virtual'] else ''}cores of an {processor(side)}, Linux "
         f"{at['kernel'].split('-')[0]}; "
         + ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
         + f". {side['rounds']} rounds of {short(side['seconds'])} s for each contestant"
@@ -111,6 +112,28 @@ def ratios(side):
             [[row["name"], short(row["median"]), short(row["best"])] for row in side["ratios"] if not row.get("must")],
         )
     )
+
+
+def beside_elsewhere(side, elsewhere):
+    """What must hold, here and on another machine."""
+    if elsewhere is None:
+        return "Not measured."
+    there = {row["name"]: row for row in elsewhere["ratios"]}
+    rows = [
+        [row["name"], short(row["must"]), *(f"{both(one)}{missed(one)}" for one in (row, there[row["name"]]))]
+        for row in side["ratios"]
+        if row.get("must") and row["name"] in there
+    ]
+    heads = ["CPU time over CPU time, median (best)", "must", *(processor(one) for one in (side, elsewhere))]
+    return f"{table(heads, rows)}\n\n{machine(elsewhere, None)}"
+
+
+def missed(row):
+    return " **missed**" if "missed" in demand(row)[-1] else ""
+
+
+def processor(side):
+    return side["machine"]["cpu"].replace("(R)", "")
 
 
 def ahead(side):
