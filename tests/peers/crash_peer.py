@@ -1,5 +1,6 @@
 """sidegate killed in the midst of renewals at an authority outside, and what its sessions are worth after that."""
 
+import math
 import os
 import random
 import threading
@@ -229,8 +230,10 @@ class Crash(Peer):
             if random.random() < 0.75:
                 self.all_get_on(crowd)
             time.sleep(random.uniform(0, 0.3))
-            kills.append(time.monotonic())
+            kill = Kill()
+            kills.append(kill)
             self.house.kill()
+            kill.over = time.monotonic()
             self.house.start()
         self.all_get_on(crowd)
         answers, unanswered, unavailable, lost = (
@@ -262,6 +265,13 @@ class Crash(Peer):
         for word in (b"SIDEGATE_CRASH_POINT", b"SIDEGATE_CRASH_FILE"):
             self.assertIn(word, Path(CRASHING).read_bytes())
             self.assertNotIn(word, Path(BINARY).read_bytes())
+
+
+class Kill:
+    """What was asked before it was over was asked by the process that was killed: the next one begins after that."""
+
+    def __init__(self):
+        self.begun, self.over = time.monotonic(), math.inf
 
 
 class Client(threading.Thread):
@@ -299,7 +309,8 @@ class Client(threading.Thread):
             self.lost, self.session = self.lost + 1, None
         else:
             given = self.test.authority.books[self.session.name]
-            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}; {vars(given)}, {self.kills[-3:]}"
+            kills = [vars(kill) for kill in self.kills[-3:]]
+            self.failure = f"{answer.status} for {self.session.name}: {answer.text()}; {vars(given)}, {kills}"
 
     def is_lost(self):
         """Whether its last token was given around a kill, and never used. Or else the authority came to a question only
@@ -308,10 +319,10 @@ class Client(threading.Thread):
         if given.forgives or not given.revoked:
             return False
         asked, handled = given.revoked_for
-        if any(asked <= kill <= handled for kill in self.kills):
+        if any(asked <= kill.over and kill.begun <= handled for kill in self.kills):
             return True
         unused = f"at:{given.name}:{given.newest}" not in self.test.upstream.seen
-        return unused and any(-1 < kill - given.rotated_at < 2 for kill in self.kills)
+        return unused and any(-1 < kill.begun - given.rotated_at < 2 for kill in self.kills)
 
 
 if __name__ == "__main__":
