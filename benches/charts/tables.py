@@ -6,6 +6,8 @@ import figures
 from figures import CPU
 from svg import short
 
+MISSED = "**missed**"
+
 
 def all_of(side, scaling, elsewhere=None):
     """{name: Markdown}, for `<!-- table: NAME -->`. `elsewhere`: what `side` is, on another machine."""
@@ -129,7 +131,7 @@ def beside_elsewhere(side, elsewhere):
 
 
 def missed(row):
-    return " **missed**" if "missed" in demand(row)[-1] else ""
+    return f" {MISSED}" if demand(row)[-1] == MISSED else ""
 
 
 def processor(side):
@@ -164,7 +166,7 @@ def demand(row):
     return [
         short(row["must"]),
         short(row["aim"]) if row.get("aim") else "",
-        "aim reached" if within[1] else "holds" if within[0] else "**missed**",
+        "aim reached" if within[1] else "holds" if within[0] else MISSED,
     ]
 
 
