@@ -2,7 +2,7 @@
 
 mod members;
 
-pub use members::{Members, members};
+pub use members::{Member, Members, members};
 
 use std::fmt;
 

@@ -53,6 +53,10 @@ impl<V: Clone + Send + Sync + 'static> Bounded<V> {
     }
 
     pub fn find(&self, digest: TokenDigest) -> Option<V> {
+        // Where nothing was ever refused, a new token need not be looked for among what was.
+        if self.evictions.kept.load(Relaxed) == 0 {
+            return None;
+        }
         self.entries.get(&digest)
     }
 

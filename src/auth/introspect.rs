@@ -14,7 +14,7 @@ use crate::{
     config,
     fetch::{Bounds, ClientAuth, FetchError, Fetcher},
     jose::{Claims, JwtError},
-    json,
+    json::{self, Member},
 };
 
 /// Asks at the introspection endpoint.
@@ -49,8 +49,8 @@ impl Introspector {
 fn read(answer: &[u8], issuer: &str) -> Outcome {
     let members = json::members(answer).map_err(|_| AskError::Broken("not a strict JSON object"))?;
     match members.get("active") {
-        Some(Value::Bool(true)) => {}
-        Some(Value::Bool(false)) => return Ok(Answer::Inactive),
+        Some(Member::Other(Value::Bool(true))) => {}
+        Some(Member::Other(Value::Bool(false))) => return Ok(Answer::Inactive),
         _ => return Err(AskError::Broken("`active` is not a boolean")),
     }
     for name in ["scope", "token_type", "token_use"] {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     jose::{Claims, JwtError, Peek, Verified, peek},
-    json::Members,
+    json::{Member, Members},
     jwks::{KeysUnavailable, Refetch},
     model::{Context, UnixTime},
     rate::Key,
@@ -233,7 +233,7 @@ impl Auth {
         valid_until: UnixTime,
         fresh_until: UnixTime,
     ) -> Verdict {
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let text = |name: &str| claims.get(name).and_then(Member::as_str);
         let client = text("client_id").or_else(|| text("azp"));
         let subject = text("sub");
         Verdict {
@@ -284,8 +284,8 @@ impl Issuer {
 /// `scope` as RFC 6749 writes it, or the list `scp` of some issuers.
 fn scope(claims: &Members) -> Cow<'_, str> {
     match (claims.get("scope"), claims.get("scp")) {
-        (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => scope.into(),
-        (Some(Value::Array(scopes)), _) | (None, Some(Value::Array(scopes))) => {
+        (Some(Member::Text(scope)), _) | (None, Some(Member::Text(scope))) => scope.into(),
+        (Some(Member::Other(Value::Array(scopes))), _) | (None, Some(Member::Other(Value::Array(scopes)))) => {
             scopes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ").into()
         }
         _ => "".into(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     jose::keys::Liveness,
-    json::Members,
+    json::{Member, Members},
     model::UnixTime,
     session::{SessionId, Watched},
 };
@@ -240,10 +240,12 @@ impl ClaimPlan {
 
 impl Claim {
     /// `None` for null and for objects: neither a policy nor a header can mean those.
-    fn of(value: &Value) -> Option<Claim> {
-        match value {
-            Value::Array(items) => Some(Claim::Many(items.iter().filter_map(scalar).collect())),
-            other => scalar(other).map(Claim::One),
+    fn of(claim: Member<'_>) -> Option<Claim> {
+        match claim {
+            Member::Text(text) => Some(Claim::One(text.into())),
+            Member::Number(number) => Some(Claim::One(number.to_string().into())),
+            Member::Other(Value::Array(items)) => Some(Claim::Many(items.iter().filter_map(scalar).collect())),
+            Member::Other(other) => scalar(other).map(Claim::One),
         }
     }
 

@@ -1,12 +1,12 @@
 //! The header and the claims of a foreign JWT, checked one by one: what [`Peek::verify`] stops at, and what else is wrong.
 
 use humantime::format_duration as time;
-use serde_json::Value;
 
 use super::{Detail, Mark};
 use crate::{
     config::Issuer,
     jose::{Peek, claims::Claims, keys::KeySet},
+    json::Member,
     model::UnixTime,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn signature(peek: &Peek<'_>, keys: &KeySet) -> Detail {
 /// The times, and what the registered claims must be like. Audience and the rest are for the policy.
 pub(super) fn claims(peek: &Peek<'_>, issuer: &Issuer, now: UnixTime) -> Vec<Detail> {
     let leeway = issuer.leeway.as_secs();
-    let at = |claim| peek.claims().get(claim).and_then(Value::as_u64).map(UnixTime);
+    let at = |claim| peek.claims().get(claim).and_then(Member::as_u64).map(UnixTime);
     let tolerated = format!("{} are tolerated", time(issuer.leeway));
     let mut told = vec![match at("exp") {
         Some(end) if now < end => {

@@ -5,6 +5,7 @@ use crate::{
     auth::own::Own,
     config::Renewal,
     jose::{Peek, peek},
+    json::Member,
     model::UnixTime,
     refresh::slides_from,
     session::{
@@ -26,7 +27,7 @@ pub(super) async fn tell(own: &Own, token: &str, now: UnixTime) -> Option<(Strin
         return Some((String::new(), vec![Detail::plain(says)]));
     } else {
         let peek = peek(token).ok().filter(|peek| peek.issuer() == own.issuer())?;
-        let text = |name: &str| peek.claims().get(name).and_then(serde_json::Value::as_str);
+        let text = |name: &str| peek.claims().get(name).and_then(Member::as_str);
         let session = text("sid").and_then(|id| id.parse().ok());
         let digest = text("jti").map(|jti| digest16(jti.as_bytes()));
         ("JWT", session, digest, signature(own, peek, now))

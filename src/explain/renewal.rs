@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::{header, request::Parts};
 use humantime::format_duration as time;
-use serde_json::Value;
 
 use super::{Detail, Mark, steps::Teller};
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     config::{Credential, Route},
     gate::Gate,
     jose::peek,
+    json::Member,
     model::UnixTime,
     refresh::{Renewals, Timing, renews_from, timing},
     session::{Held, Session, SessionId},
@@ -61,7 +61,7 @@ fn waits(credential: &Credential, wait: Option<Duration>) -> Vec<Detail> {
 
 fn internal(teller: &Teller<'_>, now: UnixTime) -> Option<String> {
     let shown = teller.rehearsal.head.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let end = peek(shown.strip_prefix("Bearer ")?).ok()?.claims().get("exp").and_then(Value::as_u64).map(UnixTime)?;
+    let end = peek(shown.strip_prefix("Bearer ")?).ok()?.claims().get("exp").and_then(Member::as_u64).map(UnixTime)?;
     let life = now.until(end);
     Some(format!(
         "fresh: the internal JWT is made for this request and ends in {}; sidegate makes the next one once {} are over",

@@ -69,10 +69,13 @@ mod tests {
     use jsonwebtoken::Algorithm;
 
     use super::*;
-    use crate::jose::{
-        keys::KeySet,
-        testing::NOW,
-        verify::{peek, rules},
+    use crate::{
+        jose::{
+            keys::KeySet,
+            testing::NOW,
+            verify::{peek, rules},
+        },
+        json::Member,
     };
 
     fn key(algorithm: Algorithm, der: &[u8], key_id: Option<&str>) -> AssertionKey {
@@ -123,7 +126,7 @@ mod tests {
             let assertion = asserter.assert("sidegate", "https://idp.example.com", NOW).unwrap();
             let peek = peek(assertion.expose()).unwrap();
             assert_eq!(peek.kid(), Some("of-2026"));
-            assert!(seen.insert(peek.claims().get("jti").and_then(Value::as_str).unwrap().to_owned()));
+            assert!(seen.insert(peek.claims().get("jti").and_then(Member::as_str).unwrap().to_owned()));
         }
     }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::refusal::JwtError;
-use crate::{json::Members, model::UnixTime};
+use crate::{
+    json::{Member, Members},
+    model::UnixTime,
+};
 
 /// A set of claims in which every registered claim that is present has the right type.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +33,8 @@ impl Claims {
             }
         }
         match members.get("aud") {
-            None | Some(Value::String(_)) => {}
-            Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
+            None | Some(Member::Text(_)) => {}
+            Some(Member::Other(Value::Array(list))) if list.iter().all(Value::is_string) => {}
             Some(_) => return Err(JwtError::InvalidClaim("aud")),
         }
         Ok(Claims {
@@ -72,8 +75,8 @@ impl Claims {
     /// The values of `aud`, whether it is written as a string or as a list.
     pub fn audiences(&self) -> impl Iterator<Item = &str> {
         let aud = self.members.get("aud");
-        let list = aud.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        aud.and_then(Value::as_str).into_iter().chain(list.iter().filter_map(Value::as_str))
+        let list = aud.and_then(Member::as_array).unwrap_or_default();
+        aud.and_then(Member::as_str).into_iter().chain(list.iter().filter_map(Value::as_str))
     }
 
     pub fn expires(&self) -> Option<UnixTime> {
@@ -90,11 +93,11 @@ impl Claims {
 
     /// The claim `name` if it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.members.get(name).and_then(Value::as_str)
+        self.members.get(name).and_then(Member::as_str)
     }
 
     /// Any claim, as it stands in the token.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<Member<'_>> {
         self.members.get(name)
     }
 

@@ -4,10 +4,9 @@ use std::{cell::RefCell, str::FromStr, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
 
 use super::refusal::JwtError;
-use crate::json::{self, Members};
+use crate::json::{self, Member, Members};
 
 /// The parts of the header that are looked at.
 ///
@@ -38,8 +37,8 @@ impl Header {
             return Err(JwtError::NotAJwt);
         }
         let members =
-            json::members(&decoded).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
-        let header = Arc::new(Header::read(members)?);
+            json::members(decoded).map_err(|_| JwtError::Malformed("the header is not a strict JSON object"))?;
+        let header = Arc::new(Header::read(&members)?);
         if part.len() <= REMEMBERED {
             LAST.set(Some((part.into(), header.clone())));
         }
@@ -49,24 +48,24 @@ impl Header {
     /// # Errors
     /// If a member has a wrong type, `alg` is missing or unknown (also `none`), or the header asks for something that
     /// changes the meaning of the token: `crit`, `b64`, `enc`, `zip`.
-    pub fn read(mut members: Members) -> Result<Header, JwtError> {
+    pub fn read(members: &Members) -> Result<Header, JwtError> {
         for name in ["crit", "b64", "enc", "zip"] {
             if members.contains(name) {
                 return Err(JwtError::UnsupportedHeader(name));
             }
         }
         let algorithm = match members.get("alg") {
-            Some(Value::String(name)) => Algorithm::from_str(name).map_err(|_| JwtError::AlgorithmNotAllowed)?,
+            Some(Member::Text(name)) => Algorithm::from_str(name).map_err(|_| JwtError::AlgorithmNotAllowed)?,
             _ => return Err(JwtError::Malformed("`alg` is not a string")),
         };
-        let kid = match members.take("kid") {
+        let kid = match members.get("kid") {
             None => None,
-            Some(Value::String(kid)) => Some(kid),
+            Some(Member::Text(kid)) => Some(kid.to_owned()),
             Some(_) => return Err(JwtError::Malformed("`kid` is not a string")),
         };
-        let token_type = match members.take("typ") {
+        let token_type = match members.get("typ") {
             None => None,
-            Some(Value::String(name)) => Some(normal_type(&name)),
+            Some(Member::Text(name)) => Some(normal_type(name)),
             Some(_) => return Err(JwtError::Malformed("`typ` is not a string")),
         };
         Ok(Header { algorithm, kid, token_type })

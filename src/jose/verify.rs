@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
 
 use super::{
     claims::Claims,
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Issuer, KeySource},
-    json::{self, Members},
+    json::{self, Member, Members},
     model::UnixTime,
 };
 
@@ -24,9 +23,7 @@ pub struct Peek<'a> {
     claims: Members,
     /// Header and payload as they were signed.
     message: &'a str,
-    /// Payload and signature, decoded.
-    decoded: Vec<u8>,
-    signature_at: usize,
+    signature: Vec<u8>,
 }
 
 /// A token whose signature, issuer and times are right. Audience, scope and the rest are for the route to decide.
@@ -57,23 +54,21 @@ pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
     }
     let header = Header::decode(header)?;
     // The decoder refuses padding and trailing bits that are not zero, so that a token has one spelling only.
-    let mut decoded = Vec::with_capacity(token.len() / 4 * 3);
-    BASE64URL.decode_append(payload, &mut decoded).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
-    let claims = json::members(&decoded).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
-    let signature_at = decoded.len();
-    BASE64URL
-        .decode_append(signature, &mut decoded)
-        .map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
-    if !claims.get("iss").is_some_and(Value::is_string) {
+    let payload =
+        BASE64URL.decode_to_vec(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
+    let claims = json::members(payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
+    let signature =
+        BASE64URL.decode_to_vec(signature).map_err(|_| JwtError::Malformed("the signature is not base64url"))?;
+    if !claims.get("iss").is_some_and(Member::is_string) {
         return Err(JwtError::InvalidClaim("iss"));
     }
-    Ok(Peek { header, claims, message, decoded, signature_at })
+    Ok(Peek { header, claims, message, signature })
 }
 
 impl Peek<'_> {
     /// The `iss` that the token claims; only good for choosing whose keys to try.
     pub fn issuer(&self) -> &str {
-        self.claims.get("iss").and_then(Value::as_str).unwrap_or_default()
+        self.claims.get("iss").and_then(Member::as_str).unwrap_or_default()
     }
 
     pub fn kid(&self) -> Option<&str> {
@@ -139,7 +134,7 @@ impl Peek<'_> {
         late: Duration,
     ) -> Result<Verified, JwtError> {
         // Not believed yet: what it says of its end is signed like the rest.
-        let end = self.claims.get("exp").and_then(Value::as_u64).map(UnixTime);
+        let end = self.claims.get("exp").and_then(Member::as_u64).map(UnixTime);
         let last = end.filter(|end| now >= *end && now < end.plus(late.as_secs())).map(|end| end.minus(1));
         self.verify(issuer, keys, last.unwrap_or(now))
     }
@@ -164,7 +159,7 @@ impl Peek<'_> {
                 break;
             }
             tried += 1;
-            if key.verifies(self.header.algorithm, self.message.as_bytes(), &self.decoded[self.signature_at..]) {
+            if key.verifies(self.header.algorithm, self.message.as_bytes(), &self.signature) {
                 return Ok(Arc::clone(key));
             }
         }

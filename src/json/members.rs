@@ -1,75 +1,200 @@
-//! The members of one object without a hash table: most objects have a dozen, and a walk over those is cheaper than to hash
-//! the names of all of them.
+//! The members of one object without a hash table: most objects have a dozen, nearly all of them with names that everybody
+//! uses. Text is not copied out of the object: a token is taken apart for each request that brings a new one.
 
-use std::{borrow::Cow, fmt};
+use std::{fmt, ops::Range};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 use super::{DEPTH, NotStrict, Strict};
 
 /// Members in the order in which they stand, no name twice.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Members(Vec<Member>);
+#[derive(Clone, Default)]
+pub struct Members {
+    /// The object as it is written, where it is.
+    text: String,
+    list: Vec<(Name, Held)>,
+    /// By the place of a name in [`USUAL`]: its place in `list`, plus one; zero if it is not there.
+    places: [u16; USUAL.len()],
+}
 
-type Member = (Cow<'static, str>, Value);
+#[derive(Clone)]
+enum Name {
+    /// By its place in [`USUAL`].
+    Usual(usize),
+    Own(Box<str>),
+}
+
+/// A value of a [`Members`].
+#[derive(Clone)]
+enum Held {
+    /// Where it lies in the text.
+    Written(Range<u32>),
+    Number(Number),
+    Other(Box<Value>),
+}
+
+/// A value, to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Member<'a> {
+    Text(&'a str),
+    Number(&'a Number),
+    /// Neither text nor a number.
+    Other(&'a Value),
+}
 
 /// As [`super::object`].
 ///
 /// # Errors
 /// As [`super::object`].
-pub fn members(bytes: &[u8]) -> Result<Members, NotStrict> {
+pub fn members(bytes: impl Into<Vec<u8>>) -> Result<Members, NotStrict> {
     // All at once: the parser would look at each string by itself.
-    let text = std::str::from_utf8(bytes).map_err(|_| NotStrict)?;
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let members = reader.deserialize_map(Flat).map_err(|_| NotStrict)?;
+    let text = String::from_utf8(bytes.into()).map_err(|_| NotStrict)?;
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    let read = reader.deserialize_map(Flat { start: text.as_ptr().addr() }).map_err(|_| NotStrict)?;
     reader.end().map_err(|_| NotStrict)?;
-    Ok(members)
+    Ok(Members { text, ..read })
 }
 
 impl Members {
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    pub fn get(&self, name: &str) -> Option<Member<'_>> {
+        let held = match usual(name) {
+            Some(usual) => &self.list.get(usize::from(self.places[usual]).checked_sub(1)?)?.1,
+            None => &self.list.iter().find(|(own, _)| own.as_str() == name)?.1,
+        };
+        Some(self.look_at(held))
     }
 
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The member `name`, which is not there any more; the order of the others may change.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
-        let index = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(index).1)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Member<'_>)> {
+        self.list.iter().map(|(name, held)| (name.as_str(), self.look_at(held)))
     }
 
     pub fn to_map(&self) -> Map<String, Value> {
-        self.0.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())).collect()
+        self.iter().map(|(name, member)| (name.to_owned(), member.to_value())).collect()
     }
 
+    fn look_at<'a>(&'a self, held: &'a Held) -> Member<'a> {
+        match held {
+            // It is always there.
+            Held::Written(place) => {
+                Member::Text(self.text.get(place.start as usize..place.end as usize).unwrap_or_default())
+            }
+            Held::Number(number) => Member::Number(number),
+            Held::Other(value) => match &**value {
+                Value::String(text) => Member::Text(text),
+                other => Member::Other(other),
+            },
+        }
+    }
+
+    /// # Errors
+    /// If there is one of this usual name, or too much before it.
+    fn push(&mut self, name: Name, held: Held) -> Result<(), NotStrict> {
+        if let Name::Usual(usual) = name {
+            let place = u16::try_from(self.list.len() + 1).map_err(|_| NotStrict)?;
+            if std::mem::replace(&mut self.places[usual], place) != 0 {
+                return Err(NotStrict);
+            }
+        }
+        self.list.push((name, held));
+        Ok(())
+    }
+
+    /// Whether no name that is not a usual one stands twice.
     fn are_unique(&self) -> bool {
-        if self.0.len() <= PAIRS_BELOW {
-            let is_new = |(index, (name, _)): (usize, &Member)| self.0[..index].iter().all(|(other, _)| other != name);
-            return self.0.iter().enumerate().all(is_new);
+        let own = || self.list.iter().filter_map(|(name, _)| if let Name::Own(name) = name { Some(name) } else { None });
+        if own().count() <= PAIRS_BELOW {
+            return own().enumerate().all(|(index, name)| own().take(index).all(|other| other != name));
         }
         // Whoever writes thousands of them must not have us compare each with each.
-        let mut names: Vec<_> = self.0.iter().map(|(name, _)| &**name).collect();
+        let mut names: Vec<_> = own().collect();
         names.sort_unstable();
         names.windows(2).all(|pair| pair[0] != pair[1])
     }
 }
 
+impl PartialEq for Members {
+    fn eq(&self, other: &Members) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
 impl From<Map<String, Value>> for Members {
     fn from(map: Map<String, Value>) -> Members {
-        Members(map.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        let mut members = Members::default();
+        for (name, value) in map {
+            // A map has no name twice, and is not that long.
+            let _ = members.push(Name::from(name.as_str()), Held::from(value));
+        }
+        members
+    }
+}
+
+impl From<Value> for Held {
+    fn from(value: Value) -> Held {
+        match value {
+            Value::Number(number) => Held::Number(number),
+            other => Held::Other(Box::new(other)),
+        }
+    }
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Name::Usual(usual) => USUAL[*usual],
+            Name::Own(name) => name,
+        }
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Name {
+        usual(name).map_or_else(|| Name::Own(name.into()), Name::Usual)
+    }
+}
+
+impl<'a> Member<'a> {
+    pub fn as_str(self) -> Option<&'a str> {
+        if let Member::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub fn as_u64(self) -> Option<u64> {
+        if let Member::Number(number) = self { number.as_u64() } else { None }
+    }
+
+    pub fn as_array(self) -> Option<&'a [Value]> {
+        if let Member::Other(Value::Array(items)) = self { Some(items) } else { None }
+    }
+
+    pub fn is_string(self) -> bool {
+        self.as_str().is_some()
+    }
+
+    pub fn to_value(self) -> Value {
+        match self {
+            Member::Text(text) => text.into(),
+            Member::Number(number) => Value::Number(number.clone()),
+            Member::Other(value) => value.clone(),
+        }
     }
 }
 
 /// Reads an object, and nothing else.
-struct Flat;
+struct Flat {
+    /// The address of the text.
+    start: usize,
+}
 
 impl<'de> Visitor<'de> for Flat {
     type Value = Members;
@@ -79,64 +204,149 @@ impl<'de> Visitor<'de> for Flat {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
-        let mut all = Members(Vec::with_capacity(USUAL));
-        while let Some(name) = members.next_key_seed(Name)? {
-            all.0.push((name, members.next_value_seed(Strict { depth: DEPTH - 1 })?));
+        let mut all = Members { list: Vec::with_capacity(ROOM), ..Members::default() };
+        while let Some(name) = members.next_key_seed(NameOf)? {
+            let held = members.next_value_seed(InPlace { start: self.start })?;
+            all.push(name, held).map_err(A::Error::custom)?;
         }
         if all.are_unique() { Ok(all) } else { Err(A::Error::custom("a member stands twice")) }
     }
 }
 
-/// Reads a name. Those of most tokens take no memory of their own.
-struct Name;
+/// Reads a value; text without escapes stays where it is.
+struct InPlace {
+    /// The address of the text.
+    start: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'static, str>;
+impl InPlace {
+    const REST: Strict = Strict { depth: DEPTH - 1 };
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
+impl<'de> DeserializeSeed<'de> for InPlace {
+    type Value = Held;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Held, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for InPlace {
+    type Value = Held;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Held, E> {
+        Self::REST.visit_unit().map(Held::from)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Held, E> {
+        Self::REST.visit_bool(value).map(Held::from)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Held, E> {
+        Ok(Held::Number(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Held, E> {
+        Ok(Held::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Held, E> {
+        Self::REST.visit_f64(value).map(Held::from)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Held, E> {
+        let place = |start: usize| Some(u32::try_from(start).ok()?..u32::try_from(start + value.len()).ok()?);
+        let place = value.as_ptr().addr().checked_sub(self.start).and_then(place);
+        place.map(Held::Written).ok_or_else(|| E::custom("too long"))
+    }
+
+    // One with escapes.
+    fn visit_str<E: Error>(self, value: &str) -> Result<Held, E> {
+        Self::REST.visit_str(value).map(Held::from)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Held, A::Error> {
+        Self::REST.visit_seq(items).map(Held::from)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Held, A::Error> {
+        Self::REST.visit_map(members).map(Held::from)
+    }
+}
+
+/// Reads a name.
+struct NameOf;
+
+impl<'de> DeserializeSeed<'de> for NameOf {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Name, D::Error> {
         name.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Name {
-    type Value = Cow<'static, str>;
+impl Visitor<'_> for NameOf {
+    type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(match name {
-            // RFC 7515 (4.1), RFC 7519 (4.1), RFC 7662 (2.2), RFC 9068 (2.2), OpenID Connect Core (2).
-            "alg" => "alg".into(),
-            "kid" => "kid".into(),
-            "typ" => "typ".into(),
-            "iss" => "iss".into(),
-            "sub" => "sub".into(),
-            "aud" => "aud".into(),
-            "exp" => "exp".into(),
-            "nbf" => "nbf".into(),
-            "iat" => "iat".into(),
-            "jti" => "jti".into(),
-            "azp" => "azp".into(),
-            "scope" => "scope".into(),
-            "scp" => "scp".into(),
-            "client_id" => "client_id".into(),
-            "auth_time" => "auth_time".into(),
-            "acr" => "acr".into(),
-            "amr" => "amr".into(),
-            "sid" => "sid".into(),
-            "roles" => "roles".into(),
-            "groups" => "groups".into(),
-            "email" => "email".into(),
-            "active" => "active".into(),
-            other => other.to_owned().into(),
-        })
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        Ok(name.into())
     }
 }
 
+/// Writes each usual name once: for both ways between a name and its place.
+macro_rules! usual {
+    ($($place:literal $name:literal,)*) => {
+        /// RFC 7515 (4.1), RFC 7519 (4.1), RFC 7662 (2.2), RFC 9068 (2.2), OpenID Connect Core (2 and 5.1).
+        const USUAL: [&str; [$($place),*].len()] = [$($name),*];
+
+        /// The place of a usual name.
+        fn usual(name: &str) -> Option<usize> {
+            match name {
+                $($name => Some($place),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+usual! {
+    0 "alg",
+    1 "kid",
+    2 "typ",
+    3 "iss",
+    4 "sub",
+    5 "aud",
+    6 "exp",
+    7 "nbf",
+    8 "iat",
+    9 "jti",
+    10 "azp",
+    11 "cnf",
+    12 "scope",
+    13 "scp",
+    14 "client_id",
+    15 "auth_time",
+    16 "acr",
+    17 "amr",
+    18 "sid",
+    19 "roles",
+    20 "groups",
+    21 "email",
+    22 "name",
+    23 "preferred_username",
+    24 "active",
+}
+
 /// Members of a token, as a rule.
-const USUAL: usize = 16;
+const ROOM: usize = 16;
 const PAIRS_BELOW: usize = 32;
 
 #[cfg(test)]
@@ -173,12 +383,34 @@ mod tests {
         for count in [0, 1, 2, PAIRS_BELOW - 1, PAIRS_BELOW, PAIRS_BELOW + 1, 3000] {
             let list: Vec<_> = (0..count).map(|number| format!("\"{number}\":{number}")).collect();
             let good = format!("{{{}}}", list.join(","));
-            assert_eq!(members(good.as_bytes()).map(|members| members.0.len()), Ok(count));
+            assert_eq!(members(good.as_bytes()).map(|members| members.iter().count()), Ok(count));
             for again in [0, count / 2, count.saturating_sub(1)].into_iter().filter(|again| *again < count) {
                 let bad = format!("{{{},\"{again}\":0}}", list.join(","));
                 assert_eq!(members(bad.as_bytes()), Err(NotStrict), "{count} {again}");
             }
         }
+    }
+
+    #[test]
+    fn each_usual_name_has_a_place_of_its_own() {
+        for (place, name) in USUAL.iter().enumerate() {
+            assert_eq!(usual(name), Some(place), "{name}");
+        }
+        assert_eq!(usual("iss "), None);
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_name_as_it_stands() {
+        let text = r#"{"x":1,"iss":"a\u0062","aud":["c"],"exp":2,"y":"\u00e9-é","sub":"d"}"#;
+        let members = members(text).unwrap();
+        assert_eq!(members.get("iss"), Some(Member::Text("ab")));
+        assert_eq!(members.get("sub"), Some(Member::Text("d")));
+        assert_eq!(members.get("y"), Some(Member::Text("é-é")));
+        assert_eq!(members.get("exp").and_then(Member::as_u64), Some(2));
+        assert_eq!(members.get("x").and_then(Member::as_u64), Some(1));
+        assert_eq!(members.get("aud").and_then(Member::as_array).map(<[_]>::len), Some(1));
+        assert_eq!((members.get("z"), members.get("nbf")), (None, None));
+        assert_eq!(members.clone(), members);
     }
 
     #[test]
@@ -200,7 +432,12 @@ mod tests {
             Just("\"\\u0061\\n\"".to_owned()),
             Just("\"\\ud800\"".to_owned()),
         ];
-        let name = prop_oneof!["[a-d]{1,2}", Just("\\u0061".to_owned()), Just("\\ud83d\\ude00".to_owned())];
+        let name = prop_oneof![
+            "[a-d]{1,2}",
+            Just("\\u0061".to_owned()),
+            Just("\\ud83d\\ude00".to_owned()),
+            prop::sample::select(&["iss", "exp", "aud", "\\u0069ss"]).prop_map(str::to_owned),
+        ];
         leaf.prop_recursive(4, 48, 6, move |inner| {
             let member = (name.clone(), inner.clone()).prop_map(|(name, value)| format!("\"{name}\": {value}"));
             prop_oneof![

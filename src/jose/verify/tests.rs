@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -379,7 +379,7 @@ fn a_token_that_is_over_is_taken_late_only_where_that_is_asked_and_only_as_it_wa
         verified.map_or_else(JwtError::code, |_| "accepted")
     };
     let token = KEYS.ed.token(GOOD_HEADER, &claims(json!({})));
-    let end = peek(&token).unwrap().claims().get("exp").and_then(Value::as_u64).map(UnixTime).unwrap();
+    let end = peek(&token).unwrap().claims().get("exp").and_then(Member::as_u64).map(UnixTime).unwrap();
     assert_eq!(late(&token, end.minus(1), 0), "accepted");
     assert_eq!((late(&token, end.plus(59), 60), late(&token, end.plus(60), 60)), ("accepted", "expired"));
     assert_eq!(late(&token, end.plus(59), 0), "expired");
