@@ -28,10 +28,11 @@ pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 /// said 100 itself, or has let a second pass (see [`super::Upstream::send`]).
 pub struct RequestBody(Kind);
 
+/// A request is moved a dozen times on its way to hyper's connection, and most have no body: what one takes is elsewhere.
 enum Kind {
     Whole(Option<Bytes>),
-    Streamed(Streamed),
-    Kept(Again),
+    Streamed(Box<Streamed>),
+    Kept(Box<Again>),
 }
 
 /// What was kept of a streamed body.
@@ -69,13 +70,13 @@ impl RequestBody {
         }
         let exchange = Arc::new(Exchange::new());
         let left = limit.unwrap_or(u64::MAX);
-        RequestBody(Kind::Streamed(Streamed { incoming, exchange, left, trailers, keeping: None }))
+        RequestBody(Kind::Streamed(Box::new(Streamed { incoming, exchange, left, trailers, keeping: None })))
     }
 
     /// What was kept of a streamed one.
     pub(super) fn kept(kept: Kept) -> Self {
         let data = Some(kept.data).filter(|data| !data.is_empty());
-        RequestBody(Kind::Kept(Again { data, trailers: kept.trailers, announced: kept.announced }))
+        RequestBody(Kind::Kept(Box::new(Again { data, trailers: kept.trailers, announced: kept.announced })))
     }
 
     /// Has what the client sends be kept on its way, `most` bytes at the most; it is whole where the receiver has it.
@@ -215,4 +216,14 @@ fn filtered(mut trailers: HeaderMap, keep: &TrailerFilter) -> HeaderMap {
         trailers.remove(name);
     }
     trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_small_to_move() {
+        assert!(size_of::<RequestBody>() <= 40, "{}", size_of::<RequestBody>());
+    }
 }

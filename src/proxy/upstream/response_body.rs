@@ -94,7 +94,7 @@ impl Body for ResponseBody {
 /// What carries the body; given back or given up with it.
 pub(super) enum Carrier {
     H1(Box<h1::Connection>),
-    H2(h2::Stream),
+    H2(Box<h2::Stream>),
 }
 
 impl Carrier {

@@ -143,7 +143,7 @@ pub(super) async fn http2(
         match stream.exchange(request, &patience).await {
             Ok(response) => {
                 let again = keeps.again_on_401(spare, &response, exchange.as_ref(), &mut None);
-                let response = finish(shared, response, Carrier::H2(stream), exchange, None, timeouts)?;
+                let response = finish(shared, response, Carrier::H2(Box::new(stream)), exchange, None, timeouts)?;
                 return Ok(Answer { response, again });
             }
             Err(lost) => {
