@@ -54,8 +54,7 @@ pub fn peek(token: &str) -> Result<Peek<'_>, JwtError> {
     }
     let header = Header::decode(header)?;
     // The decoder refuses padding and trailing bits that are not zero, so that a token has one spelling only.
-    let payload =
-        BASE64URL.decode_to_vec(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
+    let payload = BASE64URL.decode_to_vec(payload).map_err(|_| JwtError::Malformed("the payload is not base64url"))?;
     let claims = json::members(payload).map_err(|_| JwtError::Malformed("the payload is not a strict JSON object"))?;
     let signature =
         BASE64URL.decode_to_vec(signature).map_err(|_| JwtError::Malformed("the signature is not base64url"))?;

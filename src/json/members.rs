@@ -106,7 +106,8 @@ impl Members {
 
     /// Whether no name that is not a usual one stands twice.
     fn are_unique(&self) -> bool {
-        let own = || self.list.iter().filter_map(|(name, _)| if let Name::Own(name) = name { Some(name) } else { None });
+        let own =
+            || self.list.iter().filter_map(|(name, _)| if let Name::Own(name) = name { Some(name) } else { None });
         if own().count() <= PAIRS_BELOW {
             return own().enumerate().all(|(index, name)| own().take(index).all(|other| other != name));
         }

@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Handler, Shutdown,
+    cork::Cork,
     limits::head_limits,
     pace::{Active, Graceful, Pace, Paced, drive},
 };
@@ -71,7 +72,7 @@ where
     G: Unpin + Send + 'static,
 {
     let pace = Pace::new(limits, version == Version::Http1);
-    let io = TokioIo::new(Paced::new(stream, pace.clone(), guard));
+    let stream = Paced::new(stream, pace.clone(), guard);
     let connection = Arc::new(connection);
     let answer = {
         let pace = pace.clone();
@@ -79,13 +80,17 @@ where
     };
     match version {
         Version::Http1 => {
+            let io = TokioIo::new(stream);
             let served = http1_builder(limits).serve_connection(io, service_fn(answer)).with_upgrades();
             drive(served, &pace, shutdown).await
         }
         Version::Http2 => {
             // Boxed: hyper spawns a task for each, and its several KiB would be copied nine times on the way.
             let service = service_fn(move |request| Box::pin(answer(request)));
-            drive(http2_builder(limits).serve_connection(io, service), &pace, shutdown).await
+            let cork = Cork::new(stream);
+            let corked = cork.share();
+            let served = http2_builder(limits).serve_connection(TokioIo::new(cork), service);
+            drive(corked.over(served), &pace, shutdown).await
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod admin;
 mod balance;
 mod connection;
+mod cork;
 mod gather;
 pub mod health;
 mod http;
