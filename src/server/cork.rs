@@ -169,8 +169,13 @@ const MOST: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, pin::pin};
+    use std::{
+        future::poll_fn,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
+    use bytes::Bytes;
     use futures_util::{FutureExt, task::noop_waker_ref};
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -208,6 +213,58 @@ mod tests {
         assert!(saying.as_mut().poll(&mut cx).is_pending());
         assert_eq!(there.read(&mut read).now_or_never().unwrap().unwrap(), 6);
         assert_eq!(&read[..6], b"onetwo");
+    }
+
+    /// Counts the writes that reach it.
+    struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counted {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answers_of_eight_streams_go_in_one_write() {
+        let (here, there) = duplex(1 << 20);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let cork = Cork::new(Counted(here, writes.clone()));
+        let corked = cork.share();
+        let (client, server) = tokio::join!(h2::client::handshake(there), h2::server::Builder::new().handshake(cork));
+        let ((mut send, client), mut server) = (client.unwrap(), server.unwrap());
+        tokio::spawn(client);
+        let answers: Vec<_> = (0..8).map(|_| send.send_request(http::Request::new(()), true).unwrap().0).collect();
+        let mut asked = Vec::new();
+        while asked.len() < answers.len() {
+            asked.push(server.accept().await.unwrap().unwrap().1);
+        }
+        for mut respond in asked {
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(&[b'x'; 1024]), true).unwrap();
+        }
+        let before = writes.load(Relaxed);
+        let mut serving = pin!(corked.over(poll_fn(|cx| server.poll_closed(cx))));
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(writes.load(Relaxed), before + 1);
+        for answer in answers {
+            let mut body = answer.await.unwrap().into_body();
+            assert_eq!(body.data().await.unwrap().unwrap().len(), 1024);
+        }
     }
 
     #[tokio::test]

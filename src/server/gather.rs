@@ -2,9 +2,8 @@
 //!
 //! A write to a socket wakes whoever waits at its other end; where that is on the same machine, as beside a sidecar, waking
 //! it costs more than the write. Requests that are read and judged one after the other, each written at once, wake it
-//! for each of them, since it has gone back to sleep in between. Written in a row, they wake it once. An HTTP/2 connection
-//! also sends in one write what several streams have for it. Nothing waits for anything but what is ready already, and
-//! where that is nothing the write goes at once.
+//! for each of them, since it has gone back to sleep in between. Written in a row, they wake it once. Nothing waits for
+//! anything but what is ready already, and where that is nothing the write goes at once.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 

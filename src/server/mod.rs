@@ -3,7 +3,8 @@
 //! Every worker thread runs one current-thread runtime and registers the *shared* listening sockets with it. The way of
 //! a connection: [`worker`] takes a permit and accepts, [`balance`] finds the worker on which it stays, [`connection`]
 //! reads the PROXY header, shakes hands by TLS and finds the version, [`http`] serves it, [`pace`] keeps its time limits and
-//! has its answers wait for those of others ([`gather`]), and [`shutdown`] ends it.
+//! has its answers wait for those of others ([`gather`]; those of HTTP/2 streams go in one write: [`cork`]), and [`shutdown`]
+//! ends it.
 
 pub mod admin;
 mod balance;
