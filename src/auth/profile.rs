@@ -257,7 +257,8 @@ fn packed(mut prepared: Prepared) -> Prepared {
 /// Shared bytes, and the count of those who share them in the same piece of memory: each use of a header counts, and would
 /// otherwise wait for one place of memory more.
 fn beside_their_count(bytes: &[u8]) -> Bytes {
-    macro_rules! in_steps_of_64 {
+    // With the count, each is a size in which memory is handed out.
+    macro_rules! in_one_of {
         ($($size:literal)*) => {
             match bytes.len() {
                 $(..=$size => Beside::<$size>::of(bytes),)*
@@ -265,7 +266,7 @@ fn beside_their_count(bytes: &[u8]) -> Bytes {
             }
         };
     }
-    in_steps_of_64!(64 128 192 256 320 384 448 512 576 640 704 768 832 896 960 1024)
+    in_one_of!(24 56 120 184 248 312 376 440 504 632 760 888 1016)
 }
 
 /// Bytes that need no memory of their own where their owner lies.
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn bytes_beside_their_count_are_the_same_bytes() {
-        for length in [0, 1, 63, 64, 65, 500, 1023, 1024, 1025, 5000] {
+        for length in [0, 1, 24, 25, 56, 57, 500, 504, 505, 1016, 1017, 5000] {
             let bytes: Vec<u8> = (0..length).map(|number: usize| (number % 251) as u8).collect();
             let mut all = beside_their_count(&bytes);
             let first = all.split_to(length / 3);
