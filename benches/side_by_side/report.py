@@ -60,7 +60,10 @@ RATIOS = [
     Ratio("p99 at a rate, authenticated / nginx", "sidegate auth paced", "nginx paced", 1.2, 1.0, "p99_us"),
     Ratio("opaque session token (1) / foreign JWT (1)", "sidegate opaque 1", "sidegate auth 1", 1.0),
     Ratio("opaque session token (1,000) / foreign JWT (1,000)", "sidegate opaque 1k", "sidegate auth 1k", 1.0),
-    # Of interest only.
+    # Of interest only. The first three: what a peer that asks nobody needs of those that verify, on this processor.
+    Ratio("nginx without authentication / Envoy with cache", "nginx", "envoy cache 1"),
+    Ratio("nginx without authentication / HAProxy jwt_verify RS256", "nginx", "haproxy RS256"),
+    Ratio("nginx without authentication / HAProxy jwt_verify ES256", "nginx", "haproxy ES256"),
     Ratio("authenticated (1), original token / passthrough", "sidegate auth 1 original", "sidegate passthrough"),
     Ratio("authenticated (1) / passthrough without the header", "sidegate auth 1", "sidegate passthrough bare"),
     Ratio("passthrough / nginx, without the header", "sidegate passthrough bare", "nginx bare"),

@@ -15,7 +15,7 @@ pub struct Members {
     text: String,
     list: Vec<(Name, Held)>,
     /// By the place of a name in [`USUAL`]: its place in `list`, plus one; zero if it is not there.
-    places: [u16; USUAL.len()],
+    places: [u32; USUAL.len()],
 }
 
 #[derive(Clone)]
@@ -59,7 +59,7 @@ pub fn members(bytes: impl Into<Vec<u8>>) -> Result<Members, NotStrict> {
 impl Members {
     pub fn get(&self, name: &str) -> Option<Member<'_>> {
         let held = match usual(name) {
-            Some(usual) => &self.list.get(usize::from(self.places[usual]).checked_sub(1)?)?.1,
+            Some(usual) => &self.list.get((self.places[usual] as usize).checked_sub(1)?)?.1,
             None => &self.list.iter().find(|(own, _)| own.as_str() == name)?.1,
         };
         Some(self.look_at(held))
@@ -95,7 +95,7 @@ impl Members {
     /// If there is one of this usual name, or too much before it.
     fn push(&mut self, name: Name, held: Held) -> Result<(), NotStrict> {
         if let Name::Usual(usual) = name {
-            let place = u16::try_from(self.list.len() + 1).map_err(|_| NotStrict)?;
+            let place = u32::try_from(self.list.len() + 1).map_err(|_| NotStrict)?;
             if std::mem::replace(&mut self.places[usual], place) != 0 {
                 return Err(NotStrict);
             }
