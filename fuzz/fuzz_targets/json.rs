@@ -6,7 +6,10 @@ use serde_json::Value;
 use sidegate::json;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(members) = json::object(data) else { return };
+    let read = json::object(data);
+    let flat = json::members(data).map(|members| members.to_map());
+    assert_eq!(flat.as_ref().ok(), read.as_ref().ok(), "both readers take the same");
+    let Ok(members) = read else { return };
     let lax: Value = serde_json::from_slice(data).expect("a lax reader takes more");
     let strict = Value::Object(members);
     assert_eq!(strict, lax);
